@@ -1,0 +1,112 @@
+"""Builds one image: runtime, firmware, the board's port and the model."""
+
+# SPDX-License-Identifier: MIT
+
+import os
+import sys
+from pathlib import Path
+
+from SCons.Script import Default, DefaultEnvironment
+
+env = DefaultEnvironment()
+board = env.BoardConfig()
+platform_dir = Path(env.PioPlatform().get_dir()).resolve()
+port_dir = platform_dir.parent / env.subst("$BOARD")
+parts_dir = platform_dir / "parts"
+runtime_dir = platform_dir.parents[1] / "runtime"
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic"]
+
+
+def stop(text: str) -> None:
+    """Ends the build with one line that says what to do."""
+    sys.stderr.write(f"error: {text}\n")
+    env.Exit(1)
+
+
+def model_file() -> Path:
+    """The blob that goes into the image."""
+    how = f"run: WAGE_MODEL=/path/to/model.wage pio run -e {env.subst('$PIOENV')}"
+    name = os.environ.get("WAGE_MODEL")
+    if not name:
+        stop(f"no model: {how}")
+    path = Path(name).resolve()
+    if not path.is_file() or not path.stat().st_size:
+        stop(f"no model: WAGE_MODEL names {path}, no file or an empty one; {how}")
+    return path
+
+
+def write_model(target, source, env) -> None:
+    """Turns the blob into C; it stays in flash and needs no file system."""
+    blob = Path(source[0].get_abspath()).read_bytes()
+    lines = [",".join(map(str, blob[at : at + 20])) for at in range(0, len(blob), 20)]
+    text = (
+        '#include "board.h"\n\n'
+        "const uint8_t board_blob[] __attribute__((aligned(4))) = {\n"
+        + ",\n".join(lines)
+        + f"\n}};\nconst uint32_t board_blob_bytes = {len(blob)};\n"
+    )
+    Path(target[0].get_abspath()).write_text(text, encoding="ascii")
+
+
+def set_tools() -> None:
+    """Takes compiler and flags from the board's json."""
+    prefix = board.get("build.toolchain")
+    if not env.WhereIs(f"{prefix}gcc"):
+        stop(f"no {prefix}gcc on PATH: install the compiler; README.md names its package")
+    cpu_flags = board.get("build.cpu_flags")
+    env.Replace(
+        CC=f"{prefix}gcc",
+        CXX=f"{prefix}g++",
+        LINK="$CC",
+        AR=f"{prefix}gcc-ar",
+        RANLIB=f"{prefix}gcc-ranlib",
+        SIZETOOL=f"{prefix}size",
+        PROGNAME="firmware",
+        PROGSUFFIX=".elf",
+        LDSCRIPT_PATH=str(port_dir / "link.ld"),
+    )
+    env.Append(
+        CCFLAGS=[
+            *cpu_flags,
+            "-Os",
+            "-ffreestanding",
+            "-ffunction-sections",
+            "-fdata-sections",
+            *WARNINGS,
+        ],
+        CFLAGS=["-std=c99"],
+        CPPDEFINES=["NDEBUG"],
+        CPPPATH=["$PROJECT_SRC_DIR", str(runtime_dir), str(parts_dir)],
+        LINKFLAGS=[
+            *cpu_flags,
+            "-nostdlib",
+            "-static",
+            "-Wl,--gc-sections",
+            "-Wl,--fatal-warnings",
+            "-Wl,-Map,$BUILD_DIR/firmware.map",
+        ],
+        LIBPATH=[str(parts_dir)],
+        LIBS=board.get("build.libs"),
+    )
+
+
+def add_sources() -> None:
+    """Adds port, parts and model; objects stay inside this environment's folder."""
+    env.BuildSources("$BUILD_DIR/port", str(port_dir), "+<*.c> +<*.S>")
+    parts = " ".join(f"+<{name}>" for name in board.get("build.parts", []))
+    if parts:
+        env.BuildSources("$BUILD_DIR/parts", str(parts_dir), parts)
+    model = env.Command(
+        "$BUILD_DIR/model/model.c",
+        str(model_file()),
+        env.VerboseAction(write_model, "Packing $SOURCE"),
+    )
+    env.Append(PIOBUILDFILES=[env.Object(model)])
+
+
+set_tools()
+if not env.IsIntegrationDump():
+    add_sources()
+program = env.BuildProgram()
+env.Depends(program, [str(port_dir / "link.ld"), *env.Glob(str(parts_dir / "*.ld"))])
+Default(program)

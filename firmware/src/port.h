@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a board must supply: everything the serve loop needs of the hardware.
+ * One folder in boards/ is one port; `struct port` is its own business.
+ */
+#ifndef WAGE_PORT_H
+#define WAGE_PORT_H
+
+#include <stdint.h>
+
+#include "wage.h"
+#include "wire.h"
+
+struct port;
+
+struct port_info {
+    const char *name;               /* as in boards/ */
+    uint32_t place;                 /* enum wage_place */
+    const uint8_t *blob;            /* the model */
+    uint32_t blob_bytes;
+    uint8_t *memory;                /* for arena and frames, 8-byte aligned */
+    uint32_t memory_bytes;
+    const struct wage_store *store; /* NULL: none */
+    uint32_t receive_bytes;         /* kept for us while the runtime works */
+};
+
+/* The board, once it is up. Every field stays valid. */
+struct port_info port_info(struct port *port);
+
+/* Takes up to `count` received bytes. Returns how many; never waits. */
+uint32_t port_read(struct port *port, uint8_t *to, uint32_t count);
+
+/* Sends all bytes, or gives up after a time of its own: never hangs. */
+void port_write(struct port *port, const uint8_t *from, uint32_t count);
+
+/* A clock in microseconds that wraps; 0 always when there is none. */
+uint32_t port_micros(struct port *port);
+
+/* The deepest stack so far in bytes; 0 when not known. */
+uint32_t port_stack_bytes(struct port *port);
+
+/* Starts the board again, as after power-on. A simulated one may return. */
+void port_restart(struct port *port);
+
+#endif

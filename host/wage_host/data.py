@@ -1,0 +1,130 @@
+"""Host file to samples: .npz, .csv and IDX files, as int8 activations and labels."""
+
+import dataclasses
+import gzip
+import struct
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wage_host.core import Info, Sample
+from wage_host.errors import DataError, LabelError, ShapeError
+
+IDX_UINT8 = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Samples as they were in a file: x (n, …) int8 or uint8, labels (n,) int64."""
+
+    name: str
+    x: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def crc(self) -> int:
+        """CRC-32 of inputs and labels: which data a run saw."""
+        return zlib.crc32(self.labels.astype("<i8").tobytes(), zlib.crc32(self.x.tobytes()))
+
+
+def load(path: Path) -> Data:
+    """The samples of a file; its ending says the format."""
+    if not path.exists():
+        raise DataError(f"there is no data file {path}")
+    name = path.name.removesuffix(".gz")
+    try:
+        if name.endswith(".npz"):
+            x, labels = _npz(path)
+        elif name.endswith(".csv"):
+            x, labels = _csv(path)
+        elif "idx3-ubyte" in name:
+            x, labels = _idx(path), _idx(_labels_of(path))
+        else:
+            raise DataError(f"{path}: data are .npz, .csv or IDX (…-images-idx3-ubyte[.gz])")
+    except (OSError, EOFError, ValueError, KeyError, struct.error, zipfile.BadZipFile, zlib.error):
+        raise DataError(f"{path} is truncated or not what its name says: copy it again") from None
+    if len(x) != len(labels):
+        raise DataError(f"{path} is truncated: {len(x)} samples but {len(labels)} labels")
+    if x.dtype not in (np.int8, np.uint8):
+        raise DataError(
+            f"{path}: x has type {x.dtype}; give uint8 (0 to 255) or int8 (-127 to 127)"
+        )
+    if labels.dtype.kind not in "iu":
+        raise DataError(f"{path}: labels have type {labels.dtype}; give whole numbers from 0")
+    return Data(path.name, x, labels.astype(np.int64))
+
+
+def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        if "x" not in file or "y" not in file:
+            raise DataError(f"{path} must have the arrays x (samples) and y (labels)")
+        return file["x"], file["y"]
+
+
+def _csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of label, value, value, …: whole numbers, no header."""
+    rows = np.loadtxt(path, delimiter=",", dtype=np.int64, ndmin=2)
+    values = rows[:, 1:]
+    if values.size and (values.min() < -127 or values.max() > 255):
+        raise DataError(f"{path}: values must lie in 0 to 255, or in -127 to 127")
+    kind = np.int8 if values.size and values.min() < 0 else np.uint8
+    if kind == np.int8 and values.max() > 127:
+        raise DataError(f"{path}: values must lie in 0 to 255, or in -127 to 127")
+    return values.astype(kind), rows[:, 0]
+
+
+def _labels_of(path: Path) -> Path:
+    return path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+
+
+def _idx(path: Path) -> np.ndarray:
+    """The array of an IDX file of unsigned bytes, gzipped or not."""
+    raw = path.read_bytes()
+    if raw[:2] == b"\x1f\x8b":
+        raw = gzip.decompress(raw)
+    zeros, kind, dimensions = struct.unpack_from(">HBB", raw)
+    shape = struct.unpack_from(f">{dimensions}I", raw, 4)
+    if zeros != 0 or kind != IDX_UINT8:
+        raise ValueError("not an IDX file of bytes")
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def activations(x: np.ndarray, input_map: int) -> np.ndarray:
+    """int8 activations of raw samples: int8 as they are, uint8 by the blob's map (SPEC 3.2)."""
+    if x.dtype == np.int8:
+        return x
+    p = x.astype(np.int16)
+    mapped = p >> 1 if input_map == 0 else np.clip(p - 128 + (p >= 128), -127, 127)
+    return mapped.astype(np.int8)
+
+
+def samples(data: Data, info: Info) -> Sequence[Sample]:
+    """The samples as the model takes them, after a look at every shape and label."""
+    size = data.x[0].size if len(data) else info.input_bytes
+    if size != info.input_bytes:
+        raise ShapeError(
+            f"{data.name} has samples of {_shape(data.x.shape[1:])} ({size} values), the model "
+            f"takes {_shape(info.shape)} ({info.input_bytes}): use the data of this model"
+        )
+    bad = np.flatnonzero((data.labels < 0) | (data.labels >= info.classes))
+    if len(bad):
+        raise LabelError(
+            f"{data.name}, sample {bad[0] + 1}: label {data.labels[bad[0]]} is out of range; "
+            f"the model's classes are 0 to {info.classes - 1}"
+        )
+    x = activations(data.x, info.input_map).reshape(len(data), -1)
+    return list(zip(x, data.labels.tolist(), strict=True))
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(str(n) for n in shape)
+
+
+def save(path: Path, x: np.ndarray, labels: np.ndarray) -> None:
+    """Writes samples as .npz, to be read by load()."""
+    np.savez_compressed(path, x=x, y=labels.astype(np.int64))

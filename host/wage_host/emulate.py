@@ -1,0 +1,229 @@
+"""Boards without hardware: builds their images and runs them in an emulator.
+
+image = build("mps2-an386", model)
+with running("mps2-an386", image) as url:
+    ...                             # url is "socket://127.0.0.1:PORT"
+"""
+
+# SPDX-License-Identifier: MIT
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import ctypes
+import hashlib
+import importlib.util
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from wage_host.errors import BuildFailed, ToolMissing, WageError
+
+BUILD_LIMIT_S = 600.0
+STOP_LIMIT_S = 2.0
+START_GRACE_S = 0.2
+LOG_LINES_SHOWN = 12
+
+_HOW_TO_GET = {
+    "arm-none-eabi-gcc": "apt install gcc-arm-none-eabi libnewlib-arm-none-eabi",
+    "qemu-system-arm": "apt install qemu-system-arm",
+    "platformio": "pip install 'wage-host[boards]'",
+    "SCons": "pip install 'wage-host[boards]'",
+}
+
+
+def tree() -> Path:
+    """The folder that holds runtime/, firmware/ and boards/."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "tree", here.parents[1]):
+        if (folder / "firmware" / "platformio.ini").is_file():
+            return folder
+    raise WageError(f"the C sources are neither in {here / 'tree'} nor in {here.parents[1]}")
+
+
+def boards() -> dict[str, list[str]]:
+    """The boards there are, each with its emulator's command (empty: it has none)."""
+    found = {}
+    for path in sorted((tree() / "boards").glob("*/board.ini")):
+        ini = configparser.ConfigParser(interpolation=None)
+        ini.read(path, encoding="utf-8")
+        for section in ini.sections():
+            if section.startswith("env:"):
+                command = ini.get(section, "custom_emulator", fallback="")
+                found[section.removeprefix("env:")] = shlex.split(command)
+    return found
+
+
+def build(board: str, model: Path) -> Path:
+    """Builds the image of `board` with `model` in it; returns the image."""
+    _emulator(board)
+    _need_builder(board)
+    if not Path(model).is_file():
+        raise WageError(f"no model at {model}")
+    folder = _folder()
+    digest = hashlib.sha256(Path(model).read_bytes()).hexdigest()[:12]
+    image = folder / "images" / f"{board}-{digest}.elf"
+    with _locked(folder):
+        _run_pio(board, Path(model).resolve(), folder)
+        image.parent.mkdir(exist_ok=True)
+        shutil.copyfile(folder / "work" / "build" / board / "firmware.elf", image)
+    return image
+
+
+def start(
+    board: str, image: Path, port: int | None = None, arguments: Sequence[str] = ()
+) -> tuple[subprocess.Popen, str]:
+    """Starts the emulator with `image`; returns its process and the URL of its link.
+
+    `port` None takes a free one; `arguments` go to the emulator as they are. End it
+    with stop(). On Linux it also dies with the thread that called this.
+    """
+    command = _emulator(board)
+    if not command:
+        raise WageError(f"{board} has no emulator: it is a board to hold in the hand")
+    _need_program(command[0])
+    if not Path(image).is_file():
+        raise WageError(f"no image at {image}: build it first")
+    command = [part.replace("{image}", str(image)) for part in command]
+    # The emulator inherits a socket that listens already, so nothing has to be waited
+    # for, and nobody can take the port in between.
+    with _listen(port) as listener, tempfile.TemporaryFile() as errors:
+        link = f"socket,id=link,fd={listener.fileno()},server=on,wait=off,nodelay=on"
+        command += ["-nographic", "-monitor", "none", "-chardev", link]
+        command += ["-serial", "chardev:link", *arguments]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=errors,
+            stderr=errors,
+            pass_fds=[listener.fileno()],
+            preexec_fn=_die_with_parent(),
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(START_GRACE_S)
+            errors.seek(0)
+            text = errors.read().decode(errors="replace").strip()
+            raise WageError(f"{command[0]} ended at once: {text or process.returncode}")
+        return process, f"socket://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def stop(process: subprocess.Popen) -> None:
+    """Ends the emulator for sure; one that has ended already is fine."""
+    process.terminate()
+    try:
+        process.wait(STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def running(
+    board: str, image: Path, port: int | None = None, arguments: Sequence[str] = ()
+) -> Iterator[str]:
+    """The emulator for the length of a with block; gives the URL of its link."""
+    process, url = start(board, image, port, arguments)
+    try:
+        yield url
+    finally:
+        stop(process)
+
+
+def _emulator(board: str) -> list[str]:
+    """The command of the board's emulator; WageError when there is no such board."""
+    found = boards()
+    if board not in found:
+        raise WageError(f"no board named {board}; there are: {', '.join(found)}")
+    return found[board]
+
+
+def _need_program(name: str) -> None:
+    if shutil.which(name) is None:
+        raise ToolMissing(name, _HOW_TO_GET.get(name, f"install {name}"))
+
+
+def _need_builder(board: str) -> None:
+    """ToolMissing unless PlatformIO, SCons and the board's compiler are there."""
+    for module in ("platformio", "SCons"):
+        if importlib.util.find_spec(module) is None:
+            raise ToolMissing(module, _HOW_TO_GET[module])
+    manifest = tree() / "boards" / "platform" / "boards" / f"{board}.json"
+    text = manifest.read_text(encoding="utf-8")
+    _need_program(json.loads(text)["build"]["toolchain"] + "gcc")
+
+
+def _folder() -> Path:
+    """Where images are built: in the user's cache, one folder a source tree."""
+    cache = os.environ.get("WAGE_CACHE")
+    if not cache:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wage"
+    name = hashlib.sha256(str(tree()).encode()).hexdigest()[:12]
+    folder = Path(cache).resolve() / "boards" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keeps a second build out of the same folder."""
+    with (folder / "lock").open("w") as file:
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _run_pio(board: str, model: Path, folder: Path) -> None:
+    """Runs PlatformIO in a world of its own; BuildFailed with its last lines."""
+    log = folder / f"{board}.log"
+    own = {k: v for k, v in os.environ.items() if not k.startswith("PLATFORMIO_")}
+    own |= {
+        "PLATFORMIO_CORE_DIR": str(folder / "core"),
+        "PLATFORMIO_WORKSPACE_DIR": str(folder / "work"),
+        "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
+        "WAGE_MODEL": str(model),
+    }
+    with log.open("wb") as out:
+        try:
+            code = subprocess.run(
+                [sys.executable, "-m", "platformio", "run", "-e", board],
+                cwd=tree() / "firmware",
+                env=own,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                timeout=BUILD_LIMIT_S,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            raise BuildFailed(f"{board} was not built in {BUILD_LIMIT_S:.0f} s", log) from None
+    if code != 0:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        last = "\n".join(lines[-LOG_LINES_SHOWN:])
+        raise BuildFailed(f"building {board} failed:\n{last}\n", log)
+
+
+def _listen(port: int | None) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port or 0))
+    except OSError as error:
+        raise WageError(f"port {port} of 127.0.0.1 is not free: {error}") from error
+
+
+def _die_with_parent() -> Callable[[], object] | None:
+    """What the child does first, so that no emulator outlives its parent (Linux only)."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    set_death_signal = 1
+    return lambda: prctl(set_death_signal, signal.SIGKILL)

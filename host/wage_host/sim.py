@@ -1,0 +1,81 @@
+"""The simulated board: in this process, or served to others over a socket or a pty."""
+
+import os
+import select
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from wage_host._core import ffi, lib
+from wage_host.errors import ArenaError, ModelError
+
+MEMORY_BYTES = 1 << 20
+STORE_BYTES = 1 << 18
+
+
+class SimBoard:
+    """A board that runs the firmware's own serve loop."""
+
+    def __init__(
+        self,
+        blob: bytes,
+        store: Path | None = None,
+        memory_bytes: int = MEMORY_BYTES,
+        store_bytes: int = STORE_BYTES,
+    ):
+        name = os.fsencode(store) if store else ffi.NULL
+        port = lib.sim_open(blob, len(blob), memory_bytes, name, store_bytes)
+        if port == ffi.NULL:
+            raise ModelError(f"the simulated board cannot use {store} as its store: delete it")
+        self._port = ffi.gc(port, lib.sim_close)
+        self.serve = ffi.new("struct serve *")
+        self._buffer = ffi.new("uint8_t[]", 1 << 16)
+        self._open()
+
+    def _open(self) -> None:
+        if lib.serve_open(self.serve, self._port):
+            raise ArenaError("the simulated board has too little memory for a single frame")
+
+    def exchange(self, data: bytes) -> bytes:
+        """Gives the board bytes, lets it work, and returns what it answers."""
+        lib.sim_send(self._port, data, len(data))
+        while (count := lib.serve_poll(self.serve)) != 0:
+            if count < 0:
+                self._open()
+        out = []
+        while count := lib.sim_receive(self._port, self._buffer, len(self._buffer)):
+            out.append(bytes(ffi.buffer(self._buffer, count)))
+        return b"".join(out)
+
+
+def serve_socket(board: SimBoard, port: int, ready: Callable[[str], None]) -> None:
+    """Serves one host after the other at 127.0.0.1:`port` (0: any), until killed."""
+    with socket.create_server(("127.0.0.1", port)) as server:
+        ready(f"socket://127.0.0.1:{server.getsockname()[1]}")
+        while True:
+            client, _ = server.accept()
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with client:
+                _serve_client(board, client)
+
+
+def _serve_client(board: SimBoard, client: socket.socket) -> None:
+    try:
+        while data := client.recv(4096):
+            client.sendall(board.exchange(data))
+    except ConnectionError:
+        return  # the cable was pulled; the board goes on
+
+
+def serve_pty(board: SimBoard, ready: Callable[[str], None]) -> None:
+    """Serves a pseudo-terminal, which opens as a serial device, until killed."""
+    import tty
+
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)  # and kept open here, so that a host may come and go
+    ready(os.ttyname(theirs))
+    while True:
+        select.select([ours], [], [])
+        answer = board.exchange(os.read(ours, 4096))
+        while answer:
+            answer = answer[os.write(ours, answer) :]

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#include "num.h"
+
+int32_t wage_floor_shift(int32_t x, int n)
+{
+    // ~x is never negative here, so both shifts are defined by the language
+    return x >= 0 ? x >> n : ~(~x >> n);
+}
+
+int32_t wage_rne(int32_t x, int n)
+{
+    if (n <= 0)
+        return x * (int32_t)((uint32_t)1 << -n);
+    int32_t q = wage_floor_shift(x, n);
+    uint32_t rest = (uint32_t)x - ((uint32_t)q << n);
+    uint32_t half = (uint32_t)1 << (n - 1);
+    // above the middle, or at the middle and odd?
+    return q + (rest > half || (rest == half && (q & 1)));
+}
+
+int wage_ilog2_round(uint32_t m)
+{
+    int k = 0;
+    for (uint32_t rest = m; rest >>= 1;)
+        k++;
+    return k + ((uint64_t)m * m >= (uint64_t)1 << (2 * k + 1));
+}
+
+int32_t wage_clamp(int32_t x, int32_t lo, int32_t hi)
+{
+    return x < lo ? lo : x > hi ? hi : x;
+}
+
+uint32_t wage_mix(uint32_t x)
+{
+    x ^= x >> 16;
+    x *= (uint32_t)0x21f0aaad;
+    x ^= x >> 15;
+    x *= (uint32_t)0x735a2d97;
+    return x ^ (x >> 15);
+}
+
+uint32_t wage_key(uint32_t seed, uint32_t step, uint32_t stage)
+{
+    return wage_mix(wage_mix(seed + step * (uint32_t)0x9e3779b9)
+                    ^ (stage * (uint32_t)0x85ebca6b));
+}
+
+uint32_t wage_draw(uint32_t key, uint32_t i)
+{
+    uint32_t x = key + i * (uint32_t)0x9e3779b9;
+    x ^= x >> 16;
+    x *= x + x + 1;
+    return x ^ (x >> 16);
+}
+
+uint32_t wage_below(uint32_t bits, uint32_t n)
+{
+    return (uint32_t)(((uint64_t)bits * n) >> 32);
+}
+
+int32_t wage_stochastic_shift(uint32_t m, int n, uint32_t r)
+{
+    if (n <= 0)
+        return n <= -16 || m > (uint32_t)65535 >> -n
+            ? (m ? 65535 : 0) : (int32_t)(m << -n);
+    if (n <= 16)
+        return (int32_t)((m + (r >> (16 - n))) >> n);
+    if (n - 16 >= 32)
+        return 0;
+    return (int32_t)(((m >> (n - 16)) + r) >> 16);
+}
+
+uint32_t wage_crc(uint32_t crc, const uint8_t *from, uint32_t count)
+{
+    // one nibble at a time: 64 bytes of table instead of 1,024
+    static const uint32_t table[16] = {
+        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac,
+        0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
+        0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+        0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c };
+    crc = ~crc;
+    while (count--) {
+        crc ^= *from++;
+        crc = (crc >> 4) ^ table[crc & 15];
+        crc = (crc >> 4) ^ table[crc & 15];
+    }
+    return ~crc;
+}

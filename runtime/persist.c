@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Checkpoints: everything learned, as one generation, in one of two halves
+ * of a store. One walk over the state serves the CRC, saving, checking and
+ * loading, so that they cannot disagree. SPEC section 7.
+ */
+#include "blob.h"
+#include "num.h"
+
+#include <string.h>
+
+#define STATE_FORMAT 1          /* version of a checkpoint */
+#define HEADER_BYTES 32
+#define CHUNK_BYTES 32          /* a multiple of every program unit */
+
+enum way { COUNT, SAVE, CHECK, LOAD };
+
+struct walk {
+    enum way way;
+    const struct wage_store *store;
+    uint32_t at;                /* in the store */
+    uint32_t bytes;             /* of state, so far */
+    uint32_t crc;
+    int error;                  /* the first one */
+    uint8_t used;               /* of chunk */
+    uint8_t chunk[CHUNK_BYTES]; /* SAVE: not programmed yet */
+};
+
+static void flush(struct walk *k)
+{
+    uint32_t unit = k->store->program_bytes;
+    uint32_t count = (k->used + unit - 1) & ~(unit - 1);
+    memset(k->chunk + k->used, 0xff, count - k->used);
+    if (!k->error && count)
+        k->error = k->store->program(k->store->context, k->at, k->chunk,
+                                     count);
+    k->at += count;
+    k->used = 0;
+}
+
+/* The next `count` bytes of state: COUNT and SAVE take them from `bytes`,
+ * CHECK and LOAD put them there. */
+static void pass(struct walk *k, uint8_t *bytes, uint32_t count)
+{
+    if (k->way >= CHECK && !k->error) {
+        k->error = k->store->read(k->store->context, k->at, bytes, count);
+        k->at += count;
+    }
+    k->crc = wage_crc(k->crc, bytes, count);
+    k->bytes += count;
+    for (uint32_t i = 0; k->way == SAVE && i < count; i++) {
+        k->chunk[k->used++] = bytes[i];
+        if (k->used == CHUNK_BYTES)
+            flush(k);
+    }
+}
+
+static uint32_t pass32(struct walk *k, uint32_t *value)
+{
+    uint8_t bytes[4];
+    store32(bytes, *value);
+    pass(k, bytes, 4);
+    if (k->way == LOAD)
+        *value = load32(bytes);
+    return load32(bytes);
+}
+
+static void refuse_if(struct walk *k, int bad)
+{
+    if (bad && !k->error)
+        k->error = WAGE_E_NO_CHECKPOINT;
+}
+
+static void walk_config(struct walk *k, struct wage_config *config)
+{
+    pass32(k, &config->seed);
+    uint8_t bytes[4] = { (uint8_t)config->lr_shift, config->replays,
+                         config->gain_shift, config->threshold };
+    pass(k, bytes, 4);
+    struct wage_config now = { config->seed, (int8_t)bytes[0], bytes[1],
+                               bytes[2], bytes[3] };
+    refuse_if(k, wage_check_config(&now));
+    if (k->way == LOAD)
+        *config = now;
+}
+
+static void walk_weights(struct walk *k, struct wage_layer *l)
+{
+    int16_t limit = l->weight_bits == 8 ? WAGE_WEIGHT_MAX_8
+                                        : WAGE_WEIGHT_MAX_2;
+    for (uint32_t i = 0; i < l->weight_count; i++) {
+        uint8_t bytes[2];
+        store16(bytes, (uint16_t)wage_weight(l, i));
+        pass(k, bytes, l->weight_bits == 8 ? 2 : 1);
+        int16_t weight = l->weight_bits == 8 ? (int16_t)load16(bytes)
+                                             : (int8_t)bytes[0];
+        refuse_if(k, weight < -limit || weight > limit);
+        if (k->way == LOAD)
+            wage_set_weight(l, i, weight);
+    }
+}
+
+static void walk_replay(struct walk *k, wage_t *w)
+{
+    uint32_t count = w->replay_count;
+    count = pass32(k, &count);
+    refuse_if(k, count > w->replay_capacity);
+    if (k->way == LOAD)
+        w->replay_count = (uint16_t)count;
+    for (uint32_t i = 0; i < w->replay_capacity; i++) {
+        int there = i < count;
+        uint8_t label = there ? w->replay_label[i] : 0;
+        pass(k, &label, 1);
+        refuse_if(k, there && label >= w->classes);
+        if (k->way == LOAD)
+            w->replay_label[i] = label;
+        uint8_t *latent = (uint8_t *)w->replay_latent + i * w->latent_bytes;
+        for (uint32_t at = 0; at < w->latent_bytes; at += CHUNK_BYTES) {
+            uint8_t bytes[CHUNK_BYTES] = { 0 };
+            uint32_t left = w->latent_bytes - at;
+            uint32_t part = left < CHUNK_BYTES ? left : CHUNK_BYTES;
+            if (there)
+                memcpy(bytes, latent + at, part);
+            pass(k, bytes, part);
+            if (k->way == LOAD)
+                memcpy(latent + at, bytes, part);
+        }
+    }
+}
+
+static void walk_state(struct walk *k, wage_t *w)
+{
+    pass32(k, &w->stream);
+    pass32(k, &w->last_id);
+    pass32(k, &w->step);
+    pass32(k, &w->sample);
+    walk_config(k, &w->config);
+    pass32(k, &w->metrics.samples);
+    pass32(k, &w->metrics.correct);
+    pass32(k, &w->metrics.skipped);
+    pass32(k, &w->metrics.steps);
+    for (unsigned c = 0; c < w->classes; c++) {
+        pass32(k, &w->class_total[c]);
+        pass32(k, &w->class_seen[c]);
+        pass32(k, &w->class_correct[c]);
+    }
+    for (unsigned i = w->frozen_count; i < w->layer_count; i++)
+        walk_weights(k, &w->layers[i]);
+    walk_replay(k, w);
+}
+
+/* A COUNT walk writes nothing: the constness of the caller's word is true. */
+static struct walk count_state(const wage_t *w)
+{
+    struct walk k = { .way = COUNT };
+    walk_state(&k, (wage_t *)w);
+    return k;
+}
+
+uint32_t wage_state_crc(const wage_t *w)
+{
+    return count_state(w).crc;
+}
+
+uint32_t wage_checkpoint_bytes(const wage_t *w)
+{
+    return HEADER_BYTES + count_state(w).bytes;
+}
+
+uint32_t wage_weight_crc(const wage_t *w)
+{
+    struct walk k = { .way = COUNT };
+    for (unsigned i = w->frozen_count; i < w->layer_count; i++)
+        walk_weights(&k, (struct wage_layer *)&w->layers[i]);
+    return k.crc;
+}
+
+static uint32_t half_bytes(const struct wage_store *store)
+{
+    return store->bytes / 2 / store->erase_bytes * store->erase_bytes;
+}
+
+static int check_store(const wage_t *w, const struct wage_store *store)
+{
+    uint32_t unit = store->program_bytes;
+    uint32_t padded = (wage_checkpoint_bytes(w) + CHUNK_BYTES - 1)
+                      & ~(uint32_t)(CHUNK_BYTES - 1);
+    if (unit == 0 || unit > CHUNK_BYTES || (unit & (unit - 1))
+        || store->erase_bytes == 0)
+        return WAGE_E_STORE_SIZE;
+    return half_bytes(store) < padded ? WAGE_E_STORE_SIZE : WAGE_OK;
+}
+
+/* Reads `bytes` of the store at `at`. Returns 0 and their CRC, or an error. */
+static int store_crc(const struct wage_store *store, uint32_t at,
+                     uint32_t bytes, uint32_t *crc)
+{
+    *crc = 0;
+    while (bytes) {
+        uint8_t chunk[CHUNK_BYTES];
+        uint32_t part = bytes < CHUNK_BYTES ? bytes : CHUNK_BYTES;
+        int error = store->read(store->context, at, chunk, part);
+        if (error)
+            return error;
+        *crc = wage_crc(*crc, chunk, part);
+        at += part;
+        bytes -= part;
+    }
+    return WAGE_OK;
+}
+
+/* Generation of half 0 or 1 when it is whole, else 0; or an error. Writes
+ * the header: (HEADER_BYTES). */
+static int whole(const struct wage_store *store, unsigned half, uint8_t *h,
+                 uint32_t *generation)
+{
+    uint32_t at = half * half_bytes(store), crc;
+    *generation = 0;
+    int error = store->read(store->context, at, h, HEADER_BYTES);
+    if (error)
+        return error;
+    uint32_t bytes = load32(h + 12);
+    if (load32(h) != 0x504b4357 /* "WCKP" */
+        || load32(h + 4) != STATE_FORMAT || load32(h + 24) != 0
+        || load32(h + 28) != wage_crc(0, h, 28)
+        || bytes > half_bytes(store) - HEADER_BYTES)
+        return WAGE_OK;
+    error = store_crc(store, at + HEADER_BYTES, bytes, &crc);
+    if (!error && crc == load32(h + 20))
+        *generation = load32(h + 8);
+    return error;
+}
+
+/* The half with the newest whole generation, and that; 0 when there is none
+ * (then half 1, so that saving takes half 0). */
+static int newest(const struct wage_store *store, unsigned *half,
+                  uint32_t *generation)
+{
+    uint8_t header[HEADER_BYTES];
+    uint32_t other;
+    int error = whole(store, 0, header, &other);
+    if (!error)
+        error = whole(store, 1, header, generation);
+    *half = *generation >= other;
+    if (other > *generation)
+        *generation = other;
+    return error;
+}
+
+static int erase_half(const struct wage_store *store, unsigned half,
+                      uint32_t bytes)
+{
+    uint32_t at = half * half_bytes(store), end = at + bytes;
+    for (; at < end; at += store->erase_bytes) {
+        int error = store->erase(store->context, at);
+        if (error)
+            return error;
+    }
+    return WAGE_OK;
+}
+
+int wage_save(wage_t *w, const struct wage_store *store)
+{
+    unsigned half;
+    uint32_t generation, crc;
+    int error = check_store(w, store);
+    if (!error)
+        error = newest(store, &half, &generation);
+    if (!error)
+        error = erase_half(store, !half, wage_checkpoint_bytes(w));
+    if (error)
+        return error;
+    uint32_t at = !half * half_bytes(store);
+    struct walk k = { .way = SAVE, .store = store,
+                      .at = at + HEADER_BYTES };
+    walk_state(&k, w);
+    flush(&k);
+    if (k.error)
+        return k.error;
+    error = store_crc(store, at + HEADER_BYTES, k.bytes, &crc);
+    if (error)
+        return error;
+    if (crc != k.crc)
+        return WAGE_E_STORE_IO;
+
+    uint8_t h[HEADER_BYTES] = { 'W', 'C', 'K', 'P' };
+    store32(h + 4, STATE_FORMAT);
+    store32(h + 8, generation + 1);
+    store32(h + 12, k.bytes);
+    store32(h + 16, w->blob_crc);
+    store32(h + 20, k.crc);
+    store32(h + 28, wage_crc(0, h, 28));
+    error = store->program(store->context, at, h, HEADER_BYTES);
+    uint32_t written;
+    if (!error)
+        error = whole(store, !half, h, &written);
+    if (!error && written != generation + 1)
+        error = WAGE_E_STORE_IO;
+    if (!error)
+        w->generation = generation + 1;
+    return error;
+}
+
+/* Walks half `half` into `w`: CHECK changes nothing. */
+static int read_half(wage_t *w, const struct wage_store *store, unsigned half,
+                     enum way way)
+{
+    struct walk k = { .way = way, .store = store,
+                      .at = half * half_bytes(store) + HEADER_BYTES };
+    walk_state(&k, w);
+    return k.error;
+}
+
+int wage_restore(wage_t *w, const struct wage_store *store)
+{
+    int best = -1;
+    uint32_t newest_yet = 0, bytes = wage_checkpoint_bytes(w);
+    int error = check_store(w, store);
+    if (error)
+        return error;
+    for (unsigned half = 0; half < 2; half++) {
+        uint8_t h[HEADER_BYTES];
+        uint32_t generation;
+        error = whole(store, half, h, &generation);
+        if (error)
+            return error;
+        if (generation <= newest_yet || load32(h + 16) != w->blob_crc
+            || load32(h + 12) != bytes - HEADER_BYTES)
+            continue;
+        error = read_half(w, store, half, CHECK);
+        if (error == WAGE_E_NO_CHECKPOINT)
+            continue;
+        if (error)
+            return error;
+        best = (int)half;
+        newest_yet = generation;
+    }
+    if (best < 0)
+        return WAGE_E_NO_CHECKPOINT;
+    error = read_half(w, store, (unsigned)best, LOAD);
+    if (!error)
+        w->generation = newest_yet;
+    return error;
+}
+
+int wage_forget(wage_t *w, const struct wage_store *store)
+{
+    unsigned half;
+    uint32_t generation;
+    int error = check_store(w, store);
+    if (!error)
+        error = newest(store, &half, &generation);
+    // the newest last: when power fails between, nothing older comes back
+    if (!error)
+        error = erase_half(store, !half, 1);
+    if (!error)
+        error = erase_half(store, half, 1);
+    if (!error)
+        w->generation = 0;
+    return error;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * WAGE: trains a small neural network on the device, in integers only.
+ *
+ * What it does: opens a model (a blob, which may stay in flash), predicts,
+ * learns one labelled sample at a time with replay of earlier ones, saves and
+ * restores everything learned. What it never does: allocate memory, use
+ * floating point, keep globals, print, or call a library beyond memcpy and
+ * memset. The same blob, samples and seed give the same bits on every CPU.
+ *
+ * The caller owns all memory. A minimal program:
+ *
+ *     int32_t bytes = wage_arena_bytes(blob, blob_bytes);
+ *     wage_open(&w, blob, blob_bytes, arena, arena_bytes);
+ *     wage_start(&w, 1, NULL);
+ *     for (id = 1; next_sample(x, &label); id++)
+ *         wage_learn(&w, id, x, label, &record);
+ *     wage_save(&w, &store);
+ *
+ * SPEC.md numbers the arithmetic and every byte.
+ */
+#ifndef WAGE_H
+#define WAGE_H
+
+#include <stdint.h>
+
+/* cffi begin */
+#define WAGE_FORMAT 1          /* version of the blob */
+#define WAGE_HEADER_BYTES 64   /* of a blob */
+#define WAGE_RECORD_BYTES 48   /* of one layer in a blob */
+#define WAGE_LAYERS_MAX 32
+#define WAGE_CLASSES_MAX 255
+
+/* What can fail returns one of these, or an answer that is 0 or more. */
+enum wage_err {
+    WAGE_OK = 0,
+    WAGE_E_SHORT = -1,       /* fewer bytes than a header, or than it says */
+    WAGE_E_MAGIC = -2,       /* does not begin with "WAGE" */
+    WAGE_E_VERSION = -3,     /* a format this runtime does not know */
+    WAGE_E_LENGTH = -4,      /* more bytes than the header says */
+    WAGE_E_CRC = -5,         /* contents damaged */
+    WAGE_E_RESERVED = -6,    /* a reserved field or unknown flag is set */
+    WAGE_E_LAYERS = -7,      /* no layer, too many, or frozen after trainable */
+    WAGE_E_KIND = -8,        /* a layer kind this runtime does not have */
+    WAGE_E_BITS = -9,        /* weights of a width other than 2 or 8 */
+    WAGE_E_SHAPE = -10,      /* sizes that do not fit together */
+    WAGE_E_LIMIT = -11,      /* sums could overflow 32 bits, or too large */
+    WAGE_E_RANGE = -12,      /* a section lies outside the blob */
+    WAGE_E_WEIGHT = -13,     /* a weight outside its range */
+    WAGE_E_REPLAY = -14,     /* factory samples that do not fit the replay */
+    WAGE_E_CONFIG = -15,     /* a training setting outside its range */
+    WAGE_E_ARENA = -16,      /* arena smaller than wage_arena_bytes() */
+    WAGE_E_ALIGN = -17,      /* arena not on an 8-byte boundary */
+    WAGE_E_COBS = -18,       /* byte stuffing broken */
+    WAGE_E_FRAME_SHORT = -19, /* fewer bytes than header and CRC */
+    WAGE_E_FRAME_LONG = -20, /* more bytes than the receiver can hold */
+    WAGE_E_FRAME_CRC = -21,  /* damaged on the way */
+    WAGE_E_TYPE = -22,       /* a frame type this side does not know */
+    WAGE_E_PAYLOAD = -23,    /* payload shorter than its type needs */
+    WAGE_E_SESSION = -24,    /* no session, or somebody else's: say HELLO */
+    WAGE_E_PROTOCOL = -25,   /* no protocol version in common */
+    WAGE_E_MODEL = -26,      /* the board holds no usable model */
+    WAGE_E_STREAM = -27,     /* no stream begun: say START */
+    WAGE_E_ORDER = -28,      /* sample id is not the last one plus 1 */
+    WAGE_E_LABEL = -29,      /* label not below the number of classes */
+    WAGE_E_INPUT = -30,      /* input of another size than the model's */
+    WAGE_E_STORE = -31,      /* the board has no store */
+    WAGE_E_STORE_SIZE = -32, /* the store is too small for two checkpoints */
+    WAGE_E_STORE_IO = -33,   /* read, program, erase or read-back failed */
+    WAGE_E_NO_CHECKPOINT = -34 /* no whole checkpoint of this model */
+};
+
+/* Settings of learning; the blob carries the defaults. */
+struct wage_config {
+    uint32_t seed;       /* of every random draw */
+    int8_t lr_shift;     /* learning rate 2^lr_shift, -24..7 */
+    uint8_t replays;     /* replayed steps after each new sample, 0..255 */
+    uint8_t gain_shift;  /* softmax sharpness 2^gain_shift, 0..7 */
+    uint8_t threshold;   /* no update if max |output error| is below, 0..127 */
+};
+
+/* What one prediction or one learned sample gave. */
+struct wage_record {
+    uint32_t id;         /* of the sample */
+    uint8_t label;       /* given */
+    uint8_t prediction;  /* before learning; lowest index among equals */
+    uint16_t p_label;    /* probability of the label before learning, 2^-14 */
+    uint8_t skipped;     /* 1: error below the threshold, nothing learned */
+};
+
+/* Since the last wage_start() of a new stream (test-then-train). */
+struct wage_metrics {
+    uint32_t samples;    /* learned */
+    uint32_t correct;    /* of them predicted right beforehand */
+    uint32_t skipped;    /* of them below the threshold */
+    uint32_t steps;      /* updates, replays included */
+};
+
+/* Where a checkpoint lives. Rules for the callbacks:
+ * 1) return 0, or a negative enum wage_err; 2) erase makes the erase_bytes
+ * at `at` (a multiple of erase_bytes) ready to program; 3) program is called
+ * with `at` and `count` multiples of program_bytes, at most once between
+ * erases; 4) when a call returns, its bytes are on the medium. */
+struct wage_store {
+    int (*read)(void *context, uint32_t at, uint8_t *to, uint32_t count);
+    int (*program)(void *context, uint32_t at, const uint8_t *from,
+                   uint32_t count);
+    int (*erase)(void *context, uint32_t at);
+    void *context;
+    uint32_t bytes;          /* size of the store */
+    uint32_t erase_bytes;    /* erase unit, a power of two */
+    uint32_t program_bytes;  /* program unit, a power of two, 1..32 */
+};
+
+/* One open model. Do not rely on the contents. */
+typedef struct wage {
+    const uint8_t *blob;
+    uint32_t blob_bytes;
+    uint32_t blob_crc;          /* the model's identity */
+    struct wage_config config;
+    struct wage_metrics metrics;
+    struct wage_layer *layers;  /* in the arena */
+    uint8_t layer_count, frozen_count, classes;
+    uint32_t input_bytes, latent_bytes; /* of a sample, at the cut */
+    uint32_t stream, last_id;   /* 0: none yet */
+    uint32_t step, sample;      /* learned since the factory */
+    uint32_t generation;        /* of the newest checkpoint, 0: none */
+    uint16_t replay_capacity, replay_count;
+    uint8_t *replay_label;      /* (replay_capacity) */
+    int8_t *replay_latent;      /* (replay_capacity, latent_bytes) */
+    uint32_t *class_total;      /* (classes) offered to the replay so far */
+    uint32_t *class_seen, *class_correct; /* (classes) since wage_start */
+    int8_t *latent;             /* (latent_bytes) input of the trainable part */
+    int8_t *even, *odd;         /* activations of the frozen part, errors */
+    int8_t *row;                /* one row of 2-bit weights, unpacked */
+    int32_t *wide;              /* error sums, gradient of one row */
+    int32_t *logits;            /* (classes) */
+} wage_t;
+
+/* What a blob says of itself. */
+struct wage_info {
+    uint16_t input_h, input_w, input_c;
+    uint8_t input_map;       /* how bytes become activations, SPEC 3.2 */
+    uint8_t classes;
+    uint32_t input_bytes, latent_bytes; /* of a sample, at the cut */
+    uint32_t arena_bytes;    /* that wage_open() needs */
+    uint32_t crc;            /* the model's identity */
+    const char *name;        /* inside the blob, at most 15 bytes and a 0 */
+};
+
+/* Checks the whole blob and writes `info`. Returns 0 or an error. */
+int wage_info(const uint8_t *blob, uint32_t blob_bytes,
+              struct wage_info *info);
+
+/* Bytes of arena that wage_open() will need, or the same error. */
+int32_t wage_arena_bytes(const uint8_t *blob, uint32_t blob_bytes);
+
+/* Checks everything, then opens. `blob` must stay; `arena` (on an 8-byte
+ * boundary) belongs to `w` until the last call. Returns 0 or an error, then
+ * nothing was written. */
+int wage_open(wage_t *w, const uint8_t *blob, uint32_t blob_bytes,
+              uint8_t *arena, uint32_t arena_bytes);
+
+/* Begins a stream of samples named `stream` (not 0), or goes on with it when
+ * it is the one already begun: then nothing changes. A new stream clears the
+ * metrics and takes `config` (NULL: as it is). Returns 0 or an error. */
+int wage_start(wage_t *w, uint32_t stream, const struct wage_config *config);
+
+/* Predicts the class of `x` (input_bytes activations, unit 2^-7). Changes
+ * nothing that is saved. Returns 0 or an error. */
+int wage_predict(wage_t *w, const int8_t *x, uint8_t label,
+                 struct wage_record *record);
+
+/* Learns one sample: a step on it, then config.replays steps on replayed
+ * ones. `id` must be the last id of the stream plus 1. Returns 0 or an
+ * error; then nothing has changed. */
+int wage_learn(wage_t *w, uint32_t id, const int8_t *x, uint8_t label,
+               struct wage_record *record);
+
+/* Samples of a class since wage_start, and how many were right. */
+int wage_class_metrics(const wage_t *w, uint8_t label,
+                       uint32_t *seen, uint32_t *correct);
+
+/* CRC-32 over all trainable weights (SPEC 7.1), and over everything that a
+ * checkpoint holds; and the bytes of a checkpoint. */
+uint32_t wage_weight_crc(const wage_t *w);
+uint32_t wage_state_crc(const wage_t *w);
+uint32_t wage_checkpoint_bytes(const wage_t *w);
+
+/* Writes everything learned as one new generation into the older of the two
+ * halves of the store; the other stays whole. Returns 0 or an error. */
+int wage_save(wage_t *w, const struct wage_store *store);
+
+/* Takes the newest whole checkpoint of this very blob. Returns 0 or an error:
+ * WAGE_E_NO_CHECKPOINT on a fresh store, nothing changed; after
+ * WAGE_E_STORE_IO open again. */
+int wage_restore(wage_t *w, const struct wage_store *store);
+
+/* Erases both checkpoints; the next wage_open() has the factory weights. */
+int wage_forget(wage_t *w, const struct wage_store *store);
+/* cffi end */
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Frames: how host and board talk. One codec, compiled into both ends.
+ *
+ * frame   = COBS(body, CRC-32 of body) 0x00
+ * body    = type:u8 fields:u8 session:u16 seq:u16, fields x u32, tail bytes
+ *
+ * All numbers are little-endian. A payload is `fields` 32-bit words in the
+ * order of the enums below, then bytes. Fields are only ever appended: a
+ * reader takes those it knows, reads 0 for those that are missing, and finds
+ * the tail after all of them. SPEC.md section 8 has the conversation.
+ */
+#ifndef WAGE_WIRE_H
+#define WAGE_WIRE_H
+
+#include <stdint.h>
+
+/* cffi begin */
+#define WAGE_PROTOCOL_MIN 1
+#define WAGE_PROTOCOL_MAX 1
+#define WAGE_BODY_HEADER_BYTES 6
+#define WAGE_FIELDS_MAX 40
+
+/* Requests are below 64, replies above; WAGE_NAK answers any request. */
+enum wage_type {
+    WAGE_HELLO = 1,     /* fields: hello; begins a session */
+    WAGE_START = 2,     /* fields: start; begins or resumes a stream */
+    WAGE_SAMPLE = 3,    /* fields: sample; tail: the input. Learn it */
+    WAGE_EVAL = 4,      /* fields: sample; tail: the input. Predict only */
+    WAGE_STATS = 5,     /* no fields */
+    WAGE_SAVE = 6,      /* no fields */
+    WAGE_RESET = 7,     /* fields: reset */
+    WAGE_WELCOME = 65,  /* answers HELLO; fields: welcome; tail: names */
+    WAGE_STARTED = 66,  /* fields: started */
+    WAGE_RECORD = 67,   /* answers SAMPLE and EVAL; fields: record */
+    WAGE_REPORT = 68,   /* answers STATS; fields: report;
+                         * tail: (classes, 2) u32, seen and correct */
+    WAGE_SAVED = 69,    /* fields: saved */
+    WAGE_DONE = 70,     /* answers RESET; no fields */
+    WAGE_NAK = 127      /* fields: nak; nothing has changed */
+};
+
+enum wage_hello_field {
+    WAGE_HELLO_PROTOCOL_MIN, WAGE_HELLO_PROTOCOL_MAX, WAGE_HELLO_FIELDS
+};
+
+/* Protocol range and chosen version first, in every version for ever. */
+enum wage_welcome_field {
+    WAGE_WELCOME_PROTOCOL_MIN, WAGE_WELCOME_PROTOCOL_MAX,
+    WAGE_WELCOME_PROTOCOL,      /* the one in use from here on */
+    WAGE_WELCOME_PLACE,         /* enum wage_place */
+    WAGE_WELCOME_SESSIONS,      /* since the board started; 1: fresh boot */
+    WAGE_WELCOME_WINDOW,        /* frames the board can hold unanswered */
+    WAGE_WELCOME_FRAME_BYTES,   /* largest body it takes */
+    WAGE_WELCOME_MODEL_ERROR,   /* 0, or minus an enum wage_err: no model */
+    WAGE_WELCOME_ARENA_BYTES,   /* that the model needs */
+    WAGE_WELCOME_MEMORY_BYTES,  /* that the board has for it */
+    WAGE_WELCOME_MODEL,         /* CRC of the blob, its identity */
+    WAGE_WELCOME_INPUT_H, WAGE_WELCOME_INPUT_W, WAGE_WELCOME_INPUT_C,
+    WAGE_WELCOME_INPUT_MAP,     /* how bytes become activations, SPEC 3.2 */
+    WAGE_WELCOME_CLASSES,
+    WAGE_WELCOME_STORE_BYTES,   /* 0: no store */
+    WAGE_WELCOME_STORE_ERROR,   /* minus what restoring at the start gave */
+    WAGE_WELCOME_GENERATION,    /* of the newest checkpoint, 0: none */
+    WAGE_WELCOME_STREAM,        /* begun last, 0: none */
+    WAGE_WELCOME_LAST_ID,       /* sample learned last in it */
+    WAGE_WELCOME_SEED, WAGE_WELCOME_LR_SHIFT, WAGE_WELCOME_REPLAYS,
+    WAGE_WELCOME_GAIN_SHIFT, WAGE_WELCOME_THRESHOLD,
+    WAGE_WELCOME_WEIGHT_CRC, WAGE_WELCOME_STATE_CRC,
+    WAGE_WELCOME_FIELDS         /* tail: board name, 0, model name */
+};
+
+enum wage_start_field {
+    WAGE_START_STREAM, WAGE_START_SEED, WAGE_START_LR_SHIFT,
+    WAGE_START_REPLAYS, WAGE_START_GAIN_SHIFT, WAGE_START_THRESHOLD,
+    WAGE_START_FIELDS
+};
+
+enum wage_started_field {
+    WAGE_STARTED_LAST_ID,       /* go on with the next one */
+    WAGE_STARTED_FIELDS
+};
+
+enum wage_sample_field {
+    WAGE_SAMPLE_ID, WAGE_SAMPLE_LABEL, WAGE_SAMPLE_FIELDS
+};
+
+enum wage_record_field {
+    WAGE_RECORD_ID, WAGE_RECORD_LABEL, WAGE_RECORD_PREDICTION,
+    WAGE_RECORD_P_LABEL,        /* probability of the label, unit 2^-14 */
+    WAGE_RECORD_SKIPPED,        /* 1: below the threshold */
+    WAGE_RECORD_KNOWN,          /* 1: learned before, nothing done now */
+    WAGE_RECORD_US,             /* microseconds the runtime took */
+    WAGE_RECORD_FIELDS
+};
+
+enum wage_report_field {
+    WAGE_REPORT_SAMPLES, WAGE_REPORT_CORRECT, WAGE_REPORT_SKIPPED,
+    WAGE_REPORT_STEPS,          /* these four since START */
+    WAGE_REPORT_STEP,           /* since the factory */
+    WAGE_REPORT_LAST_ID, WAGE_REPORT_GENERATION,
+    WAGE_REPORT_REPLAY_COUNT, WAGE_REPORT_REPLAY_CAPACITY,
+    WAGE_REPORT_FRAME_ERRORS,   /* since the board started */
+    WAGE_REPORT_STACK_BYTES,    /* deepest so far, 0: not known */
+    WAGE_REPORT_WEIGHT_CRC, WAGE_REPORT_STATE_CRC,
+    WAGE_REPORT_FIELDS
+};
+
+enum wage_saved_field { WAGE_SAVED_GENERATION, WAGE_SAVED_FIELDS };
+
+enum wage_reset_field { WAGE_RESET_WHAT, WAGE_RESET_FIELDS };
+
+enum wage_reset {
+    WAGE_RESTART = 0,   /* as after power-on: back to the last checkpoint */
+    WAGE_FACTORY = 1    /* forget all: erase the checkpoints, then restart */
+};
+
+enum wage_nak_field {
+    WAGE_NAK_ERROR,             /* minus an enum wage_err */
+    WAGE_NAK_A, WAGE_NAK_B,     /* what it is about, SPEC 8.4 */
+    WAGE_NAK_FIELDS
+};
+
+enum wage_place { WAGE_PLACE_HOST, WAGE_PLACE_EMULATOR, WAGE_PLACE_BOARD };
+
+/* A body taken apart. `tail` points into the body. */
+struct wage_message {
+    uint8_t type;
+    uint8_t fields;             /* that were there, at most FIELDS_MAX kept */
+    uint16_t session, seq;
+    uint32_t field[WAGE_FIELDS_MAX];
+    const uint8_t *tail;
+    uint32_t tail_bytes;
+};
+
+/* Bytes that a frame with a body of `body_bytes` takes at most. */
+uint32_t wage_frame_bytes(uint32_t body_bytes);
+
+/* Writes the frame of `message` to `frame`. Returns its bytes, or
+ * WAGE_E_FRAME_LONG when frame_bytes are not enough. */
+int32_t wage_frame_encode(const struct wage_message *message, uint8_t *frame,
+                          uint32_t frame_bytes);
+
+/* Decodes a frame in place (`count` bytes, without the 0x00). Returns 0 and
+ * `message`, or WAGE_E_COBS, _FRAME_SHORT, _FRAME_CRC or _PAYLOAD. */
+int wage_frame_decode(uint8_t *frame, uint32_t count,
+                      struct wage_message *message);
+
+/* Collects the bytes of one frame. The caller sets buffer and bytes. */
+struct wage_reader {
+    uint8_t *buffer;
+    uint32_t bytes;             /* size of the buffer */
+    uint32_t used;              /* more than `bytes`: too long, skipping */
+};
+
+/* Takes one byte. Returns 1 when it ended a frame and `message` holds it
+ * (its tail stays in the buffer until the next byte), 0 when there is no
+ * frame yet, or an error of the frame that just ended. */
+int wage_reader_push(struct wage_reader *reader, uint8_t byte,
+                     struct wage_message *message);
+/* cffi end */
+
+#endif
