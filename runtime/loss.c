@@ -16,11 +16,11 @@ static uint32_t exp2_below(uint32_t distance, int shift)
     if (shift >= 0)
         u = distance >> shift;
     else
-        u = distance > (uint32_t)1023 >> -shift ? 1023 : distance << -shift;
-    if (u > 1023)
-        u = 1023;
+        u = distance > (uint32_t)511 >> -shift ? 511 : distance << -shift;
+    if (u > 511)
+        u = 511;
     uint32_t e = root[u & 15] + (uint32_t)((u & 15) == 0); // 2^16 needs 17
-    return u >> 4 < 32 ? e >> (u >> 4) : 0;
+    return e >> (u >> 4);
 }
 
 uint8_t wage_argmax(const int32_t *logits, uint32_t count)

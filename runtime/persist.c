@@ -111,7 +111,7 @@ static void walk_replay(struct walk *k, wage_t *w)
         int there = i < count;
         uint8_t label = there ? w->replay_label[i] : 0;
         pass(k, &label, 1);
-        refuse_if(k, there && label >= w->classes);
+        refuse_if(k, there ? label >= w->classes : label);
         if (k->way == LOAD)
             w->replay_label[i] = label;
         uint8_t *latent = (uint8_t *)w->replay_latent + i * w->latent_bytes;
@@ -122,6 +122,8 @@ static void walk_replay(struct walk *k, wage_t *w)
             if (there)
                 memcpy(bytes, latent + at, part);
             pass(k, bytes, part);
+            for (uint32_t j = 0; !there && j < part; j++)
+                refuse_if(k, bytes[j]);
             if (k->way == LOAD)
                 memcpy(latent + at, bytes, part);
         }
@@ -186,7 +188,8 @@ static int check_store(const wage_t *w, const struct wage_store *store)
     uint32_t padded = (wage_checkpoint_bytes(w) + CHUNK_BYTES - 1)
                       & ~(uint32_t)(CHUNK_BYTES - 1);
     if (unit == 0 || unit > CHUNK_BYTES || (unit & (unit - 1))
-        || store->erase_bytes == 0)
+        || store->erase_bytes < unit
+        || (store->erase_bytes & (store->erase_bytes - 1)))
         return WAGE_E_STORE_SIZE;
     return half_bytes(store) < padded ? WAGE_E_STORE_SIZE : WAGE_OK;
 }
@@ -209,13 +212,32 @@ static int store_crc(const struct wage_store *store, uint32_t at,
     return WAGE_OK;
 }
 
-/* Generation of half 0 or 1 when it is whole, else 0; or an error. Writes
- * the header: (HEADER_BYTES). */
-static int whole(const struct wage_store *store, unsigned half, uint8_t *h,
-                 uint32_t *generation)
+/* Walks half `half` into `w`: CHECK changes nothing. Writes the CRC. */
+static int read_half(wage_t *w, const struct wage_store *store, unsigned half,
+                     enum way way, uint32_t *crc)
 {
+    struct walk k = { .way = way, .store = store,
+                      .at = half * half_bytes(store) + HEADER_BYTES };
+    walk_state(&k, w);
+    *crc = k.crc;
+    return k.error;
+}
+
+/* A checkpoint in the store. */
+struct found {
+    unsigned half;              /* 0 or 1 */
+    uint32_t generation;        /* 0: there is none */
+    uint32_t crc;               /* of its state */
+    int ours;                   /* of this very model, all within range */
+};
+
+/* Looks at one half. Returns 0 and what is there, or an error. */
+static int look(wage_t *w, const struct wage_store *store, unsigned half,
+                struct found *found)
+{
+    uint8_t h[HEADER_BYTES];
     uint32_t at = half * half_bytes(store), crc;
-    *generation = 0;
+    *found = (struct found){ .half = half };
     int error = store->read(store->context, at, h, HEADER_BYTES);
     if (error)
         return error;
@@ -223,27 +245,34 @@ static int whole(const struct wage_store *store, unsigned half, uint8_t *h,
     if (load32(h) != 0x504b4357 /* "WCKP" */
         || load32(h + 4) != STATE_FORMAT || load32(h + 24) != 0
         || load32(h + 28) != wage_crc(0, h, 28)
-        || bytes > half_bytes(store) - HEADER_BYTES)
+        || bytes > half_bytes(store) - HEADER_BYTES
+        || load32(h + 8) == UINT32_MAX) // none could follow it
         return WAGE_OK;
     error = store_crc(store, at + HEADER_BYTES, bytes, &crc);
-    if (!error && crc == load32(h + 20))
-        *generation = load32(h + 8);
-    return error;
+    if (error || crc != load32(h + 20))
+        return error;
+    found->generation = load32(h + 8);
+    found->crc = crc;
+    if (!found->generation || load32(h + 16) != w->blob_crc
+        || bytes != wage_checkpoint_bytes(w) - HEADER_BYTES)
+        return WAGE_OK;
+    error = read_half(w, store, half, CHECK, &crc);
+    found->ours = !error;
+    return error == WAGE_E_NO_CHECKPOINT ? WAGE_OK : error;
 }
 
-/* The half with the newest whole generation, and that; 0 when there is none
- * (then half 1, so that saving takes half 0). */
-static int newest(const struct wage_store *store, unsigned *half,
-                  uint32_t *generation)
+/* The half to keep when saving: the newest of ours, else the newest whole
+ * one, else half 1. Restoring takes it when it is ours. */
+static int newest(wage_t *w, const struct wage_store *store,
+                  struct found *best)
 {
-    uint8_t header[HEADER_BYTES];
-    uint32_t other;
-    int error = whole(store, 0, header, &other);
+    struct found zero;
+    int error = look(w, store, 0, &zero);
     if (!error)
-        error = whole(store, 1, header, generation);
-    *half = *generation >= other;
-    if (other > *generation)
-        *generation = other;
+        error = look(w, store, 1, best);
+    if (zero.ours != best->ours ? zero.ours
+                                : zero.generation > best->generation)
+        *best = zero;
     return error;
 }
 
@@ -261,16 +290,16 @@ static int erase_half(const struct wage_store *store, unsigned half,
 
 int wage_save(wage_t *w, const struct wage_store *store)
 {
-    unsigned half;
-    uint32_t generation, crc;
+    struct found kept, written;
+    uint32_t crc;
     int error = check_store(w, store);
     if (!error)
-        error = newest(store, &half, &generation);
+        error = newest(w, store, &kept);
     if (!error)
-        error = erase_half(store, !half, wage_checkpoint_bytes(w));
+        error = erase_half(store, !kept.half, wage_checkpoint_bytes(w));
     if (error)
         return error;
-    uint32_t at = !half * half_bytes(store);
+    uint32_t at = !kept.half * half_bytes(store);
     struct walk k = { .way = SAVE, .store = store,
                       .at = at + HEADER_BYTES };
     walk_state(&k, w);
@@ -285,76 +314,52 @@ int wage_save(wage_t *w, const struct wage_store *store)
 
     uint8_t h[HEADER_BYTES] = { 'W', 'C', 'K', 'P' };
     store32(h + 4, STATE_FORMAT);
-    store32(h + 8, generation + 1);
+    store32(h + 8, kept.generation + 1);
     store32(h + 12, k.bytes);
     store32(h + 16, w->blob_crc);
     store32(h + 20, k.crc);
     store32(h + 28, wage_crc(0, h, 28));
     error = store->program(store->context, at, h, HEADER_BYTES);
-    uint32_t written;
     if (!error)
-        error = whole(store, !half, h, &written);
-    if (!error && written != generation + 1)
+        error = look(w, store, !kept.half, &written);
+    if (!error && (!written.ours || written.crc != k.crc
+                   || written.generation != kept.generation + 1))
         error = WAGE_E_STORE_IO;
     if (!error)
-        w->generation = generation + 1;
+        w->generation = kept.generation + 1;
     return error;
-}
-
-/* Walks half `half` into `w`: CHECK changes nothing. */
-static int read_half(wage_t *w, const struct wage_store *store, unsigned half,
-                     enum way way)
-{
-    struct walk k = { .way = way, .store = store,
-                      .at = half * half_bytes(store) + HEADER_BYTES };
-    walk_state(&k, w);
-    return k.error;
 }
 
 int wage_restore(wage_t *w, const struct wage_store *store)
 {
-    int best = -1;
-    uint32_t newest_yet = 0, bytes = wage_checkpoint_bytes(w);
+    struct found best;
+    uint32_t crc;
     int error = check_store(w, store);
+    if (!error)
+        error = newest(w, store, &best);
     if (error)
         return error;
-    for (unsigned half = 0; half < 2; half++) {
-        uint8_t h[HEADER_BYTES];
-        uint32_t generation;
-        error = whole(store, half, h, &generation);
-        if (error)
-            return error;
-        if (generation <= newest_yet || load32(h + 16) != w->blob_crc
-            || load32(h + 12) != bytes - HEADER_BYTES)
-            continue;
-        error = read_half(w, store, half, CHECK);
-        if (error == WAGE_E_NO_CHECKPOINT)
-            continue;
-        if (error)
-            return error;
-        best = (int)half;
-        newest_yet = generation;
-    }
-    if (best < 0)
+    if (!best.ours)
         return WAGE_E_NO_CHECKPOINT;
-    error = read_half(w, store, (unsigned)best, LOAD);
-    if (!error)
-        w->generation = newest_yet;
-    return error;
+    error = read_half(w, store, best.half, LOAD, &crc);
+    // it was whole a moment ago: a store that reads now this, now that
+    if (error || crc != best.crc)
+        return WAGE_E_STORE_IO;
+    w->generation = best.generation;
+    return WAGE_OK;
 }
 
 int wage_forget(wage_t *w, const struct wage_store *store)
 {
-    unsigned half;
-    uint32_t generation;
+    struct found last;
     int error = check_store(w, store);
     if (!error)
-        error = newest(store, &half, &generation);
+        error = newest(w, store, &last);
     // the newest last: when power fails between, nothing older comes back
     if (!error)
-        error = erase_half(store, !half, 1);
+        error = erase_half(store, !last.half, 1);
     if (!error)
-        error = erase_half(store, half, 1);
+        error = erase_half(store, last.half, 1);
     if (!error)
         w->generation = 0;
     return error;

@@ -93,7 +93,7 @@ struct wage_metrics {
     uint32_t samples;    /* learned */
     uint32_t correct;    /* of them predicted right beforehand */
     uint32_t skipped;    /* of them below the threshold */
-    uint32_t steps;      /* updates, replays included */
+    uint32_t steps;      /* replayed and skipped ones included */
 };
 
 /* Where a checkpoint lives. Rules for the callbacks:

@@ -21,7 +21,7 @@ DARK = {"paper": "#10171e", "panel": "#19232d", "ink": "#e8edf2", "muted": "#9fb
         "shade": "#56b4e9", "on-shade": "#0b1117"}
 
 WIDTH = 360  # of every chart
-CHARACTER = 6.4  # mean width of a character of 12 units
+CHARACTER = 7.0  # mean width of a character of 12 units
 NAME_CHARACTERS = 10  # longer class names are cut
 SHADES = 20  # steps of a confusion matrix
 DARK_SHADE = 0.7  # share from which a cell's text changes colour
@@ -65,8 +65,8 @@ def accuracy_curve(records: np.ndarray, classes: int, new: Sequence[int] = (),
     count = len(records)
     short = class_names(classes, names)
     row = min(11.0, 110 / classes)
-    left, right, top, bottom = _margin(short, 36), WIDTH - 40, 30, 180
-    strip = bottom + 24
+    left, right, top, bottom = _margin(short, 36), WIDTH - 48, 30, 180
+    strip = bottom + 30
     end = strip + row * classes
     step = (right - left) / max(count, 1)
     parts = [_text(0, 14, "right answers, %", fill="muted")]
@@ -75,7 +75,7 @@ def accuracy_curve(records: np.ndarray, classes: int, new: Sequence[int] = (),
         parts += [_line(left, y, right, y), _text(left - 6, y + 4, percent, "end", "muted")]
     parts += [_text(left, strip - 7, "class of each sample", fill="muted"),
               _rect(left, strip, right - left, end - strip, "panel")]
-    for c in range(0, classes, _label_step(row)):
+    for c in range(0, classes, _label_step(row, 11)):
         fill = "new" if c in new else "muted"
         parts.append(_text(left - 6, strip + row * (c + 0.5) + 4, short[c], "end", fill, 11))
     for tick in _ticks(count):
@@ -100,7 +100,7 @@ def bars_before_after(before: Answers | None, after: Answers | None, classes: in
     """Accuracy by class before and after learning; new classes are marked."""
     short = class_names(classes, names)
     row = max(6.0, min(24.0, 600 / classes))
-    left, right, top = _margin(short, 24) + (28 if new else 0), WIDTH - 84, 32
+    left, right, top = _margin(short, 24) + (32 if new else 0), WIDTH - 84, 32
     end = top + row * classes
     shares = [(fill, class_accuracy(answers, classes)) for fill, answers
               in (("before", before), ("old", after)) if answers is not None]
@@ -112,12 +112,12 @@ def bars_before_after(before: Answers | None, after: Answers | None, classes: in
     parts.append(_text((left + right) / 2, end + 33, "right answers on test samples, %",
                        "middle", "muted"))
     bar = row * (0.36 if len(shares) == 2 else 0.6)
-    labelled = set(range(0, classes, _label_step(row)))
+    labelled = set(range(0, classes, _label_step(row, 12.5)))
     said = []
     for c in range(classes):
         middle = top + row * (c + 0.5)
         values = [share[c] for _, share in shares]
-        words = " → ".join("–" if np.isnan(v) else f"{100 * v:.0f}" for v in values)
+        words = " → ".join(f"{100 * v:.0f}" for v in values if not np.isnan(v)) or "–"
         for i, (fill, share) in enumerate(shares):
             y = middle + bar * (i - len(shares) / 2)
             fill = "new" if fill == "old" and c in new else fill
@@ -141,9 +141,10 @@ def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int,
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     left, top = _margin(short, 0) + 24, 4
     cell = min((WIDTH - left - 4) / classes, 44.0)
-    side, step = cell * classes, _label_step(cell)
+    side = cell * classes
     left += (WIDTH - left - 4 - side) / 2
-    upright = max(map(len, short)) * CHARACTER > cell * step
+    widest = max(map(len, short))
+    upright = widest > 3 and widest * CHARACTER > cell
     below = top + side + (_margin(short, 0) + 6 if upright else 18)
     parts = [_rect(left, top, side, side, "panel"), *_cells(shares, left, top, cell)]
     for r, c in np.argwhere(counts):
@@ -152,14 +153,12 @@ def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int,
             fill = "on-shade" if shares[r, c] >= DARK_SHADE else "ink"
             parts.append(_text(left + cell * (c + 0.5), top + cell * (r + 0.5) + size * 0.35,
                                counts[r, c], "middle", fill, size))
-    for c in range(0, classes, step):
-        at = cell * (c + 0.5)
-        parts.append(_text(left - 6, top + at + 4, short[c], "end"))
-        if upright:
-            x, y = left + at + 4, top + side + 6
-            parts.append(_text(x, y, short[c], "end", turn=-90))
-        else:
-            parts.append(_text(left + at, top + side + 15, short[c], "middle"))
+    for c in range(0, classes, _label_step(cell, 12.5)):
+        parts.append(_text(left - 6, top + cell * (c + 0.5) + 4, short[c], "end"))
+    for c in range(0, classes, _label_step(cell, 12.5 if upright else widest * CHARACTER + 4)):
+        x, y = left + cell * (c + 0.5), top + side
+        parts.append(_text(x + 4, y + 6, short[c], "end", turn=-90) if upright
+                     else _text(x, y + 15, short[c], "middle"))
     parts += [_text(left + side / 2, below + 14, "answer", "middle", "muted"),
               _text(left - _margin(short, 0) - 6, top + side / 2, "true class", "middle",
                     "muted", turn=-90)]
@@ -272,9 +271,9 @@ def _margin(names: Sequence[str], least: float) -> float:
     return max(least, max(map(len, names)) * CHARACTER + 8)
 
 
-def _label_step(row: float) -> int:
+def _label_step(row: float, label: float) -> int:
     """Every how many rows a label fits."""
-    return next(step for step in (1, 2, 5, 10, 20, 50, 1000) if step * row >= 10.9)
+    return next(step for step in (1, 2, 5, 10, 20, 50, 100, 10000) if step * row >= label)
 
 
 def _ticks(count: int) -> list[int]:

@@ -106,7 +106,7 @@ def start(
             stdout=errors,
             stderr=errors,
             pass_fds=[listener.fileno()],
-            preexec_fn=_die_with_parent(),
+            preexec_fn=die_with_parent(),
         )
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(START_GRACE_S)
@@ -220,7 +220,7 @@ def _listen(port: int | None) -> socket.socket:
         raise WageError(f"port {port} of 127.0.0.1 is not free: {error}") from error
 
 
-def _die_with_parent() -> Callable[[], object] | None:
+def die_with_parent() -> Callable[[], object] | None:
     """What the child does first, so that no emulator outlives its parent (Linux only)."""
     if not sys.platform.startswith("linux"):
         return None

@@ -149,3 +149,9 @@ class LogError(WageError):
     """The log of runs cannot be used."""
 
     exit_code = 17
+
+
+class TwinDiffers(WageError):
+    """Board and host did not compute the same bits."""
+
+    exit_code = 18

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from wage_host._core import lib
-from wage_host.core import Config, Core
+from wage_host.core import Config, Core, Info
 from wage_host.errors import ModelError, WageError
 
 STAGE_INIT = 128  # of key(): away from the stages of the SPEC
@@ -51,6 +51,11 @@ class Network:
     def classes(self) -> int:
         """How many classes the last layer tells apart."""
         return self.layers[-1].out
+
+    def info(self) -> Info:
+        """As far as samples need it."""
+        h, w, c = self.shape
+        return Info("", 0, self.shape, self.input_map, self.classes, h * w * c, 0, 0)
 
 
 def alpha_shift(fan_in: int) -> int:

@@ -33,7 +33,7 @@ h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
 .state { border: 1px solid var(--muted); border-radius: 1rem; padding: .05rem .6rem; }
 .notice { border-left: .25rem solid var(--new); background: var(--panel); padding: .6rem 1rem; }
 .tiles, .charts { display: grid; gap: 1rem; }
-.tiles { grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); }
+.tiles { grid-template-columns: repeat(auto-fit, minmax(max(9rem, 30%), 1fr)); }
 .tile { background: var(--panel); border-radius: .5rem; padding: .7rem .9rem; }
 .tile small, .tile b { display: block; }
 .tile b { font-size: 1.2rem; line-height: 1.4; }
@@ -46,8 +46,8 @@ figcaption { margin-top: .4rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .92rem; }
 th, td { text-align: left; vertical-align: top; padding: .25rem 1.2rem .25rem 0;
-  border-bottom: 1px solid var(--grid); overflow-wrap: anywhere; }
-th { font-weight: 600; white-space: nowrap; overflow-wrap: normal; }
+  border-bottom: 1px solid var(--grid); overflow-wrap: break-word; }
+th { font-weight: 600; white-space: nowrap; }
 pre { background: var(--panel); border-radius: .5rem; padding: .8rem 1rem; white-space: pre-wrap;
   overflow-wrap: anywhere; }
 """
@@ -116,7 +116,7 @@ def picture(log: Log, run: int) -> str:
     charts = [draw.accuracy_curve(story.records, story.classes, story.new, story.names)]
     if story.evaluations:
         charts.append(_bars(story))
-    title = textwrap.wrap(headline(story), 84 if len(charts) == 2 else 40)
+    title = textwrap.wrap(headline(story), 68 if len(charts) == 2 else 32)
     return draw.poster(title, charts, textwrap.shorten(note, 50 * len(charts), placeholder=" …"))
 
 
@@ -181,7 +181,7 @@ def _tiles(story: Story) -> str:
         tiles.append(("Time for a sample", _duration(float(np.median(timed)) / 1e6),
                       f"median, {place}"))
     board = story.run["conditions"].get("board", "")
-    tiles.append(("Learned", place, board))
+    tiles.append(("Where", place, board))
     return '<div class="tiles">' + "".join(
         f'<div class="tile"><small>{escape(name)}</small><b>{escape(value)}</b>'
         f"<small>{escape(note)}</small></div>" for name, value, note in tiles) + "</div>"
@@ -190,21 +190,23 @@ def _tiles(story: Story) -> str:
 def _change(story: Story, keep: Sequence[int]) -> tuple[str, str]:
     """Accuracy over some classes before and after, and a note on it."""
     both = [e for e in (story.before, story.after) if e]
-    shares = [_share(e, keep) for e in both]
     tested = int(np.isin(both[-1]["labels"], keep).sum())
+    if not tested:
+        return "not tested", ""
+    shares = [_share(e, keep) for e in both]
     note = f"{_count(tested, 'test sample')}, {_place(both[-1])}"
     if len(shares) == 2 and None not in shares:
         note = f"{_signed(100 * (shares[1] - shares[0]))} points; {note}"
-    return " → ".join(map(_percent, shares)), note
+    return f" →{NBSP}".join(map(_percent, shares)), note
 
 
 def _charts(story: Story) -> str:
     """Curve, bars and matrices."""
-    window = draw.window_of(len(story.records))
+    window = _count(draw.window_of(len(story.records)), "sample")
     charts = [("While learning",
                draw.accuracy_curve(story.records, story.classes, story.new, story.names),
                "Each sample is answered before it is learned. A point of the line is the mean of "
-               f"the last {_count(window, 'sample')}; it is pale where there were fewer.")]
+               f"the last {window}; it is pale where there were fewer.")]
     if story.evaluations:
         charts.append(("By class", _bars(story), "The share of the test samples of each class "
                        "that were answered right, in percent."))
@@ -248,8 +250,10 @@ def _tables(story: Story, events: list[dict[str, Any]]) -> Iterable[str]:
                        f"{_accuracy(e)} of {len(e['labels']):,}", _place(e))
                       for e in story.evaluations])
     if events:
-        yield _table("Events", ["time", "what", "text"],
-                     [(_clock(e["time"]), e["what"], e["text"]) for e in events[:EVENTS]])
+        started = story.run["started"]
+        yield _table("Events", ["after", "what", "text"],
+                     [(_duration(_seconds(started, e["time"])), e["what"], e["text"])
+                      for e in events[:EVENTS]])
     if len(events) > EVENTS:
         yield f'<p class="quiet">and {len(events) - EVENTS:,} more events</p>'
 
@@ -316,11 +320,16 @@ def _clock(time: str) -> str:
     return f"{datetime.fromisoformat(time):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def _seconds(start: str, end: str) -> float:
+    """Seconds between two ISO times, none if the clock was set back."""
+    span = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+    return max(span.total_seconds(), 0.0)
+
+
 def _when(run: dict[str, Any]) -> str:
     """When a run began and how long it took."""
-    end = datetime.fromisoformat(run["ended"] or run["touched"])
-    time_s = (end - datetime.fromisoformat(run["started"])).total_seconds()
-    return f"{_clock(run['started'])} · {_duration(max(time_s, 0))}"
+    time_s = _seconds(run["started"], run["ended"] or run["touched"])
+    return f"{_clock(run['started'])} · {_duration(time_s)}"
 
 
 def _value(key: str, value: object) -> str:
@@ -332,5 +341,5 @@ def _value(key: str, value: object) -> str:
     if isinstance(value, int | float):
         return str(value).replace("-", MINUS)
     if isinstance(value, list):
-        return ", ".join(_value(key, v) for v in value)
+        return ", ".join(_value(key, v) for v in value) or "none"
     return "–" if value is None else value if isinstance(value, str) else json.dumps(value)

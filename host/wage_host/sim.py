@@ -1,13 +1,19 @@
 """The simulated board: in this process, or served to others over a socket or a pty."""
 
+import contextlib
+import json
 import os
 import select
 import socket
-from collections.abc import Callable
+import subprocess
+import sys
+import tty
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wage_host._core import ffi, lib
-from wage_host.errors import ArenaError, ModelError
+from wage_host.emulate import die_with_parent, stop
+from wage_host.errors import ArenaError, ModelError, WageError
 
 MEMORY_BYTES = 1 << 20
 STORE_BYTES = 1 << 18
@@ -69,8 +75,6 @@ def _serve_client(board: SimBoard, client: socket.socket) -> None:
 
 def serve_pty(board: SimBoard, ready: Callable[[str], None]) -> None:
     """Serves a pseudo-terminal, which opens as a serial device, until killed."""
-    import tty
-
     ours, theirs = os.openpty()
     tty.setraw(theirs)  # and kept open here, so that a host may come and go
     ready(os.ttyname(theirs))
@@ -79,3 +83,33 @@ def serve_pty(board: SimBoard, ready: Callable[[str], None]) -> None:
         answer = board.exchange(os.read(ours, 4096))
         while answer:
             answer = answer[os.write(ours, answer) :]
+
+
+def start(model: Path, store: Path | None = None, port: int = 0) -> tuple[subprocess.Popen, str]:
+    """Starts the simulated board as a process of its own; returns it and the URL of its link."""
+    command = [sys.executable, "-m", "wage_host", "emulate", "--board", "sim", "--json"]
+    command += ["--model", str(model), "--tcp", str(port)]
+    command += ["--store", str(store)] if store else []
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=die_with_parent(),
+    )
+    answer = json.loads(process.stdout.readline() or "{}")
+    if not answer.get("ok"):
+        stop(process)
+        raise WageError(answer.get("error", "the simulated board did not start"))
+    return process, answer["port"]
+
+
+@contextlib.contextmanager
+def running(model: Path, store: Path | None = None) -> Iterator[str]:
+    """The simulated board for the length of a with block; gives the URL of its link."""
+    process, url = start(model, store)
+    try:
+        yield url
+    finally:
+        stop(process)

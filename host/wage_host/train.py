@@ -9,26 +9,18 @@ from wage_host import network
 from wage_host.core import Config, Core, Sample
 from wage_host.network import Network
 
-DEFAULT = Config(seed=1, lr_shift=-5, replays=0, gain_shift=2, threshold=0)
-
-
-def accuracy(core: Core, samples: Sequence[Sample]) -> float:
-    """Share of samples whose class is predicted."""
-    right = sum(r.prediction == r.label for r in core.evaluate(samples))
-    return right / len(samples)
-
 
 def train(
     net: Network,
     samples: Sequence[Sample],
     epochs: int,
     config: Config,
-    progress: Callable[[int, int], None] = lambda done, right: None,
+    progress: Callable[[int, int, int], None] = lambda epoch, done, right: None,
 ) -> Network:
     """All layers learn, one sample a step; the rate halves after each half of what is left.
 
     With 8 epochs the learning rate is 2^lr_shift for 4, a half of it for 2, a quarter for 1 and
-    an eighth for the last. `progress` hears samples done and right so far, in this epoch.
+    an eighth for the last. `progress` hears the epoch, and samples done and right so far in it.
     """
     blob = network.blob(net, "training", config, len(net.layers), 0, [])
     core = Core(blob)
@@ -42,7 +34,7 @@ def train(
         right = 0
         for record in core.learn(samples[i] for i in order.permutation(len(samples))):
             right += record.prediction == record.label
-            progress(record.id, right)
+            progress(epoch, record.id, right)
     return network.with_weights(net, core)
 
 

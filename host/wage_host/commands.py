@@ -1,0 +1,373 @@
+"""What each command of wage-host does; cli.py is its manual."""
+
+import dataclasses
+import functools
+import json
+import secrets
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wage_host import data, demo, emulate, link, network, sim, stream, train
+from wage_host import report as reports
+from wage_host._core import lib
+from wage_host.cli import FILE, command, open_device, port_options
+from wage_host.core import Config, Info, info
+from wage_host.device import Device
+from wage_host.errors import DataError, ModelError
+from wage_host.log import Log, default_path
+from wage_host.screen import Screen
+
+WHERE = {"host": "simulated on this computer", "emulator": "emulated", "board": "a real board"}
+
+log_option = click.option(
+    "--log", "log_path", type=FILE, help="SQLite file of runs; default $WAGE_LOG, wage.sqlite."
+)
+
+
+def this_command() -> str:
+    """The command line, to be logged."""
+    return shlex.join(["wage-host", *sys.argv[1:]])
+
+
+def board_line(device: Device) -> str:
+    """Which board, where, and what it holds."""
+    return f"{device.board} ({WHERE[device.place]}), model {device.info.name}"
+
+
+@command
+@port_options
+@click.option("--data", "file", type=FILE, required=True, help="New samples: .npz, .csv, IDX.")
+@click.option("--eval-data", type=FILE, help="Samples for the accuracy before and after.")
+@click.option("--seed", type=int, help="Of the random draws; default: the model's.")
+@click.option("--lr-shift", type=int, help="Learning rate 2^N; default: the model's.")
+@click.option("--replays", type=int, help="Replayed steps a sample; default: the model's.")
+@click.option("--gain-shift", type=int, help="Softmax sharpness 2^N; default: the model's.")
+@click.option("--threshold", type=int, help="Skip errors below N / 127; default: the model's.")
+@click.option("--save-every", default=0, help="Save after every N samples and at the end.")
+@click.option("--resume", type=int, help="Go on with an interrupted run, by its number.")
+@log_option
+def do_learn(
+    screen: Screen,
+    file: Path,
+    eval_data: Path | None,
+    save_every: int,
+    resume: int | None,
+    log_path: Path | None,
+    port: str,
+    baud: int,
+    model: Path | None,
+    store: Path | None,
+    timeout: float,
+    **settings: int | None,
+) -> dict[str, Any]:
+    """Stream labelled samples to a board and watch it learn."""
+    new, test = data.load(file), data.load(eval_data) if eval_data else None
+    with (
+        Log(log_path or default_path()) as log,
+        open_device(port, baud, model, store, timeout) as device,
+    ):
+        given = {name: value for name, value in settings.items() if value is not None}
+        config = dataclasses.replace(device.config(), **given)
+        number = secrets.randbits(32) | 1
+        if resume is not None:
+            number, config = _earlier(log, resume, new)
+        screen.say(f"board: {board_line(device)}")
+        blob = network.read_blob(model) if model else None
+        plan = stream.Plan(new, test, config, number, save_every, blob)
+        done = stream.conduct(device, log, plan, this_command(), screen.watch, port=port)
+        tell(screen, log, done)
+    return {"run": done.run, "log": str(log.path), "board": device.board, **done.summary}
+
+
+def _earlier(log: Log, run: int, new: data.Data) -> tuple[int, Config]:
+    """Stream and settings of an earlier run on the same data."""
+    earlier = log.run(run)["conditions"]
+    if earlier.get("data_crc") != f"{new.crc():08x}":
+        raise DataError(f"run {run} learned other data than {new.name}: give the same file")
+    settings = {field.name: earlier[field.name] for field in dataclasses.fields(Config)}
+    return earlier["stream"], Config(**settings)
+
+
+def tell(screen: Screen, log: Log, done: stream.Outcome) -> None:
+    """The end of a run, in a few lines."""
+    screen.say(f"learned {done.summary['samples']} samples in {done.summary['steps']} steps")
+    if done.after:
+        before, after = stream.accuracy(done.before), stream.accuracy(done.after)
+        screen.say(f"accuracy: {before:.1%} before, {after:.1%} after")
+    if done.summary["proved"]:
+        crc = done.summary["weight_crc"]
+        screen.say(f"proved: this computer learned the same weights from the same samples ({crc})")
+    screen.say(f"log: run {done.run} in {log.path}; show it: wage-host report {done.run}")
+
+
+@command
+@port_options
+@click.option("--data", "file", type=FILE, required=True, help="Labelled samples.")
+@log_option
+def do_eval(screen: Screen, file: Path, log_path: Path | None, **port: Any) -> dict[str, Any]:
+    """Accuracy of a board on labelled samples; nothing is learned."""
+    test = data.load(file)
+    with Log(log_path or default_path()) as log, open_device(**port) as device:
+        tests = data.samples(test, device.info)
+        about = stream.conditions(device, test, device.config())
+        run = log.begin(this_command(), about)
+        device.on_event = lambda what, text: log.event(run, what, text)
+        records = stream.evaluate(device, log, run, "now", 0, tests, screen.watch)
+        result = {"samples": len(records), "accuracy": stream.accuracy(records)}
+        log.end(run, "done", result)
+        screen.say(f"accuracy: {result['accuracy']:.1%} of {len(records)} samples")
+    return {"run": run, "board": device.board, "place": device.place, **result}
+
+
+@command
+@port_options
+def do_save(screen: Screen, **port: Any) -> dict[str, Any]:
+    """Have a board keep what it learned."""
+    with open_device(**port) as device:
+        generation = device.save()
+    screen.say(f"saved as checkpoint {generation}")
+    return {"generation": generation}
+
+
+@command
+@port_options
+@click.option("--factory", is_flag=True, help="Forget everything learned, checkpoints too.")
+def do_reset(screen: Screen, factory: bool, **port: Any) -> dict[str, Any]:
+    """Restart a board from its last checkpoint, or make it forget."""
+    with open_device(**port) as device:
+        device.reset(lib.WAGE_FACTORY if factory else lib.WAGE_RESTART)
+        generation = device.welcome.generation
+    screen.say(f"the board runs from {f'checkpoint {generation}' if generation else 'its factory'}")
+    return {"generation": generation}
+
+
+@command
+@click.argument("model", type=FILE, required=False)
+@click.option("--port", envvar="WAGE_PORT", help="Ask a board instead of a file.")
+@click.option("--baud", default=115200, show_default=True, help="Of a serial device.")
+def do_info(screen: Screen, model: Path | None, port: str | None, baud: int) -> dict[str, Any]:
+    """What a model file or a board is."""
+    if model:
+        about = _shown(info(network.read_blob(model)))
+    elif port:
+        with open_device(port, baud, None, None, 5.0) as device:
+            about = {"board": device.board, "place": device.place, **_shown(device.info)}
+            about |= vars(device.welcome)
+    else:
+        raise click.UsageError("name a .wage file, or a board with --port")
+    for key, value in about.items():
+        screen.say(f"{key:>16}  {value}")
+    return about
+
+
+def _shown(about: Info) -> dict[str, Any]:
+    shown = dataclasses.asdict(about)
+    return {**shown, "crc": f"{about.crc:08x}", "shape": "x".join(map(str, about.shape))}
+
+
+@command
+def do_ports(screen: Screen) -> dict[str, Any]:
+    """Serial ports with a USB device behind them."""
+    found = link.ports()
+    screen.say("\n".join(found) or "no serial port found: plug a board in, or try --port sim")
+    return {"ports": found}
+
+
+@command
+@click.option("--data", "file", type=FILE, required=True, help="Labelled samples.")
+@click.option("--network", "text", required=True, help="Such as '8x8x1 8C3-MP2 32FC 10FC'.")
+@click.option("--epochs", type=click.IntRange(1), default=16, show_default=True)
+@click.option("--lr-shift", default=-3, show_default=True, help="Learning rate 2^N at first.")
+@click.option("--gain-shift", default=2, show_default=True, help="Softmax sharpness 2^N.")
+@click.option("--seed", default=1, show_default=True)
+@click.option("-o", "--output", type=FILE, required=True, help="The network, .npz.")
+def do_train(
+    screen: Screen,
+    file: Path,
+    text: str,
+    epochs: int,
+    lr_shift: int,
+    gain_shift: int,
+    seed: int,
+    output: Path,
+) -> dict[str, Any]:
+    """Train a network on this computer, in integers."""
+    net = network.parse(text, seed)
+    known = data.samples(data.load(file), net.info())
+    config = Config(seed, lr_shift, 0, gain_shift, 0)
+    net = watch_training(screen, net, known, epochs, config)
+    network.save(net, output)
+    screen.say(f"{output}: trained on {len(known)} samples, {epochs} times")
+    return {"network": str(output), "samples": len(known), "epochs": epochs}
+
+
+def watch_training(
+    screen: Screen, net: network.Network, known: list, epochs: int, config: Config
+) -> network.Network:
+    """train.train() under a progress display."""
+    with screen.progress("training", epochs * len(known)) as update:
+        return train.train(
+            net,
+            known,
+            epochs,
+            config,
+            lambda epoch, done, right: update(
+                epoch * len(known) + done, f"epoch {epoch + 1}: {100 * right / done:.1f} % right"
+            ),
+        )
+
+
+@command
+@click.argument("source", type=FILE)
+@click.option("-o", "--output", type=FILE, required=True, help="The model, .wage.")
+@click.option("--name", help="At most 15 bytes; default: the output's name.")
+@click.option("--train-last", default=1, show_default=True, help="Layers that go on learning.")
+@click.option("--replay", default=0, show_default=True, help="Samples the replay can hold.")
+@click.option("--replay-data", type=FILE, help="Samples to fill it with, classes in turn.")
+@click.option("--replays", default=3, show_default=True, help="Replayed steps a sample.")
+@click.option("--lr-shift", default=-4, show_default=True, help="Learning rate 2^N.")
+@click.option("--gain-shift", default=2, show_default=True, help="Softmax sharpness 2^N.")
+@click.option("--threshold", default=0, show_default=True, help="Skip errors below N / 127.")
+@click.option("--seed", default=1, show_default=True, help="Of the board's random draws.")
+def do_convert(
+    screen: Screen,
+    source: Path,
+    output: Path,
+    name: str | None,
+    train_last: int,
+    replay: int,
+    replay_data: Path | None,
+    **settings: int,
+) -> dict[str, Any]:
+    """Make a model for a board from a trained network."""
+    net = network.load(source)
+    filling = data.samples(data.load(replay_data), net.info()) if replay_data else []
+    if not 0 <= replay <= 65535:
+        raise ModelError("--replay is 0 to 65535 samples")
+    config = Config(**settings)
+    blob = train.convert(net, name or output.stem, config, train_last, replay, filling)
+    about = info(blob)
+    network.write_whole(output, blob)
+    screen.say(f"{output}: {len(blob)} bytes of flash, {about.arena_bytes} bytes of arena")
+    return {"model": str(output), "flash_bytes": len(blob), **_shown(about)}
+
+
+@command
+@click.option("--board", default="sim", show_default=True, help="Which board.")
+@click.option("--model", type=FILE, required=True, help="The .wage model it holds.")
+@click.option("--store", type=FILE, help="For sim: file that keeps checkpoints; default: none.")
+@click.option("--ram", default=sim.MEMORY_BYTES, show_default=True, help="For sim: bytes.")
+@click.option("--tcp", default=0, help="TCP port to serve; default: a free one.")
+@click.option("--pty", is_flag=True, help="For sim: serve a pseudo-terminal instead.")
+def do_emulate(
+    screen: Screen,
+    board: str,
+    model: Path,
+    store: Path | None,
+    ram: int,
+    tcp: int,
+    pty: bool,
+) -> dict[str, Any]:
+    """Run a board without hardware, until Ctrl-C. Prints the port to use."""
+    as_json = screen.console.stderr
+
+    def ready(url: str) -> None:
+        click.echo(json.dumps({"ok": True, "board": board, "port": url}) if as_json else url)
+        screen.say(f"{board} holds {model}; use it with: wage-host learn --port {url} --data …")
+        screen.say("Ctrl-C ends it")
+
+    blob = network.read_blob(model)
+    info(blob)
+    try:
+        if board != "sim":
+            screen.say(f"building the firmware of {board} with {model}")
+            image = emulate.build(board, model)
+            process, url = emulate.start(board, image, tcp or None)
+            try:
+                ready(url)
+                process.wait()
+            finally:
+                emulate.stop(process)
+        elif pty:
+            sim.serve_pty(sim.SimBoard(blob, store, ram), ready)
+        else:
+            sim.serve_socket(sim.SimBoard(blob, store, ram), tcp, ready)
+    except KeyboardInterrupt:
+        screen.say("ended")
+    return {"board": board}
+
+
+@command
+@click.argument("run", type=int, required=False)
+@click.option("-o", "--output", type=FILE, help="The HTML file; default: run-N.html.")
+@click.option("--picture", type=FILE, help="Also the curve as an SVG file.")
+@log_option
+def do_report(
+    screen: Screen,
+    run: int | None,
+    output: Path | None,
+    picture: Path | None,
+    log_path: Path | None,
+) -> dict[str, Any]:
+    """Draw a run (default: the last one) into one HTML file."""
+    with Log(log_path or default_path(), create=False) as log:
+        number = log.last() if run is None else run
+        if number is None:
+            raise DataError(f"{log.path} holds no run yet: learn something first")
+        output = output or Path(f"run-{number}.html")
+        network.write_whole(output, reports.report(log, number).encode())
+        if picture:
+            network.write_whole(picture, reports.picture(log, number).encode())
+    screen.say(f"run {number}: {output}")
+    return {"run": number, "report": str(output)}
+
+
+@command
+@click.option("--dir", "folder", type=FILE, default="demo", show_default=True, help="For files.")
+def do_demo(screen: Screen, folder: Path) -> dict[str, Any]:
+    """A simulated board that knows the digits 0 to 7 learns 8 and 9."""
+    screen.say("1. This computer trains a small network on the handwritten digits 0 to 7.")
+    made = demo.make(folder, functools.partial(watch_training, screen))
+    made.store.unlink(missing_ok=True)
+    screen.say(f"2. A simulated board starts with it ({made.model}).")
+    new, test = data.load(made.stream), data.load(made.test)
+    with (
+        sim.running(made.model, made.store) as port,
+        open_device(port, 115200, made.model, None, 30.0) as device,
+        Log(folder / "wage.sqlite") as log,
+    ):
+        screen.say(f"3. {len(new)} samples of the digits 8 and 9, never seen before, arrive.")
+        plan = stream.Plan(new, test, device.config(), 1, 100, made.model.read_bytes())
+        done = stream.conduct(
+            device,
+            log,
+            plan,
+            this_command(),
+            screen.watch,
+            new_classes=list(demo.NEW),
+            port=port,
+        )
+        network.write_whole(made.report, reports.report(log, done.run).encode())
+        network.write_whole(made.picture, reports.picture(log, done.run).encode())
+    old = range(8)
+    result = {
+        "accuracy_before": stream.accuracy(done.before),
+        "accuracy_after": stream.accuracy(done.after),
+        "old_before": stream.accuracy(done.before, old),
+        "old_after": stream.accuracy(done.after, old),
+        "new_before": stream.accuracy(done.before, demo.NEW),
+        "new_after": stream.accuracy(done.after, demo.NEW),
+    }
+    screen.say(f"4. What it knows of {len(test)} digits that it never learned from:")
+    screen.say("                    before    after")
+    for name, key in (("all ten", "accuracy"), ("old, 0 to 7", "old"), ("new, 8 and 9", "new")):
+        screen.say(f"   {name:<14} {result[key + '_before']:>8.1%} {result[key + '_after']:>8.1%}")
+    screen.say("   (computed on a simulated board, on this computer)")
+    tell(screen, log, done)
+    screen.say(f"picture: {made.report} (open it in a browser)")
+    files = {"log": str(log.path), "report": str(made.report), "run": done.run}
+    return {**result, **files, "weight_crc": done.summary["weight_crc"]}

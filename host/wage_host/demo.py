@@ -1,0 +1,72 @@
+"""The demo's parts: real digits, a model that knows 0 to 7, a stream of 8 and 9.
+
+How the settings were chosen: by cross-validation in the training part (every sample but each
+fifth) alone; the test part was looked at once they were fixed. docs/demo.md has the figures.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from wage_host import data, network, train
+from wage_host.core import Config
+
+NEW = (8, 9)
+NETWORK = "8x8x1 16C3-MP2 32C3-MP2 32FC 10FC"
+SEED = 1
+EPOCHS = 16
+TRAINING = Config(seed=SEED, lr_shift=-3, replays=0, gain_shift=2, threshold=0)
+LEARNING = Config(seed=SEED, lr_shift=-4, replays=15, gain_shift=2, threshold=0)
+TRAIN_LAST = 2
+REPLAY = 480
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """What the demo writes for its user to go on with."""
+
+    train: Path
+    stream: Path
+    test: Path
+    network: Path
+    model: Path
+    store: Path
+    report: Path
+    picture: Path
+
+
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """The 1,797 digits of the package: x (n, 8, 8, 1) uint8, labels (n,)."""
+    with files("wage_host").joinpath("digits/digits.npz").open("rb") as file:
+        arrays = np.load(file, allow_pickle=False)
+        return arrays["x"], arrays["y"].astype(np.int64)
+
+
+def make(folder: Path, teach: Callable[..., network.Network] = train.train) -> Files:
+    """Splits the digits, trains on 0 to 7, converts. Always the same bits.
+
+    `teach` is train.train, or a wrapper of it that shows progress.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("train.npz", "stream.npz", "test.npz", "digits.npz", "digits.wage")
+    names += ("board.store", "report.html", "picture.svg")
+    out = Files(*(folder / name for name in names))
+    x, labels = digits()
+    test = np.arange(len(labels)) % 5 == 4
+    new = np.isin(labels, NEW)
+    data.save(out.train, x[~test & ~new], labels[~test & ~new])
+    data.save(out.stream, x[~test & new], labels[~test & new])
+    data.save(out.test, x[test], labels[test])
+
+    fresh = network.parse(NETWORK, SEED)
+    known = data.samples(data.load(out.train), fresh.info())
+    if any(label in NEW for _, label in known):
+        raise AssertionError("the training set holds a digit that it must not know")
+    net = teach(fresh, known, EPOCHS, TRAINING)
+    network.save(net, out.network)
+    blob = train.convert(net, "digits", LEARNING, TRAIN_LAST, REPLAY, known)
+    network.write_whole(out.model, blob)
+    return out
