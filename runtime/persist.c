@@ -268,8 +268,9 @@ static int newest(wage_t *w, const struct wage_store *store,
 {
     struct found zero;
     int error = look(w, store, 0, &zero);
-    if (!error)
-        error = look(w, store, 1, best);
+    if (error)
+        return error;
+    error = look(w, store, 1, best);
     if (zero.ours != best->ours ? zero.ours
                                 : zero.generation > best->generation)
         *best = zero;

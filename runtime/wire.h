@@ -58,6 +58,7 @@ enum wage_welcome_field {
     WAGE_WELCOME_MODEL,         /* CRC of the blob, its identity */
     WAGE_WELCOME_INPUT_H, WAGE_WELCOME_INPUT_W, WAGE_WELCOME_INPUT_C,
     WAGE_WELCOME_INPUT_MAP,     /* how bytes become activations, SPEC 3.2 */
+    WAGE_WELCOME_LATENT_BYTES,  /* of one activation at the cut */
     WAGE_WELCOME_CLASSES,
     WAGE_WELCOME_STORE_BYTES,   /* 0: no store */
     WAGE_WELCOME_STORE_ERROR,   /* minus what restoring at the start gave */

@@ -2,6 +2,8 @@
 
 # SPDX-License-Identifier: MIT
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,24 @@ def seed(pytestconfig: pytest.Config) -> int:
 
 
 @pytest.fixture(scope="session")
-def demo_blob(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's model, made once a session."""
-    return demo.make(tmp_path_factory.mktemp("demo")).model
+def demo_files(tmp_path_factory: pytest.TempPathFactory) -> demo.Files:
+    """What the demo makes, made once a session."""
+    return demo.make(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="session")
+def demo_blob(demo_files: demo.Files) -> Path:
+    """The demo's model."""
+    return demo_files.model
+
+
+@pytest.fixture(scope="session")
+def need_emulator() -> None:
+    """Skips without the tools of emulated boards; fails where WAGE_NEED_EMULATORS is 1."""
+    tools = ("arm-none-eabi-gcc", "qemu-system-arm")
+    missing = [tool for tool in tools if not shutil.which(tool)]
+    if missing:
+        text = f"{', '.join(missing)} not installed: apt install gcc-arm-none-eabi qemu-system-arm"
+        if os.environ.get("WAGE_NEED_EMULATORS") == "1":
+            pytest.fail(text)
+        pytest.skip(text)

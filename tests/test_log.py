@@ -1,5 +1,7 @@
 """The log: what is put in comes out, and a kill at any moment loses half a second at most."""
 
+# SPDX-License-Identifier: MIT
+
 import json
 import os
 import signal
@@ -13,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from wage_host import log as log_module
 from wage_host.errors import LogError, WageError
 from wage_host.log import RECORD, Log, default_path
@@ -280,7 +281,7 @@ def test_log_missing_run_names_those_there(tmp_path: Path) -> None:
             log.begin("learn", {})
         log._db.execute("DELETE FROM run WHERE id = 3")
         for read in (log.run, log.records, log.evaluations, log.events):
-            with pytest.raises(LogError, match=r"there is no run 9 in .*: it holds run 1 to 2, 4$"):
+            with pytest.raises(LogError, match=r"there is no run 9 in .*: it holds 1 to 2, 4$"):
                 read(9)
         with pytest.raises(LogError, match="there is no run"):
             log.run(2**70)
@@ -314,7 +315,7 @@ def test_log_refuses_uneven_evaluation_and_unknown_state(tmp_path: Path) -> None
 def test_log_refuses_a_file_that_is_no_database(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
-    with pytest.raises(LogError, match=r"notes\.txt cannot be used as a log of WAGE runs"):
+    with pytest.raises(LogError, match=r"notes\.txt is not a log .* no SQLite file at all"):
         Log(path)
     assert path.read_bytes() == content
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
@@ -329,6 +330,15 @@ def test_log_refuses_a_foreign_database(tmp_path: Path) -> None:
     with pytest.raises(LogError, match="is not a log of WAGE runs, but another SQLite file"):
         Log(path)
     assert path.read_bytes() == content
+
+
+def test_log_refuses_a_damaged_database(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    Log(path).close()
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + bytes(len(content) - 100))
+    with pytest.raises(LogError, match=r"cannot be used as a log of WAGE runs: .* malformed"):
+        Log(path)
 
 
 def test_log_refuses_a_newer_format(tmp_path: Path) -> None:
@@ -359,7 +369,7 @@ def test_log_write_fault_is_raised_and_loses_nothing(tmp_path: Path) -> None:
     log._db.execute(f"PRAGMA max_page_count = {pages}")  # as a full disk
     for record in records:
         log.record(run, record)
-    with pytest.raises(LogError, match="cannot write to the log .* full"):
+    with pytest.raises(LogError, match=r"cannot write to the log .* full"):
         log.event(run, "save", "x" * 100_000)
     time.sleep(log_module.COMMIT_S + 0.2)
     log._db.execute("PRAGMA max_page_count = 100000")

@@ -184,7 +184,7 @@ def test_activate_rounds_halves_to_even_and_saturates() -> None:
 
 
 def test_input_activations_of_both_maps() -> None:
-    model = ref.open_model(make_blob([dense(2)], (1, 1, 256)))
+    model = ref.open_model(make_blob([dense(2, flags=1)], (1, 1, 256)))
     p = np.arange(256)
     assert ref.input_activations(model, p).reshape(-1).tolist() == [v // 2 for v in range(256)]
     model.input_map = 1

@@ -121,6 +121,7 @@ def test_blob_is_read_as_written() -> None:
         ("layers", 0, "LAYERS"),
         ("layers", 33, "LAYERS"),
         ("record_bytes", 47, "VERSION"),
+        ("layers", 32, "RANGE"),
         ("classes", 0, "SHAPE"),
         ("classes", 1, "SHAPE"),
         ("classes", 4, "SHAPE"),
@@ -172,7 +173,13 @@ def test_header_field_refused(field: str, value: object, name: str) -> None:
         (2, {"pad": (1, 0, 0, 0)}, "SHAPE"),
         (0, {"activation": 0}, "SHAPE"),
         (2, {"activation": 1}, "SHAPE"),
-        (1, {"weight_bytes": 1}, "RANGE"),
+        (1, {"weight_bytes": 1}, "SHAPE"),
+        (1, {"flags": 2, "kind": 3}, "RESERVED"),
+        (2, {"flags": 0, "kind": 3}, "LAYERS"),
+        (0, {"kind": 3, "bits": 3}, "KIND"),
+        (0, {"bits": 3, "alpha_shift": 21}, "BITS"),
+        (0, {"alpha_shift": 21, "activation": 0}, "LIMIT"),
+        (1, {"weight_bytes": 1, "offset": 10**6}, "SHAPE"),
         (1, {"offset": 64 + 3 * 48 - 1}, "RANGE"),
         (1, {"offset": 10**6}, "RANGE"),
         (1, {"offset": 2**32 - 1}, "RANGE"),
@@ -189,25 +196,55 @@ def test_layer_field_refused(index: int, fields: dict, name: str) -> None:
 
 
 def test_frozen_weights_refused() -> None:
-    frozen = [dense(3, bits=2), dense(2)]
-    assert refusal(make_blob(frozen, (1, 1, 3))) == "OK"
-    fill = make_blob([frozen[0] | {"weights": b"\0\0\4"}, frozen[1]], (1, 1, 3))
-    assert refusal(fill) == "WEIGHT"  # nine weights; the tenth place is not zero
-    low = make_blob([frozen[0], frozen[1] | {"weights": b"\x80" + bytes(5)}], (1, 1, 3))
-    assert refusal(low) == "WEIGHT"
+    two, eight, last = dense(3, bits=2), dense(2), dense(2, flags=1)
+
+    def verdict(of_two: bytes, of_eight: bytes = bytes(6)) -> str:
+        layers = [two | {"weights": of_two}, eight | {"weights": of_eight}, last]
+        return refusal(make_blob(layers, (1, 1, 3)))
+
+    assert verdict(b"\xff\x55\x03") == "OK"
+    assert verdict(b"\0\0\x08") == "OK"  # nine weights; the tenth place is not checked
+    assert verdict(b"\0\0\x02") == "WEIGHT"
+    assert verdict(bytes(3), b"\x81" + bytes(5)) == "OK"
+    assert verdict(bytes(3), b"\x80" + bytes(5)) == "WEIGHT"
+
+
+def test_model_without_a_layer_that_learns_is_refused() -> None:
+    assert refusal(make_blob([dense(2)], (1, 1, 3))) == "LAYERS"
+    assert refusal(make_blob([dense(2)], (1, 1, 3), header={"classes": 3})) == "LAYERS"
 
 
 def test_sums_that_could_overflow_are_refused() -> None:
-    assert refusal(make_blob([dense(2)], (1, 1, 65535))) == "OK"
-    assert refusal(make_blob([dense(2)], (1, 3, 43690))) == "OK"
-    assert refusal(make_blob([dense(2)], (1, 2, 65535))) == "OK"
-    assert refusal(make_blob([dense(2)], (1, 131071 // 61 + 1, 61))) == "LIMIT"
+    last = dense(2, flags=1)
+    assert refusal(make_blob([last], (1, 1, 65535))) == "OK"
+    assert refusal(make_blob([last], (1, 3, 43690))) == "OK"
+    assert refusal(make_blob([last], (1, 2, 65535))) == "OK"
+    assert refusal(make_blob([last], (1, 131071 // 61 + 1, 61))) == "LIMIT"
     point = {"kernel": (1, 1), "pad": (0, 0, 0, 0)}
-    wide = [conv2d(1, **point), conv2d(1, kernel=(255, 255), pad=(0, 0, 0, 0)), dense(2)]
+    wide = [conv2d(1, **point), conv2d(1, kernel=(255, 255), pad=(0, 0, 0, 0)), last]
     assert refusal(make_blob(wide, (362, 363, 1))) == "LIMIT"  # 131,406 positions
     assert refusal(make_blob(wide, (362, 362, 1))) == "OK"  # 131,044 positions
-    fan_out = [conv2d(15000, kernel=(3, 3), pad=(0, 0, 0, 0)), dense(2)]
+    fan_out = [conv2d(15000, kernel=(3, 3), pad=(0, 0, 0, 0)), last]
     assert refusal(make_blob(fan_out, (3, 3, 1))) == "LIMIT"
+    fan_out[0]["out"] = 131071 // 9
+    assert refusal(make_blob(fan_out, (3, 3, 1))) == "OK"
+
+
+def test_tensors_and_arenas_that_are_too_large_are_refused() -> None:
+    last = dense(2, flags=1)
+    small = conv2d(1, kernel=(1, 1), pad=(0, 0, 0, 0), stride=(16, 16))
+    assert refusal(make_blob([small, last], (1024, 1024, 1))) == "OK"
+    assert refusal(make_blob([small, last], (1025, 1024, 1))) == "LIMIT"
+    many = conv2d(64, kernel=(1, 1), pad=(0, 0, 0, 0))
+    fewer = conv2d(1, kernel=(1, 1), pad=(0, 0, 0, 0), stride=(2, 2))
+    assert refusal(make_blob([many, fewer, last], (128, 128, 1))) == "OK"
+    assert refusal(make_blob([many, fewer, last], (128, 129, 1))) == "LIMIT"
+    long = conv2d(1, kernel=(9, 1), pad=(8, 0, 8, 0), stride=(1, 1), pool=2)
+    assert refusal(make_blob([long, last], (65527, 1, 1))) == "OK"  # 65,535 rows
+    assert refusal(make_blob([long, last], (65528, 1, 1))) == "LIMIT"
+    for capacity, name in ((7000, "OK"), (9000, "LIMIT")):  # of 131,071 bytes
+        header = {"replay_capacity": capacity}
+        assert refusal(make_blob([last], (1, 2, 65535), header=header)) == name
 
 
 def test_factory_samples_refused() -> None:
@@ -236,7 +273,8 @@ def test_every_flipped_byte_is_refused_by_the_crc() -> None:
     for at in range(len(blob)):
         bad = blob[:at] + bytes([blob[at] ^ 0x41]) + blob[at + 1 :]
         names = {0: "MAGIC", 1: "VERSION", 2: "SHORT LENGTH"}
-        assert refusal(bad) in names.get(at // 4, "CRC").split()
+        name = "VERSION" if at == 17 else names.get(at // 4, "CRC")
+        assert refusal(bad) in name.split()
 
 
 def test_changed_blobs_with_a_right_crc_are_opened_or_refused_by_name() -> None:

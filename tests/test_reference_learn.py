@@ -35,7 +35,7 @@ def test_output_error_of_certain_and_of_equal_logits() -> None:
 def slow_output_error(o: list[int], label: int, h: int, gain: int) -> tuple[list[int], list[int]]:
     """SPEC 4.1 to 4.4 in loops: d and p."""
     table = ref.train.POWERS.tolist()
-    u = [min((max(o) - v) * 16 * 2**gain // 2 ** (7 + h), 1023) for v in o]
+    u = [min((max(o) - v) * 16 * 2**gain // 2 ** (7 + h), 511) for v in o]
     powers = [table[v % 16] // 2 ** (v // 16) for v in u]
     p = [(v * 2**14 + sum(powers) // 2) // sum(powers) for v in powers]
     e = [v - 2**14 * (i == label) for i, v in enumerate(p)]
@@ -56,7 +56,7 @@ def test_output_error_is_that_of_the_document() -> None:
 
 
 def test_prediction_is_the_lowest_of_equals() -> None:
-    model = ref.open_model(make_blob([dense(3)], (1, 1, 2)))
+    model = ref.open_model(make_blob([dense(3, flags=1)], (1, 1, 2)))
     assert ref.predict(model, np.array([1, 1]), 2).prediction == 0
 
 
@@ -204,6 +204,8 @@ def test_learn_counts_and_replays() -> None:
     state = ref.state_bytes(model)
     ref.start(model, 7, ref.Config(9, 0, 0, 0, 0))  # the current stream: nothing changes
     assert ref.state_bytes(model) == state
+    with pytest.raises(ref.RefusedError, match="^WAGE_E_CONFIG$"):
+        ref.start(model, 7, ref.Config(9, 8, 0, 0, 0))
     ref.start(model, 8, ref.Config(9, 0, 0, 0, 0))
     assert (model.last_id, model.metrics, model.step) == (0, ref.Metrics(), 9)
     assert model.class_seen == [0, 0, 0] and model.class_total == [1, 0, 2]

@@ -105,6 +105,7 @@ static void welcome_model(const struct serve *s, uint32_t *f)
     f[WAGE_WELCOME_INPUT_W] = s->about.input_w;
     f[WAGE_WELCOME_INPUT_C] = s->about.input_c;
     f[WAGE_WELCOME_INPUT_MAP] = s->about.input_map;
+    f[WAGE_WELCOME_LATENT_BYTES] = s->about.latent_bytes;
     f[WAGE_WELCOME_CLASSES] = s->about.classes;
     f[WAGE_WELCOME_GENERATION] = w->generation;
     f[WAGE_WELCOME_STREAM] = w->stream;

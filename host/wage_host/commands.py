@@ -21,6 +21,8 @@ from wage_host.errors import DataError, ModelError
 from wage_host.log import Log, default_path
 from wage_host.screen import Screen
 
+OF_A_BOARD = ("memory_bytes", "window", "store_bytes", "generation", "last_id", "protocol")
+CRCS_OF_A_BOARD = ("weight_crc", "state_crc")
 WHERE = {"host": "simulated on this computer", "emulator": "emulated", "board": "a real board"}
 
 log_option = click.option(
@@ -156,7 +158,9 @@ def do_info(screen: Screen, model: Path | None, port: str | None, baud: int) -> 
     elif port:
         with open_device(port, baud, None, None, 5.0) as device:
             about = {"board": device.board, "place": device.place, **_shown(device.info)}
-            about |= vars(device.welcome)
+            about |= dataclasses.asdict(device.config())
+            about |= {name: getattr(device.welcome, name) for name in OF_A_BOARD}
+            about |= {name: f"{getattr(device.welcome, name):08x}" for name in CRCS_OF_A_BOARD}
     else:
         raise click.UsageError("name a .wage file, or a board with --port")
     for key, value in about.items():

@@ -25,7 +25,6 @@ from wage_host.errors import (
 )
 from wage_host.link import Link, LinkLost
 
-HELLO_S = 1.0  # before HELLO is said again
 DAMAGED = {"WAGE_E_COBS", "WAGE_E_FRAME_SHORT", "WAGE_E_FRAME_LONG", "WAGE_E_FRAME_CRC"}
 FAULTS_MAX = 20  # in a row, without one answer between them
 
@@ -35,17 +34,23 @@ def _signed(word: int) -> int:
 
 
 class Device:
-    """A board that answered HELLO. `on_event(what, text)` hears of faults and saves."""
+    """A board that answered HELLO.
+
+    Waits: `deadline_s` for the port and a first answer, `answer_s` for each answer, `hello_s`
+    before HELLO is said again. `on_event(what, text)` hears of faults and saves.
+    """
 
     def __init__(
         self,
         connect: Callable[[], Link],
         deadline_s: float = 30.0,
         answer_s: float = 5.0,
+        hello_s: float = 1.0,
         on_event: Callable[[str, str], None] = lambda what, text: None,
         protocol: tuple[int, int] = (lib.WAGE_PROTOCOL_MIN, lib.WAGE_PROTOCOL_MAX),
     ):
-        self._connect, self._deadline_s, self._answer_s = connect, deadline_s, answer_s
+        self._connect, self._deadline_s = connect, deadline_s
+        self._answer_s, self._hello_s = answer_s, hello_s
         self._protocol = protocol
         self.on_event = on_event
         self._link = connect()
@@ -133,7 +138,7 @@ class Device:
             try:
                 self._link.write(b"\0")  # ends whatever noise came before
                 seq = self._send(lib.WAGE_HELLO, protocol_min=low, protocol_max=high)
-                m = self._answer(seq, lib.WAGE_WELCOME, HELLO_S, noise_ok=True)
+                m = self._answer(seq, lib.WAGE_WELCOME, self._hello_s, noise_ok=True)
                 self._reader.errors.clear()
                 break
             except LinkLost as lost:
@@ -154,7 +159,7 @@ class Device:
             input_map=w.input_map,
             classes=w.classes,
             input_bytes=w.input_h * w.input_w * w.input_c,
-            latent_bytes=0,
+            latent_bytes=w.latent_bytes,
             arena_bytes=w.arena_bytes,
         )
 
@@ -194,37 +199,39 @@ class Device:
                 return self._answer(self._send(kind, **fields), expected)
             except LinkLost as lost:
                 self._recover(lost)
-        raise NoAnswer("the board answers HELLO but not this request: check cable and baud rate")
+        raise NoAnswer("the board says HELLO but answers nothing else: check cable and baud rate")
 
     def _recover(self, lost: LinkLost) -> None:
-        self.on_event("fault", str(lost))
-        self.hello()
-        self.on_event(
-            "resume",
-            f"connected again, boot session {self.welcome.sessions}, "
-            f"last sample {self.welcome.last_id}",
-        )
-        if self._stream:
-            self._begin()
+        """Finds the board again after a fault, and goes on with the stream."""
+        for _ in range(FAULTS_MAX):
+            self.on_event("fault", str(lost))
+            self.hello()
+            try:
+                if self._stream:
+                    self._begin()
+            except LinkLost as again:
+                lost = again
+                continue
+            w = self.welcome
+            self.on_event("resume", f"session {w.sessions} since boot, last sample {w.last_id}")
+            return
+        raise NoAnswer(f"too many faults in a row ({lost}): check cable and baud rate")
 
     # -- the methods of Core -----------------------------------------------
 
     def start(self, stream: int, config: Config) -> int:
         """Begins or resumes `stream`. Returns the id learned last in it."""
         self._stream = (stream, config)
-        for _ in range(FAULTS_MAX):
-            try:
-                return self._begin()
-            except LinkLost as lost:
-                self.on_event("fault", str(lost))
-                self.hello()
-        raise NoAnswer("the board answers HELLO but not START: check cable and baud rate")
+        try:
+            self._begin()
+        except LinkLost as lost:
+            self._recover(lost)
+        return self._last_id
 
-    def _begin(self) -> int:
+    def _begin(self) -> None:
         stream, config = self._stream
         seq = self._send(lib.WAGE_START, stream=stream, **dataclasses.asdict(config))
         self._last_id = self._answer(seq, lib.WAGE_STARTED).named().last_id
-        return self._last_id
 
     def learn(self, samples: Sequence[Sample], save_every: int = 0) -> Iterator[Record]:
         """Learns all samples of the stream begun with start() that the board has not yet.

@@ -257,8 +257,9 @@ def _cells(shares: np.ndarray, left: float, top: float, cell: float) -> list[str
 
 def _legend(before: bool, after: bool, new: bool) -> list[str]:
     """Coloured squares and words in one row."""
-    entries = [("before", "before")] * before + [("old", "after")] * after
-    entries += [("new", "after, new class")] * (after and new)
+    last = "after" if before else "right answers"
+    entries = [("before", "before")] * before + [("old", last)] * after
+    entries += [("new", f"{last}, new class")] * (after and new)
     parts, x = [], 0.0
     for fill, words in entries:
         parts += [_rect(x, 4, 11, 11, fill), _text(x + 16, 14, words)]

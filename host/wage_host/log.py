@@ -8,10 +8,10 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ COMMIT_S = 0.5  # longest time that a record waits in memory
 BUSY_S = 10.0  # longest wait for another process that writes
 APPLICATION = int.from_bytes(b"WAGE", "big")  # marks the file as ours
 VERSION = 1  # of the tables below
+MAGIC = b"SQLite format 3\0"
 
 RECORD = np.dtype([
     ("id", "i8"), ("label", "i4"), ("prediction", "i4"),
@@ -76,7 +77,7 @@ def default_path() -> Path:
 
 def _now() -> str:
     """The time in UTC, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
 def _text(text: str) -> str:
@@ -105,10 +106,21 @@ def _run_dict(row: sqlite3.Row) -> dict[str, Any]:
     return dict(row) | {k: json.loads(row[k]) for k in ("conditions", "summary")}
 
 
+def _head(path: Path) -> bytes:
+    """The first bytes of a file."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC))
+    except OSError as error:
+        raise LogError(f"cannot open the log {path}: {error.strerror}") from error
+
+
 def _connect(path: Path, create: bool) -> sqlite3.Connection:
     """Opens the file; one that is not ours is refused and left as it was."""
     if not create and not path.exists():
         raise LogError(f"there is no log at {path}: no run has been logged there yet")
+    if path.is_file() and _head(path) not in (b"", MAGIC):  # SQLite would overwrite a short one
+        raise LogError(f"{path} is not a log of WAGE runs, and no SQLite file at all")
     uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
     try:
         db = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None,
@@ -151,7 +163,7 @@ class Log:
         self._timer: threading.Timer | None = None
         self._fault: LogError | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Log:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -205,7 +217,7 @@ class Log:
             raise LogError(f"{len(labels)} labels but {len(predictions)} predictions")
         lists = (_json(np.asarray(a, dtype=np.int64).tolist()) for a in (labels, predictions))
         with self._transaction():
-            row = (run, _now(), when, int(at_sample), place, *lists)
+            row = (run, _now(), _text(when), int(at_sample), _text(place), *lists)
             self._db.execute(ADD_EVALUATION, row)
 
     def event(self, run: int, what: str, text: str) -> None:
@@ -307,7 +319,7 @@ class Log:
         """Refuses a run that is not in the file."""
         ids = [row[0] for row in self._rows("SELECT id FROM run ORDER BY id")]
         if run not in ids:
-            held = f"it holds run {_ranges(ids)}" if ids else "it holds no run yet"
+            held = f"it holds {_ranges(ids)}" if ids else "it holds no run yet"
             raise LogError(f"there is no run {run} in {self.path}: {held}")
 
     def _check_live(self, run: int) -> None:

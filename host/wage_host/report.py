@@ -113,11 +113,10 @@ def picture(log: Log, run: int) -> str:
     c = story.run["conditions"]
     note = " · ".join([f"run {run}", *(f"{key} {c[key]}" for key in
                                        ("board", "model", "seed") if key in c)])
-    charts = [draw.accuracy_curve(story.records, story.classes, story.new, story.names)]
-    if story.evaluations:
-        charts.append(_bars(story))
+    charts = [chart for _, chart, _ in _curve(story)] + [_bars(story)] * bool(story.evaluations)
     title = textwrap.wrap(headline(story), 68 if len(charts) == 2 else 32)
-    return draw.poster(title, charts, textwrap.shorten(note, 50 * len(charts), placeholder=" …"))
+    note = textwrap.shorten(note, 50 * len(charts), placeholder=" …", break_on_hyphens=False)
+    return draw.poster(title, charts, note)
 
 
 def headline(story: Story) -> str:
@@ -175,7 +174,8 @@ def _tiles(story: Story) -> str:
     notes = [f"{int(records['skipped'].sum()):,} below the threshold, not learned"
              if records["skipped"].any() else "all of them learned" if len(records) else "",
              f"{story.repeated:,} sent twice, learned once" if story.repeated else ""]
-    tiles.append(("Samples", f"{len(records):,}", "; ".join(filter(None, notes))))
+    if len(records) or not story.evaluations:
+        tiles.append(("Samples", f"{len(records):,}", "; ".join(filter(None, notes))))
     timed = records["us"][records["us"] > 0]
     if len(timed):
         tiles.append(("Time for a sample", _duration(float(np.median(timed)) / 1e6),
@@ -202,15 +202,12 @@ def _change(story: Story, keep: Sequence[int]) -> tuple[str, str]:
 
 def _charts(story: Story) -> str:
     """Curve, bars and matrices."""
-    window = _count(draw.window_of(len(story.records)), "sample")
-    charts = [("While learning",
-               draw.accuracy_curve(story.records, story.classes, story.new, story.names),
-               "Each sample is answered before it is learned. A point of the line is the mean of "
-               f"the last {window}; it is pale where there were fewer.")]
+    charts = _curve(story)
     if story.evaluations:
         charts.append(("By class", _bars(story), "The share of the test samples of each class "
                        "that were answered right, in percent."))
-    for moment, e in (("before", story.before), ("after", story.after)):
+    last = "after" if story.before else story.after and story.after["when"]
+    for moment, e in (("before", story.before), (last, story.after)):
         if e:
             svg = draw.confusion(e["labels"], e["predictions"], story.classes, story.names)
             charts.append((f"What was taken for what, {moment}", svg, "Each row is one true class: "
@@ -219,6 +216,17 @@ def _charts(story: Story) -> str:
     return '<div class="charts">' + "".join(
         f"<figure><h2>{escape(title)}</h2>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
         for title, svg, caption in charts) + "</div>"
+
+
+def _curve(story: Story) -> list[tuple[str, str, str]]:
+    """Title, chart and caption of the learning, if there was any or nothing else is known."""
+    if story.evaluations and not len(story.records):
+        return []
+    window = _count(draw.window_of(len(story.records)), "sample")
+    return [("While learning",
+             draw.accuracy_curve(story.records, story.classes, story.new, story.names),
+             "Each sample is answered before it is learned. A point of the line is the mean of "
+             f"the last {window}; it is pale where there were fewer.")]
 
 
 def _bars(story: Story) -> str:
@@ -230,9 +238,13 @@ def _bars(story: Story) -> str:
 def _reproduce(story: Story) -> str:
     """The command, and the check sum that it must end with."""
     crc = story.run["summary"].get("weight_crc")
-    proof = (f"<p>It ends with weight CRC <b>{_value('crc', crc)}</b>. The same model, data and "
-             "seed give the same weights, bit for bit, on the host, in an emulator and on a "
-             "board.</p>" if crc is not None else "")
+    proof = ("" if crc is None else
+             f"<p>It ends with weight CRC <b>{escape(_value('weight_crc', crc))}</b>. The same "
+             "model, data and settings give the same weights, bit for bit, on the host, on an "
+             "emulated board and on a board.</p>")
+    if story.run["summary"].get("proved"):
+        proof += ("<p>This was checked at the end of the run: the host learned from the same "
+                  "samples and came to the same weights.</p>")
     return (f"<h2>How to reproduce</h2><pre><code>{escape(story.run['command'])}</code></pre>"
             f"{proof}")
 
@@ -339,7 +351,8 @@ def _value(key: str, value: object) -> str:
     if isinstance(value, int) and key.endswith("crc"):
         return f"0x{value:08X}"
     if isinstance(value, int | float):
-        return str(value).replace("-", MINUS)
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        return text.replace("-", MINUS)
     if isinstance(value, list):
         return ", ".join(_value(key, v) for v in value) or "none"
     return "–" if value is None else value if isinstance(value, str) else json.dumps(value)

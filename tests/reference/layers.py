@@ -80,10 +80,7 @@ class Layer:
 
 def latent_shape(layers: list[Layer]) -> Shape:
     """Shape of what goes from the frozen layers to the trainable ones (6.1)."""
-    for layer in layers:
-        if layer.trainable:
-            return layer.in_shape
-    return layers[-1].out_shape
+    return next(layer.in_shape for layer in layers if layer.trainable)
 
 
 def dense_forward(layer: Layer, a: np.ndarray) -> tuple[np.ndarray, None]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .layers import ERROR, GRADIENT, Layer, Shape, activate, forward, latent_shape
-from .num import below, clamp, draw, fraction, ilog2_round, key, rne, stochastic_shift
+from .num import WORD, below, clamp, draw, fraction, ilog2_round, key, rne, stochastic_shift
 
 POWERS = np.array(  # T[k] = round(2^16 * 2^(-k/16)) (4.2)
     [65536, 62757, 60097, 57549, 55109, 52773, 50535, 48393,
@@ -111,7 +111,7 @@ def output_error(
     o: np.ndarray, label: int, h: int, gain_shift: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Errors d (classes), exponent 0, and probabilities p (classes), unit 2^-14 (4.1-4.4)."""
-    u = np.minimum(((o.max() - o) * (16 << gain_shift)) >> (7 + h), 1023)
+    u = np.minimum(((o.max() - o) * (16 << gain_shift)) >> (7 + h), 511)
     power = POWERS[u % 16] >> (u // 16)
     total = power.sum()
     p = ((power << 14) + total // 2) // total
@@ -153,6 +153,11 @@ def backward(
         x = x - layer.h + n - 7
 
 
+def wrapped(count: int) -> int:
+    """A counter of 32 bits (6.1)."""
+    return count & WORD
+
+
 def step(model: Model, latent: np.ndarray, label: int) -> tuple[int, int, int]:
     """One training step: prediction, p[label] and whether it was skipped (3, 4, 5)."""
     a, inputs, winners = latent, [], []
@@ -166,14 +171,14 @@ def step(model: Model, latent: np.ndarray, label: int) -> tuple[int, int, int]:
     skipped = int(np.abs(d).max()) < max(model.config.threshold, 1)
     if not skipped:
         backward(model, d, inputs, winners)
-    model.step += 1
-    model.metrics.steps += 1
+    model.step = wrapped(model.step + 1)
+    model.metrics.steps = wrapped(model.metrics.steps + 1)
     return int(logits.argmax()), int(p[label]), int(skipped)
 
 
 def replay_offer(model: Model, latent: np.ndarray, label: int) -> None:
     """Class-balanced reservoir: keeps the sample, or not (6.2)."""
-    model.class_total[label] += 1
+    model.class_total[label] = wrapped(model.class_total[label] + 1)
     if model.replay_capacity == 0:
         return
     if len(model.replay) < model.replay_capacity:
@@ -217,10 +222,11 @@ def start(model: Model, stream: int, config: Config | None = None) -> None:
     """Begins a stream, or goes on with the current one (6.4)."""
     if stream == 0:
         raise RefusedError("WAGE_E_STREAM")
+    if config is not None:
+        check_config(config)
     if stream == model.stream:
         return
     if config is not None:
-        check_config(config)
         model.config = replace(config)
     model.stream, model.last_id = stream, 0
     model.metrics = Metrics()
@@ -242,11 +248,9 @@ def check_config(config: Config) -> None:
 
 def learn(model: Model, id: int, x: np.ndarray, label: int) -> Record:
     """Learns one sample and config.replays replayed ones (6.1)."""
-    if not model.trained:
-        raise RefusedError("WAGE_E_MODEL")
     if model.stream == 0:
         raise RefusedError("WAGE_E_STREAM")
-    if id != model.last_id + 1:
+    if id != wrapped(model.last_id + 1):
         raise RefusedError("WAGE_E_ORDER")
     latent = sample_input(model, x, label)
     for layer in model.frozen:
@@ -257,11 +261,12 @@ def learn(model: Model, id: int, x: np.ndarray, label: int) -> Record:
     for k in range(model.config.replays if model.replay else 0):
         old_label, old = model.replay[below(draw(choice, k), len(model.replay))]
         step(model, old, old_label)
-    model.sample += 1
+    right, metrics = int(prediction == label), model.metrics
+    model.sample = wrapped(model.sample + 1)
     model.last_id = id
-    model.metrics.samples += 1
-    model.metrics.correct += prediction == label
-    model.metrics.skipped += skipped
-    model.class_seen[label] += 1
-    model.class_correct[label] += prediction == label
+    metrics.samples = wrapped(metrics.samples + 1)
+    metrics.correct = wrapped(metrics.correct + right)
+    metrics.skipped = wrapped(metrics.skipped + skipped)
+    model.class_seen[label] = wrapped(model.class_seen[label] + 1)
+    model.class_correct[label] = wrapped(model.class_correct[label] + right)
     return Record(id, label, prediction, p_label, skipped)

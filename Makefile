@@ -1,0 +1,49 @@
+# Everything that people and CI run. `make` lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+C_FILES := $(wildcard runtime/*.[ch] firmware/src/*.[ch] boards/sim/*.[ch])
+BUILD_FILES := pyproject.toml setup.py host/wage_host/build_core.py $(C_FILES)
+DEBIAN := gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
+
+.PHONY: help demo test soak lint tools clean
+
+help: ## list what there is
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.user ## a simulated board learns two new digits, in a minute
+	@$(BIN)/wage-host demo
+
+test: tools $(VENV)/.dev lint ## all tests but the long ones; under 12 minutes
+	$(BIN)/pytest -m "not soak"
+
+soak: tools $(VENV)/.dev ## the long tests; under 45 minutes
+	$(BIN)/pytest -m soak
+
+lint: $(VENV)/.dev ## style of the Python files
+	$(BIN)/ruff check .
+
+tools: ## cross compiler and emulator, from Debian's packages when we may
+	@./tests/tools.sh "Tests of cross-compiled and emulated boards will be skipped." $(DEBIAN)
+
+clean: ## remove what was built here
+	rm -rf $(VENV) build demo *.egg-info host/*.egg-info host/wage_host/_core*
+
+# The package, compiled anew when a C file changes.
+$(VENV)/.user: $(BUILD_FILES) | $(VENV)
+	@echo "installing wage-host into $(VENV) (once; about a minute)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.user
+	@echo "installing what the tests need into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,boards]'
+	@touch $@
+
+CANNOT := wage-host cannot be built without them.
+HEADERS := import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")
+
+$(VENV):
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || ./tests/tools.sh "$(CANNOT)" python3-venv
+	@$(PYTHON) -c '$(HEADERS)' 2>/dev/null || ./tests/tools.sh "$(CANNOT)" python3-dev
+	@$(PYTHON) -m venv $(VENV)

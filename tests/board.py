@@ -1,0 +1,226 @@
+"""What a board answers, by SPEC 8: a model of the serve loop, with other people's codecs."""
+
+# SPDX-License-Identifier: MIT
+
+import dataclasses
+import struct
+import zlib
+
+from blobs import header_fields
+from cobs import cobs
+from wage_host._core import lib
+from wage_host.core import ERROR_NAMES
+
+BODY, CRC = 6, 4  # bytes
+FIELDS_KEPT = 40
+FIELDS_SPARE = 8
+NEEDED = {lib.WAGE_HELLO: 2, lib.WAGE_START: 6, lib.WAGE_SAMPLE: 2, lib.WAGE_EVAL: 2,
+          lib.WAGE_STATS: 0, lib.WAGE_SAVE: 0, lib.WAGE_RESET: 1}  # fmt: skip
+MODEL_ERRORS_OK = {lib.WAGE_HELLO, lib.WAGE_RESET}
+
+
+class RefusedError(Exception):
+    """A NAK: name without WAGE_E_, and its fields A, B."""
+
+    def __init__(self, name: str, a: int = 0, b: int = 0):
+        super().__init__(name)
+        self.name, self.a, self.b = "WAGE_E_" + name, a, b
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """A frame of the board: the fields that matter, by index."""
+
+    kind: int
+    session: int
+    seq: int
+    fields: dict[int, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reply:
+    """A frame taken apart."""
+
+    kind: int
+    session: int
+    seq: int
+    fields: tuple[int, ...]
+    tail: bytes
+
+    def fits(self, expected: Answer) -> bool:
+        """Whether it says what was expected."""
+        same = (self.kind, self.session, self.seq) == (
+            expected.kind, expected.session, expected.seq
+        )  # fmt: skip
+        return same and all(self.fields[i] == value for i, value in expected.fields.items())
+
+
+def split(raw: bytes) -> list[bytes]:
+    """The frames that zeros end in `raw`, without the empty ones."""
+    return [frame for frame in raw.split(b"\0")[:-1] if frame]
+
+
+def take_apart(raw: bytes, room: int) -> Reply:
+    """A frame without its zero, or RefusedError."""
+    if len(raw) > room:
+        raise RefusedError("FRAME_LONG")
+    try:
+        inner = cobs.decode(raw)
+    except cobs.DecodeError:
+        raise RefusedError("COBS") from None
+    if len(inner) < BODY + CRC:
+        raise RefusedError("FRAME_SHORT")
+    inner, crc = inner[:-CRC], inner[-CRC:]
+    if zlib.crc32(inner) != int.from_bytes(crc, "little"):
+        raise RefusedError("FRAME_CRC")
+    kind, count, session, seq = struct.unpack_from("<BBHH", inner)
+    if BODY + 4 * count > len(inner):
+        raise RefusedError("PAYLOAD")
+    fields = struct.unpack_from(f"<{count}I", inner, BODY)
+    return Reply(kind, session, seq, fields[:FIELDS_KEPT], inner[BODY + 4 * count :])
+
+
+class Board:
+    """A board with this model. `model_error`: why it has none, as an enum wage_err."""
+
+    def __init__(self, blob: bytes, store: bool = True, model_error: int = 0):
+        self.model_error, self.store = model_error, store
+        self.size = self.classes = 0
+        if model_error in (0, lib.WAGE_E_ARENA):
+            header = header_fields(blob)
+            self.size = header["height"] * header["width"] * header["channels"]
+            self.classes = header["classes"]
+        most = BODY + self.size + 4 * (lib.WAGE_SAMPLE_FIELDS + FIELDS_SPARE)
+        inner = max(BODY + 4 * FIELDS_KEPT, 8 * self.classes, most) + CRC
+        self.room = inner + inner // 254 + 2
+        self.saved = (0, 0, 0)
+        self.boot()
+
+    def boot(self) -> None:
+        """As after power-on."""
+        self.session = self.sessions = self.frame_errors = 0
+        self.stream, self.last_id, self.generation = self.saved
+        self.changed = self.stored = self.restarted = False
+
+    def answers(self, raw: bytes) -> list[Answer]:
+        """What it answers to these bytes; `changed`, `stored`, `restarted`: what it did."""
+        self.changed = self.stored = self.restarted = False
+        out = []
+        for frame in split(raw):
+            out.append(self._answer(frame))
+            if self.restarted:
+                stored = self.stored
+                self.boot()
+                self.changed, self.stored, self.restarted = True, stored, True
+                break  # what was still on its way is lost
+        return out
+
+    def _answer(self, raw: bytes) -> Answer:
+        session = seq = 0
+        try:
+            try:
+                m = take_apart(raw, self.room)
+            except RefusedError:
+                self.frame_errors += 1
+                raise
+            session, seq = m.session, m.seq
+            kind, fields = self._do(m)
+            return Answer(kind, session, seq, fields)
+        except RefusedError as error:
+            number = -next(n for n, name in ERROR_NAMES.items() if name == error.name)
+            return Answer(lib.WAGE_NAK, session, seq, {0: number, 1: error.a, 2: error.b})
+
+    def _do(self, m: Reply) -> tuple[int, dict[int, int]]:
+        if m.kind not in NEEDED:
+            raise RefusedError("TYPE", m.kind)
+        if len(m.fields) < NEEDED[m.kind]:
+            raise RefusedError("PAYLOAD", NEEDED[m.kind], len(m.fields))
+        if m.kind != lib.WAGE_HELLO and (self.session == 0 or m.session != self.session):
+            raise RefusedError("SESSION")
+        if self.model_error and m.kind not in MODEL_ERRORS_OK:
+            raise RefusedError("MODEL", -self.model_error)
+        if m.kind == lib.WAGE_HELLO:
+            return self._hello(m)
+        if m.kind == lib.WAGE_START:
+            return self._start(m)
+        if m.kind in (lib.WAGE_SAMPLE, lib.WAGE_EVAL):
+            return self._sample(m, m.kind == lib.WAGE_SAMPLE)
+        if m.kind == lib.WAGE_STATS:
+            return lib.WAGE_REPORT, self.report()
+        if m.kind == lib.WAGE_SAVE:
+            return self._save()
+        return self._reset(m)
+
+    def welcome(self) -> dict[int, int]:
+        """Fields of WELCOME that follow from what happened."""
+        return {
+            lib.WAGE_WELCOME_PROTOCOL: 1, lib.WAGE_WELCOME_SESSIONS: self.sessions,
+            lib.WAGE_WELCOME_FRAME_BYTES: self.room, lib.WAGE_WELCOME_CLASSES: self.classes,
+            lib.WAGE_WELCOME_MODEL_ERROR: -self.model_error,
+            lib.WAGE_WELCOME_STREAM: self.stream, lib.WAGE_WELCOME_LAST_ID: self.last_id,
+            lib.WAGE_WELCOME_GENERATION: self.generation,
+        }  # fmt: skip
+
+    def report(self) -> dict[int, int]:
+        """Fields of REPORT that follow from what happened."""
+        return {
+            lib.WAGE_REPORT_LAST_ID: self.last_id, lib.WAGE_REPORT_GENERATION: self.generation,
+            lib.WAGE_REPORT_FRAME_ERRORS: self.frame_errors,
+        }  # fmt: skip
+
+    def _hello(self, m: Reply) -> tuple[int, dict[int, int]]:
+        low, high = m.fields[:2]
+        if m.session == 0:
+            raise RefusedError("SESSION")
+        if not low <= min(high, lib.WAGE_PROTOCOL_MAX) >= lib.WAGE_PROTOCOL_MIN:
+            raise RefusedError("PROTOCOL", lib.WAGE_PROTOCOL_MIN, lib.WAGE_PROTOCOL_MAX)
+        self.session = m.session
+        self.sessions += 1
+        return lib.WAGE_WELCOME, self.welcome()
+
+    def _start(self, m: Reply) -> tuple[int, dict[int, int]]:
+        stream, _, lr_shift, replays, gain_shift, threshold = m.fields[:6]
+        lr_shift -= lr_shift >> 31 << 32
+        if not -128 <= lr_shift <= 127 or max(replays, gain_shift, threshold) > 255:
+            raise RefusedError("CONFIG")
+        if stream == 0:
+            raise RefusedError("STREAM")
+        if not -24 <= lr_shift <= 7 or gain_shift > 7 or threshold > 127:
+            raise RefusedError("CONFIG")
+        if stream != self.stream:
+            self.stream, self.last_id, self.changed = stream, 0, True
+        return lib.WAGE_STARTED, {lib.WAGE_STARTED_LAST_ID: self.last_id}
+
+    def _sample(self, m: Reply, learn: bool) -> tuple[int, dict[int, int]]:
+        number, label = m.fields[:2]
+        if len(m.tail) != self.size:
+            raise RefusedError("INPUT", self.size, len(m.tail))
+        if label >= self.classes:
+            raise RefusedError("LABEL", self.classes, label)
+        if learn and self.stream == 0:
+            raise RefusedError("STREAM")
+        if learn and number > self.last_id + 1:
+            raise RefusedError("ORDER", self.last_id, number)
+        known = learn and number <= self.last_id
+        if learn and not known:
+            self.last_id, self.changed = number, True
+        return lib.WAGE_RECORD, {
+            lib.WAGE_RECORD_ID: number, lib.WAGE_RECORD_LABEL: label,
+            lib.WAGE_RECORD_KNOWN: int(known),
+        }  # fmt: skip
+
+    def _save(self) -> tuple[int, dict[int, int]]:
+        if not self.store:
+            raise RefusedError("STORE")
+        self.generation = self.saved[2] + 1
+        self.saved = (self.stream, self.last_id, self.generation)
+        self.changed = self.stored = True
+        return lib.WAGE_SAVED, {lib.WAGE_SAVED_GENERATION: self.generation}
+
+    def _reset(self, m: Reply) -> tuple[int, dict[int, int]]:
+        if m.fields[0] > lib.WAGE_FACTORY:
+            raise RefusedError("CONFIG")
+        if m.fields[0] == lib.WAGE_FACTORY:
+            self.saved, self.stored = (0, 0, 0), True
+        self.restarted = True
+        return lib.WAGE_DONE, {}

@@ -1,0 +1,91 @@
+"""Compiles the C harnesses of tests/native and runs them.
+
+    program = native.build("frames", native.SANITIZE)
+    output = native.run(program, b"input")
+
+A harness reads cases on stdin and writes one line a case. Programs are kept in the user's
+temporary folder, by the contents of every file that goes into them.
+"""
+
+# SPDX-License-Identifier: MIT
+
+import hashlib
+import os
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("runtime", "firmware/src", "boards/sim", "tests/native")
+WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")
+SANITIZE = (
+    "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+)  # fmt: skip
+LIMIT_S = 240
+
+
+def sources(root: Path, harness: str) -> list[Path]:
+    """C files of a harness: itself, the runtime, the serve loop, the simulated board."""
+    files = sorted((root / "runtime").glob("*.c"))
+    files += [root / "firmware/src/serve.c", root / "boards/sim/port.c"]
+    return [*files, root / "tests/native" / f"{harness}.c"]
+
+
+def need(program: str) -> str:
+    """Path of a compiler; the test is skipped without it, unless tools are promised."""
+    path = shutil.which(program)
+    if path is None:
+        if os.environ.get("WAGE_NEED_EMULATORS") == "1":
+            pytest.fail(f"{program} is promised (WAGE_NEED_EMULATORS=1) but not installed")
+        pytest.skip(f"needs {program}")
+    return path
+
+
+def build(harness: str, flags: Sequence[str], root: Path = ROOT) -> Path:
+    """The program of tests/native/`harness`.c, compiled unless it is there already."""
+    files, folders = sources(root, harness), [root / folder for folder in FOLDERS]
+    command = [need("gcc"), *WARNINGS, *flags, *(f"-I{folder}" for folder in folders)]
+    digest = hashlib.sha256(repr(command).encode())
+    for path in [*files, *(h for folder in folders for h in sorted(folder.glob("*.h")))]:
+        digest.update(path.read_bytes())
+    folder = Path(tempfile.gettempdir()) / f"wage-native-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    program = folder / f"{harness}-{digest.hexdigest()[:16]}"
+    if not program.exists():
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            out = Path(scratch) / harness
+            done = subprocess.run(
+                [*command, *map(str, files), "-o", str(out)],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            out.replace(program)  # whole or not at all
+    return program
+
+
+def run(program: Path, cases: Iterable[bytes], *arguments: str) -> list[str]:
+    """Gives each case, its length before it, to the program; returns a line for each."""
+    cases = list(cases)
+    data = b"".join(struct.pack("<I", len(case)) + case for case in cases)
+    own = os.environ | {"ASAN_OPTIONS": "exitcode=99:allocator_may_return_null=0"}
+    done = subprocess.run(
+        [program, *arguments],
+        input=data,
+        capture_output=True,
+        timeout=LIMIT_S,
+        env=own,
+        check=False,
+    )
+    lines = done.stdout.decode().splitlines()
+    if done.returncode:
+        case = cases[len(lines)][:200].hex() if len(lines) < len(cases) else "the end"
+        text = done.stderr.decode(errors="replace")[:6000]
+        raise AssertionError(f"{program.name} died in case {len(lines)} ({case}):\n{text}")
+    assert len(lines) == len(cases), f"{len(lines)} answers to {len(cases)} cases"
+    return lines

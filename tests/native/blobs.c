@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Blobs, right and wrong, to the loader, under sanitizers. Each case is a
+ * blob; a line is the error, or "0 ARENA_BYTES STATE_CRC" and the errors of
+ * opening it wrongly; the CRC is that after some samples ("-": the model is
+ * too large to be worth the time).
+ */
+#include "cases.h"
+#include "layer.h"
+
+#define PATTERN 0xa5
+#define ARENA_LIMIT (64u << 20)
+#define WORK_LIMIT 2000000u     /* products a step, bytes of state */
+
+static int holds_pattern(const void *from, uint32_t count)
+{
+    const uint8_t *p = from;
+    while (count--)
+        if (*p++ != PATTERN)
+            return 0;
+    return 1;
+}
+
+static void check_refusal(const uint8_t *blob, uint32_t bytes, int error)
+{
+    uint32_t room = 512;
+    uint8_t *arena = exactly(room);
+    wage_t w;
+    struct wage_info info;
+    memset(arena, PATTERN, room);
+    memset(&w, PATTERN, sizeof w);
+    memset(&info, PATTERN, sizeof info);
+    fail_unless(wage_info(blob, bytes, &info) == error
+                && wage_arena_bytes(blob, bytes) == error
+                && wage_open(&w, blob, bytes, arena, room) == error,
+                "info, arena_bytes and open disagree");
+    fail_unless(holds_pattern(arena, room) && holds_pattern(&w, sizeof w)
+                && holds_pattern(&info, sizeof info),
+                "something was written before the refusal");
+    free(arena);
+}
+
+/* One byte too few, then off the boundary: prints the errors. */
+static void check_arena(const uint8_t *blob, uint32_t bytes, uint32_t needed)
+{
+    uint8_t *arena = exactly(needed + 8);
+    wage_t w;
+    memset(arena, PATTERN, needed + 8);
+    memset(&w, PATTERN, sizeof w);
+    printf(" %d", wage_open(&w, blob, bytes, arena, needed - 1));
+    for (unsigned off = 1; off < 8; off++)
+        printf(" %d", wage_open(&w, blob, bytes, arena + off, needed));
+    fail_unless(holds_pattern(arena, needed + 8)
+                && holds_pattern(&w, sizeof w), "written before refusing");
+    free(arena);
+}
+
+static uint64_t work(const wage_t *w)
+{
+    uint64_t products = wage_checkpoint_bytes(w);
+    for (unsigned k = 0; k < w->layer_count; k++)
+        products += (uint64_t)w->layers[k].sum_h * w->layers[k].sum_w
+                    * w->layers[k].out_c * w->layers[k].row_count;
+    return products * (w->config.replays + 1u);
+}
+
+static void learn(wage_t *w)
+{
+    struct wage_record record;
+    uint32_t before = wage_weight_crc(w);
+    int8_t *x = (int8_t *)exactly(w->input_bytes);
+    fail_unless(wage_learn(w, 1, x, 0, &record) == WAGE_E_STREAM,
+                "learned without a stream");
+    fail_unless(wage_start(w, 1, NULL) == WAGE_OK, "start refused");
+    for (uint32_t id = 1; id <= 4; id++) {
+        for (uint32_t i = 0; i < w->input_bytes; i++)
+            x[i] = (int8_t)(wage_draw(id, i) >> 24);
+        uint8_t label = (uint8_t)(wage_draw(id, ~0u) % w->classes);
+        fail_unless(wage_predict(w, x, label, &record) == WAGE_OK
+                    && record.prediction < w->classes, "predict");
+        uint8_t prediction = record.prediction;
+        if (id == 1)
+            fail_unless(wage_weight_crc(w) == before,
+                        "predicting changed the weights");
+        fail_unless(wage_learn(w, id, x, label, &record) == WAGE_OK
+                    && record.prediction == prediction, "learn");
+    }
+    fail_unless(wage_learn(w, 4, x, 0, &record) == WAGE_E_ORDER, "order");
+    fail_unless(wage_predict(w, x, w->classes, &record) == WAGE_E_LABEL
+                && wage_learn(w, 5, x, w->classes, &record) == WAGE_E_LABEL,
+                "a label too large");
+    free(x);
+}
+
+static void open_it(const uint8_t *blob, uint32_t bytes, uint32_t needed)
+{
+    wage_t w;
+    uint8_t *arena = exactly(needed);
+    fail_unless(wage_open(&w, blob, bytes, arena, needed) == WAGE_OK,
+                "open refuses what arena_bytes takes");
+    if ((uint64_t)w.replay_capacity * w.latent_bytes > WORK_LIMIT
+        || work(&w) > WORK_LIMIT) {
+        printf("0 %u -", (unsigned)needed);
+    } else {
+        learn(&w);
+        printf("0 %u %08x", (unsigned)needed, (unsigned)wage_state_crc(&w));
+    }
+    free(arena);
+    check_arena(blob, bytes, needed);
+    putchar('\n');
+}
+
+int main(void)
+{
+    uint8_t *blob;
+    uint32_t bytes;
+    while ((blob = next_case(&bytes)) != NULL) {
+        int32_t needed = wage_arena_bytes(blob, bytes);
+        if (needed < 0) {
+            check_refusal(blob, bytes, needed);
+            printf("%d\n", (int)needed);
+        } else if ((uint32_t)needed > ARENA_LIMIT) {
+            printf("0 %u -\n", (unsigned)needed);
+        } else {
+            open_it(blob, bytes, (uint32_t)needed);
+        }
+        free(blob);
+    }
+    return 0;
+}

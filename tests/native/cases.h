@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the harnesses share: cases come on stdin, each with its length (u32)
+ * before it; each is answered by one line on stdout.
+ */
+#ifndef WAGE_CASES_H
+#define WAGE_CASES_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "num.h"
+
+/* Ends the program with a message: the test shows it with the case. */
+static void fail_unless(int good, const char *what)
+{
+    if (good)
+        return;
+    fflush(stdout);
+    fprintf(stderr, "broken: %s\n", what);
+    exit(1);
+}
+
+/* Memory of exactly that size, so that every step outside is seen. */
+static uint8_t *exactly(uint32_t bytes)
+{
+    uint8_t *p = malloc(bytes ? bytes : 1);
+    fail_unless(p != NULL, "out of memory");
+    return p;
+}
+
+/* The next case in memory of its own, or NULL at the end. Free it. */
+static uint8_t *next_case(uint32_t *bytes)
+{
+    uint8_t length[4];
+    if (fread(length, 1, 4, stdin) != 4)
+        return NULL;
+    *bytes = load32(length);
+    uint8_t *p = exactly(*bytes);
+    fail_unless(fread(p, 1, *bytes, stdin) == *bytes, "a case cut short");
+    return p;
+}
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Contents of a store, right and wrong, to wage_restore, under sanitizers.
+ * The first case is the blob, the others are whole stores. A line is the
+ * error, or "0 GENERATION STATE_CRC" after restoring; then some samples are
+ * learned, saved and restored.
+ */
+#include "cases.h"
+#include "layer.h"
+
+#define ERASE_BYTES 256u
+
+struct nor {
+    uint8_t *bytes;
+    uint32_t count;
+};
+
+static int nor_read(void *context, uint32_t at, uint8_t *to, uint32_t count)
+{
+    struct nor *nor = context;
+    fail_unless(at <= nor->count && count <= nor->count - at, "read outside");
+    memcpy(to, nor->bytes + at, count);
+    return WAGE_OK;
+}
+
+static int nor_program(void *context, uint32_t at, const uint8_t *from,
+                       uint32_t count)
+{
+    struct nor *nor = context;
+    fail_unless(at <= nor->count && count <= nor->count - at
+                && at % 4 == 0 && count % 4 == 0, "programmed outside");
+    for (uint32_t i = 0; i < count; i++) {
+        fail_unless(nor->bytes[at + i] == 0xff, "programmed unerased");
+        nor->bytes[at + i] = from[i];
+    }
+    return WAGE_OK;
+}
+
+static int nor_erase(void *context, uint32_t at)
+{
+    struct nor *nor = context;
+    fail_unless(at % ERASE_BYTES == 0 && at < nor->count, "erased outside");
+    memset(nor->bytes + at, 0xff, ERASE_BYTES);
+    return WAGE_OK;
+}
+
+static void check_ranges(const wage_t *w)
+{
+    const struct wage_config *c = &w->config;
+    fail_unless(c->lr_shift >= -24 && c->lr_shift <= 7 && c->gain_shift <= 7
+                && c->threshold <= 127, "a setting outside its range");
+    fail_unless(w->replay_count <= w->replay_capacity, "too many replays");
+    for (uint32_t i = 0; i < w->replay_count; i++)
+        fail_unless(w->replay_label[i] < w->classes, "a label too large");
+    for (unsigned k = w->frozen_count; k < w->layer_count; k++) {
+        const struct wage_layer *l = &w->layers[k];
+        int limit = l->weight_bits == 8 ? 32512 : 64;
+        for (uint32_t i = 0; i < l->weight_count; i++) {
+            int weight = wage_weight(l, i);
+            fail_unless(weight >= -limit && weight <= limit, "a weight");
+        }
+    }
+}
+
+/* A model just restored must learn, save and come back. */
+static void go_on(wage_t *w, const struct wage_store *store)
+{
+    struct wage_record record;
+    int8_t *x = (int8_t *)exactly(w->input_bytes);
+    fail_unless(wage_start(w, w->stream ^ 0x80000001u, NULL) == WAGE_OK,
+                "start refused");
+    for (uint32_t id = 1; id <= 3; id++) {
+        for (uint32_t i = 0; i < w->input_bytes; i++)
+            x[i] = (int8_t)(wage_draw(id, i) >> 24);
+        fail_unless(wage_learn(w, id, x, (uint8_t)(id % w->classes),
+                               &record) == WAGE_OK, "learn refused");
+    }
+    uint32_t crc = wage_state_crc(w), generation = w->generation;
+    fail_unless(wage_save(w, store) == WAGE_OK
+                && w->generation == generation + 1, "save refused");
+    fail_unless(wage_restore(w, store) == WAGE_OK
+                && wage_state_crc(w) == crc
+                && w->generation == generation + 1, "came back otherwise");
+    free(x);
+}
+
+static void try_image(wage_t *w, uint8_t *arena, uint32_t arena_bytes,
+                      struct nor *nor)
+{
+    struct wage_store store = { nor_read, nor_program, nor_erase, nor,
+                                nor->count, ERASE_BYTES, 4 };
+    uint8_t *before = exactly(arena_bytes);
+    wage_t old;
+    memcpy(&old, w, sizeof old);
+    memcpy(before, arena, arena_bytes);
+    int error = wage_restore(w, &store);
+    if (error) {
+        fail_unless(memcmp(before, arena, arena_bytes) == 0
+                    && memcmp(&old, w, sizeof old) == 0,
+                    "something was written before the refusal");
+        printf("%d\n", error);
+    } else {
+        check_ranges(w);
+        printf("0 %u %08x\n", (unsigned)w->generation,
+               (unsigned)wage_state_crc(w));
+        go_on(w, &store);
+    }
+    free(before);
+}
+
+int main(void)
+{
+    struct nor nor;
+    uint32_t blob_bytes;
+    uint8_t *blob = next_case(&blob_bytes);
+    int32_t needed = wage_arena_bytes(blob, blob_bytes);
+    fail_unless(needed > 0, "the blob is refused");
+    uint8_t *arena = exactly((uint32_t)needed);
+    puts("blob");
+    while ((nor.bytes = next_case(&nor.count)) != NULL) {
+        wage_t w;
+        fail_unless(wage_open(&w, blob, blob_bytes, arena, (uint32_t)needed)
+                    == WAGE_OK, "open");
+        try_image(&w, arena, (uint32_t)needed, &nor);
+        free(nor.bytes);
+    }
+    free(arena);
+    free(blob);
+    return 0;
+}
