@@ -147,10 +147,6 @@ static int check_weights(const struct wage_layer *l)
         if (bad)
             return WAGE_E_WEIGHT;
     }
-    if (l->weight_bits == 2 && !l->trainable)
-        for (uint32_t i = l->weight_count; i & 3; i++)
-            if (load2(l->blob, i) != 0)
-                return WAGE_E_WEIGHT;
     return WAGE_OK;
 }
 

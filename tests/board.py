@@ -155,7 +155,8 @@ class Board:
         """Fields of WELCOME that follow from what happened."""
         return {
             lib.WAGE_WELCOME_PROTOCOL: 1, lib.WAGE_WELCOME_SESSIONS: self.sessions,
-            lib.WAGE_WELCOME_FRAME_BYTES: self.room, lib.WAGE_WELCOME_CLASSES: self.classes,
+            lib.WAGE_WELCOME_FRAME_BYTES: self.room,
+            lib.WAGE_WELCOME_CLASSES: 0 if self.model_error else self.classes,
             lib.WAGE_WELCOME_MODEL_ERROR: -self.model_error,
             lib.WAGE_WELCOME_STREAM: self.stream, lib.WAGE_WELCOME_LAST_ID: self.last_id,
             lib.WAGE_WELCOME_GENERATION: self.generation,

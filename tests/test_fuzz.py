@@ -70,20 +70,282 @@ def probe_state(board: Board, text: str) -> tuple:
     return (*state, welcome.tail, report.tail)
 
 
-def judge(board: Board, cases: list[bytes], expected: list, lines: list[str]) -> Counter:
-    """Compares each line of the harness with what was expected; counts the answers."""
-    before, count = None, Counter()
-    for case, (answers, after), line in zip(cases, expected, lines, strict=True):
+def after_case(board: Board, blob: bytes, case: bytes) -> tuple[Board, list]:
+    """The board after a case of the harness, and the answers to expect."""
+    if case in (b"R", b"N"):
+        return Board(blob, case == b"R", board.model_error), []
+    return board, board.answers(case)
+
+
+def run_frames(blob: bytes, cases: list[bytes], tmp_path: Path, model_error: int = 0, *more: str):
+    """Gives the cases to a board and checks every answer; returns how often each came."""
+    program = native.build("frames", native.SANITIZE)
+    lines = native.run(program, [blob, *cases], str(tmp_path / "store"), *more)[1:]
+    board, before, count = Board(blob, model_error=model_error), None, Counter()
+    for case, line in zip(cases, lines, strict=True):
         text, probe, store = line.split(" ")
+        board, expected = after_case(board, blob, case)
+        changed, stored = board.changed or case in (b"R", b"N"), board.stored or len(case) == 1
         replies = [take_apart(f, 4096) for f in split(bytes.fromhex(text.replace("-", "")))]
-        told = f"case {case.hex()}\nanswered {replies}\nnot {answers}"
-        assert len(replies) == len(answers), told
-        assert all(r.fits(a) for r, a in zip(replies, answers, strict=True)), told
-        now = probe_state(after, probe), store
-        if before and not after.changed_then:
-            assert now[0] == before[0], f"refused, yet the state changed: {told}"
-        if before and not after.stored_then:
-            assert now[1] == before[1], f"the store changed: {told}"
-        before = now
+        told = f"case {case.hex()}\nanswered {replies}\nnot {expected}"
+        assert len(replies) == len(expected), told
+        assert all(r.fits(e) for r, e in zip(replies, expected, strict=True)), told
+        state = probe_state(board, probe)
+        if before:
+            assert changed or state == before[0], f"the state changed: {told}"
+            assert stored or store == before[1], f"the store changed: {told}"
+        before = state, store
         count.update((r.kind, r.fields[0] if r.kind == lib.WAGE_NAK else 0) for r in replies)
     return count
+
+
+def refusals(count: Counter) -> set[str]:
+    """Names of the errors among counted answers."""
+    return names({-error for kind, error in count if kind == lib.WAGE_NAK})
+
+
+def random_frames(blob: bytes, seed: int) -> list[bytes]:
+    """Cases for the board; it is followed, so that ids can be the right ones."""
+    rng, board, cases = random.Random(seed), Board(blob), []
+    hello = mutate.frame(mutate.body(lib.WAGE_HELLO, SESSION, 0, (1, 1)))
+    board.answers(hello)  # the probe after the first case
+    while len(cases) < CASES:
+        case = mutate.frame_case(rng, SESSION, board.last_id, board.size, board.classes)
+        case = rng.choice((b"R", b"N")) if rng.randrange(500) == 0 else case
+        board, _ = after_case(board, blob, case)
+        board.answers(hello)
+        cases.append(case)
+    return cases
+
+
+def test_frames_are_refused_by_name_or_accepted(seed, tmp_path):
+    blob = frames_model()
+    count = run_frames(blob, random_frames(blob, seed), tmp_path)
+    kinds = {kind for kind, _ in count}
+    assert kinds == {lib.WAGE_WELCOME, lib.WAGE_STARTED, lib.WAGE_RECORD, lib.WAGE_REPORT,
+                     lib.WAGE_SAVED, lib.WAGE_DONE, lib.WAGE_NAK}  # fmt: skip
+    assert refusals(count) == SERVE - {"MODEL"}
+    assert min(count.values()) >= 3, f"hardly tried: {count}"
+
+
+def request(kind: int, *fields: int, tail: bytes = b"", session: int = SESSION) -> bytes:
+    return mutate.frame(mutate.body(kind, session, 7, fields, tail))
+
+
+def test_every_refusal_of_the_serve_loop(tmp_path):
+    blob, x = frames_model(), bytes(36)
+    start = request(lib.WAGE_START, 1, 1, 0xFFFFFFFA, 1, 2, 0)
+    cut = request(lib.WAGE_STATS)
+    crc = bytes([*cut[:3], cut[3] ^ 2, *cut[4:]])
+    wanted = {
+        "COBS": b"\x09\x01\0", "FRAME_SHORT": b"\x02\x01\0", "FRAME_LONG": b"\1" * 900 + b"\0",
+        "FRAME_CRC": crc, "TYPE": request(64), "PAYLOAD": request(lib.WAGE_SAMPLE, 1, tail=x),
+        "SESSION": request(lib.WAGE_STATS, session=SESSION ^ 1),
+        "PROTOCOL": request(lib.WAGE_HELLO, 2, 9), "STREAM": request(lib.WAGE_SAMPLE, 1, 0, tail=x),
+        "INPUT": request(lib.WAGE_EVAL, 1, 0, tail=x[1:]), "STORE": request(lib.WAGE_SAVE),
+        "LABEL": request(lib.WAGE_EVAL, 1, 256, tail=x),
+        "ORDER": start + request(lib.WAGE_SAMPLE, 2, 0, tail=x),
+        "CONFIG": request(lib.WAGE_START, 1, 1, 8, 1, 2, 0),
+    }  # fmt: skip
+    reached = set()
+    for name, case in wanted.items():
+        case = start + case if name not in ("STREAM", "ORDER") else case
+        count = run_frames(blob, [b"N", b"\0", case], tmp_path)
+        assert refusals(count) == {name}
+        reached.add(name)
+    bad = blob[:20] + b"\1" + blob[21:]
+    reached |= refusals(run_frames(bad, [b"\0", cut, start], tmp_path, lib.WAGE_E_CRC))
+    count = run_frames(blob, [b"\0", cut, start], tmp_path, lib.WAGE_E_ARENA, "700")
+    assert refusals(count) == {"MODEL"}
+    assert reached == SERVE
+
+
+def test_longest_frame_is_taken_and_one_byte_more_is_not(tmp_path):
+    blob = frames_model()
+    room = Board(blob).room
+    frames = {len(f) - 1: f for n in range(400) if (f := request(99, tail=bytes(n)))}
+    longest, longer = frames[room], frames[room + 1]
+    assert refusals(run_frames(blob, [b"\0", longest], tmp_path)) == {"TYPE"}
+    assert refusals(run_frames(blob, [b"\0", longer], tmp_path)) == {"FRAME_LONG"}
+    assert refusals(run_frames(blob, [b"\0", longer[1:]], tmp_path)) <= {"COBS", "FRAME_CRC"}
+
+
+# -- blobs ---------------------------------------------------------------------
+
+
+def verdict(blob: bytes) -> int:
+    """The error that SPEC 9.6 as the oracle reads it gives this blob, or 0."""
+    try:
+        reference.open_model(blob)
+    except reference.RefusedError as refused:
+        return getattr(lib, refused.name)
+    return 0
+
+
+def run_blobs(cases: list[bytes]) -> list[list[int]]:
+    """For each blob: its error, then the errors of opening it into wrong arenas."""
+    lines = native.run(native.build("blobs", native.SANITIZE), cases)
+    words = [line.split() for line in lines]
+    return [[int(w[0]), *map(int, w[3:])] for w in words]
+
+
+def test_blobs_are_refused_by_name_or_open_and_learn(seed):
+    cases = list(mutate.blob_cases(random.Random(seed), CASES))
+    count = Counter()
+    for blob, (error, *wrong_arena) in zip(cases, run_blobs(cases), strict=True):
+        count.update([error])
+        assert wrong_arena == ([] if error else [lib.WAGE_E_ARENA] + 7 * [lib.WAGE_E_ALIGN])
+        assert error == verdict(blob), f"{ERROR_NAMES[error]}: {blob.hex()}"
+    assert names(set(count) - {0}) == LOADER - {"ARENA", "ALIGN"}
+    assert count[0] > CASES // 20
+    assert min(count.values()) >= 3, f"hardly tried: {count}"
+
+
+def wrong_blobs() -> dict[str, list[bytes]]:
+    """For each error of the loader, blobs that have just this fault."""
+    good = small_blob()
+
+    def layer(**fields) -> bytes:
+        return make_blob([dense(3, flags=1) | fields], (1, 1, 4))
+
+    two = make_blob([dense(2, bits=2, weights=b"\0\2"), dense(2, flags=1)], (1, 1, 3))
+    order = make_blob([dense(4, flags=1), dense(2)], (1, 1, 3))
+    latents = np.zeros(4)
+    return {
+        "SHORT": [b"", good[:63], good[:-1]],
+        "MAGIC": [b"WAGF" + good[4:]],
+        "VERSION": [patch(good, 4, b"\2"), patch(good, 6, b"\0"), patch(good, 17, b"\0")],
+        "LENGTH": [good + b"\0"],
+        "CRC": [good[:-1] + bytes([good[-1] ^ 1]), good[:12] + bytes(4) + good[16:]],
+        "RESERVED": [small_blob(reserved=1), small_blob(reserved_end=1), small_blob(input_map=2),
+                     small_blob(name=b"x" * 16), layer(flags=3), layer(reserved=bytes(23) + b"\1")],
+        "LAYERS": [small_blob(layers=0), small_blob(layers=33), layer(flags=0), order],
+        "KIND": [layer(kind=0, weights=bytes(24)), layer(kind=3, weights=bytes(24))],
+        "BITS": [layer(bits=4, weights=bytes(24))],
+        "SHAPE": [small_blob(classes=1), small_blob(classes=256), small_blob(classes=4),
+                  small_blob(height=0), layer(activation=1), layer(pool=2), layer(pad=(0, 1, 0, 0)),
+                  layer(weight_bytes=23), layer(kernel=(1, 2))],
+        "LIMIT": [layer(alpha_shift=21), *too_large()],
+        "RANGE": [layer(offset=0), layer(offset=111), layer(offset=113), layer(offset=2**32 - 1),
+                  small_blob(layers=32), factory(good, at=0), factory(good, at=len(good))],
+        "WEIGHT": [layer(weights=[32513] * 12), layer(weights=[-32513] * 12), two,
+                   layer(bits=2, weights=[65] * 12), layer(bits=2, weights=[-65] * 12)],
+        "REPLAY": [small_blob(factory_samples=1), small_blob(factory_offset=112),
+                   make_blob([dense(3, flags=1)], (1, 1, 4), factory=([3], latents))],
+        "CONFIG": [small_blob(lr_shift=8), small_blob(lr_shift=-25), small_blob(gain_shift=8),
+                   small_blob(threshold=128)],
+    }  # fmt: skip
+
+
+def factory(blob: bytes, at: int) -> bytes:
+    """The blob with two factory samples that begin at `at`."""
+    return patch(blob, 36, struct.pack("<HHI", 2, 2, at))
+
+
+def too_large() -> list[bytes]:
+    """Shapes whose sums could overflow, or which no arena should hold."""
+    wide = make_blob([dense(2, flags=1, weights=bytes(4 * 256 * 512))], (256, 512, 1))
+    one = {"kernel": (1, 1), "pad": (0, 0, 0, 0), "flags": 1}
+    positions = make_blob([conv2d(1, **one), dense(2, flags=1, weights=b"")], (256, 512, 1))
+    out = make_blob([conv2d(9, **one), dense(2, flags=1, weights=b"")], (340, 350, 1))
+    replay = small_blob(replay_capacity=0xFFFF)
+    huge = make_blob(
+        [dense(2, flags=1, weights=bytes(4 * 130_000))], (1, 2, 65_000),
+        header={"replay_capacity": 0xFFFF},
+    )  # fmt: skip
+    return [wide, positions, out, huge]
+
+
+def test_every_error_of_the_loader():
+    wanted = wrong_blobs()
+    pairs = [(name, blob) for name, group in wanted.items() for blob in group]
+    found = run_blobs([blob for _, blob in pairs])
+    told = [(name, names({codes[0]})) for (name, _), codes in zip(pairs, found, strict=True)]
+    assert all(got == {name} for name, got in told), told
+    wrong_arena = set(run_blobs([small_blob()])[0][1:])
+    assert set(wanted) | names(wrong_arena) == LOADER
+
+
+def test_largest_sums_are_taken():
+    one = {"kernel": (1, 1), "pad": (0, 0, 0, 0)}
+    layers = [conv2d(1, **one), dense(2, flags=1, weights=bytes(4 * 131_070))]
+    wide = make_blob([dense(2, flags=1, weights=bytes(4 * 131_070))], (257, 510, 1))
+    positions = make_blob(layers, (257, 510, 1))
+    shifted = small_blob(lr_shift=-24, gain_shift=7, threshold=127, replays=255)
+    steep = make_blob([dense(3, flags=1, alpha_shift=20)], (1, 1, 4), header={"lr_shift": 7})
+    assert [codes[0] for codes in run_blobs([wide, positions, shifted, steep])] == [0, 0, 0, 0]
+
+
+# -- stores --------------------------------------------------------------------
+
+NEWER = 3  # of two generations in a store
+
+
+def images_model() -> bytes:
+    """Both widths of trainable weights, a frozen layer, a replay."""
+    return next(b for s in range(1000) if fits_images(b := random_model(s, replay_capacity=5)))
+
+
+def fits_images(blob: bytes) -> bool:
+    model = reference.open_model(blob)
+    bits = {layer.bits for layer in model.trained}
+    small = reference.checkpoint_bytes(model) < 600
+    kinds = {layer.kind for layer in model.layers}
+    return small and bits == {2, 8} and len(model.replay) < 3 and CONV2D in kinds
+
+
+def checkpoints(blob: bytes) -> list[bytes]:
+    """Halves of a store: generations, the last possible ones, one of another model."""
+    model, out = reference.open_model(blob), []
+    reference.start(model, 5)
+    for number, (x, label) in enumerate(random_stream(blob, 1, 6), 1):
+        reference.learn(model, number, x.astype(np.int64).reshape(model.input_shape), label)
+        out.append(reference.checkpoint(model, number, 4))
+    out.append(reference.checkpoint(model, 0xFFFFFFFE, 4))
+    out.append(reference.checkpoint(model, 0xFFFFFFFF, 4))
+    model.blob_crc ^= 1
+    out.append(reference.checkpoint(model, NEWER, 4))
+    return out
+
+
+def usable(half: bytes, blob: bytes) -> tuple[int, int]:
+    """Generation and state CRC of a half that restoring may take; 0, 0 (SPEC 7.5)."""
+    magic, version, generation, size, model_crc, crc, zero, own = struct.unpack_from("<4s7I", half)
+    state, model = half[32 : 32 + size], reference.open_model(blob)
+    good = (magic, version, zero, own) == (b"WCKP", 1, 0, zlib.crc32(half[:28]))
+    if not good or size > len(half) - 32 or crc != zlib.crc32(state):
+        return 0, 0
+    if model_crc != model.blob_crc or generation in (0, 0xFFFFFFFF):
+        return 0, 0
+    try:
+        reference.load_state(model, state)
+    except reference.RefusedError:
+        return 0, 0
+    # what is not kept must be zero, so that the same state comes out again
+    return (generation, crc) if reference.state_bytes(model) == state else (0, 0)
+
+
+def test_stores_are_refused_or_restored_within_ranges(seed):
+    blob, rng = images_model(), random.Random(seed)
+    halves = checkpoints(blob)
+    half_bytes = -(-len(halves[0]) // 256) * 256
+    cases = [mutate.image_case(rng, halves, half_bytes) for _ in range(CASES // 2)]
+    lines = native.run(native.build("images", native.SANITIZE), [blob, *cases])[1:]
+    count = Counter()
+    for image, line in zip(cases, lines, strict=True):
+        first, second = (usable(image[at:][:half_bytes], blob) for at in (0, half_bytes))
+        best = first if first[0] > second[0] else second
+        expected = f"0 {best[0]} {best[1]:08x}" if best[0] else str(lib.WAGE_E_NO_CHECKPOINT)
+        assert line == expected, image.hex()
+        count.update([line.split()[0]])
+    assert min(count.values()) > CASES // 20, count
+    assert set(count) == {"0", str(lib.WAGE_E_NO_CHECKPOINT)}
+
+
+# -- the tests of these tests ----------------------------------------------------
+
+
+@pytest.mark.parametrize("fault, told", [(b"a", "heap-buffer-overflow"), (b"u", "signed integer")])
+def test_sanitizers_are_alive(fault, told):
+    with pytest.raises(AssertionError, match=rf"died in case 1 (?s:.*){told}"):
+        native.run(native.build("alive", native.SANITIZE), [b"-", fault, b"-"])

@@ -58,7 +58,17 @@ def wage_host() -> None:
 def main() -> None:
     """Entry point."""
     importlib.import_module("wage_host.commands")  # each registers itself
-    wage_host()
+    try:
+        wage_host.main(standalone_mode=False)
+    except click.ClickException as error:
+        if "--json" in sys.argv:
+            answer = {"ok": False, "error": error.format_message(), "code": error.exit_code}
+            click.echo(json.dumps(answer))
+        else:
+            error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(INTERRUPTED)
 
 
 def command(function: Callable[..., dict[str, Any]]) -> click.Command:

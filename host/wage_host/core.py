@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from wage_host._core import ffi, lib
-from wage_host.errors import ArenaError, ModelError, Refused
+from wage_host.errors import REMEDY, ArenaError, ModelError, Refused, short
 
 ERROR_NAMES = ffi.typeof("enum wage_err").elements
 PLACES = {
@@ -89,7 +89,8 @@ def info(blob: bytes) -> Info:
     data = ffi.from_buffer("uint8_t[]", blob)
     error = lib.wage_info(data, len(blob), out)
     if error:
-        raise ModelError(str(Refused(ERROR_NAMES[error])))
+        name = ERROR_NAMES[error]
+        raise ModelError(f"unusable model ({short(name)}): {REMEDY[name]}")
     return Info(
         name=ffi.string(out.name).decode("utf-8", "replace"),
         crc=out.crc,

@@ -14,6 +14,7 @@ from wage_host import wire
 from wage_host._core import lib
 from wage_host.core import ERROR_NAMES, PLACES, Config, Info, Record, Sample, Stats
 from wage_host.errors import (
+    REMEDY,
     ArenaError,
     ModelError,
     NoAnswer,
@@ -22,6 +23,7 @@ from wage_host.errors import (
     PortNotFound,
     ProtocolMismatch,
     Refused,
+    short,
 )
 from wage_host.link import Link, LinkLost
 
@@ -88,7 +90,7 @@ class Device:
                 if m.type == lib.WAGE_NAK and m.session == 0 and not noise_ok:
                     name = ERROR_NAMES.get(-m.named().error, "")
                     if name in DAMAGED:
-                        raise LinkLost(f"the board received a damaged frame ({name[7:]})")
+                        raise LinkLost(f"the board received a damaged frame ({short(name)})")
                 if (m.session, m.seq) == (self._session, seq):
                     return m
             left = deadline - time.monotonic()
@@ -97,7 +99,7 @@ class Device:
             data = self._link.read(min(left, 0.5))
             self._inbox.extend(self._reader.feed(data))
             if self._reader.errors and not noise_ok:
-                raise LinkLost(f"a damaged frame came in ({self._reader.errors.pop()[7:]})")
+                raise LinkLost(f"a damaged frame came in ({short(self._reader.errors.pop())})")
 
     def _answer(
         self, seq: int, expected: int, timeout_s: float | None = None, noise_ok: bool = False
@@ -119,7 +121,7 @@ class Device:
                 f"update {older}"
             )
         if name in ("WAGE_E_SESSION", "WAGE_E_STREAM", "WAGE_E_ORDER"):
-            return LinkLost(f"the board lost the thread ({name[7:].lower()})")
+            return LinkLost(f"the board lost the thread ({short(name)})")
         if name == "WAGE_E_STORE":
             return NoStore("this board has no store, so it cannot save: leave out saving")
         if name == "":
@@ -185,7 +187,7 @@ class Device:
                 "or train fewer layers"
             )
         if error != "WAGE_OK":
-            raise ModelError(f"the board's model is unusable, {Refused(error)}")
+            raise ModelError(f"the board's model is unusable: {REMEDY[error]}")
 
     def config(self) -> Config:
         """The settings in force on the board."""

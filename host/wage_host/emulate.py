@@ -26,7 +26,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from wage_host.errors import BuildFailed, ToolMissing, WageError
+from wage_host.errors import BuildFailed, ToolMissing, WageError, WrongUsage
 
 BUILD_LIMIT_S = 600.0
 STOP_LIMIT_S = 2.0
@@ -142,7 +142,7 @@ def _emulator(board: str) -> list[str]:
     """The command of the board's emulator; WageError when there is no such board."""
     found = boards()
     if board not in found:
-        raise WageError(f"no board named {board}; there are: {', '.join(found)}")
+        raise WrongUsage(f"no board named {board}; there are: sim, {', '.join(found)}")
     return found[board]
 
 

@@ -45,10 +45,21 @@ REMEDY = {
 }
 
 
+def short(name: str) -> str:
+    """WAGE_E_CRC as people read it: crc."""
+    return name.removeprefix("WAGE_E_").lower()
+
+
 class WageError(Exception):
     """One line for the user, and the exit code of its kind."""
 
     exit_code = 1
+
+
+class WrongUsage(WageError):
+    """The command line asks for what does not exist."""
+
+    exit_code = 2
 
 
 class PortNotFound(WageError):
@@ -111,7 +122,7 @@ class Refused(WageError):
     exit_code = 12
 
     def __init__(self, name: str, text: str | None = None, a: int = 0, b: int = 0):
-        super().__init__(text or f"refused ({name[7:].lower()}): {REMEDY[name]}")
+        super().__init__(text or f"refused ({short(name)}): {REMEDY[name]}")
         self.name, self.a, self.b = name, a, b
 
 

@@ -35,6 +35,7 @@ static uint8_t *exactly(uint32_t bytes)
 static uint8_t *next_case(uint32_t *bytes)
 {
     uint8_t length[4];
+    fflush(stdout); // so that a crash is that of the first unanswered case
     if (fread(length, 1, 4, stdin) != 4)
         return NULL;
     *bytes = load32(length);

@@ -76,6 +76,13 @@ static void go_on(wage_t *w, const struct wage_store *store)
                                &record) == WAGE_OK, "learn refused");
     }
     uint32_t crc = wage_state_crc(w), generation = w->generation;
+    if (generation == UINT32_MAX - 1) { // the last one there can be
+        fail_unless(wage_save(w, store) == WAGE_E_STORE_IO
+                    && wage_restore(w, store) == WAGE_OK
+                    && w->generation == generation, "lost by saving");
+        free(x);
+        return;
+    }
     fail_unless(wage_save(w, store) == WAGE_OK
                 && w->generation == generation + 1, "save refused");
     fail_unless(wage_restore(w, store) == WAGE_OK
