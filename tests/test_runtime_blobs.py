@@ -1,0 +1,183 @@
+"""What the C loader says of right and wrong blobs, against the oracle (SPEC 9.6)."""
+
+# SPDX-License-Identifier: MIT
+
+import random
+import struct
+from collections import Counter
+
+import blobs
+import numpy as np
+import reference as ref
+from blobs import HEADER, RECORD, conv2d, dense, make_blob
+from wage_host._core import ffi, lib
+from wage_host.core import ERROR_NAMES, Core, Info, info
+
+CASES = 4500
+MODELS = 80
+ARENA_OPENED = 1 << 20
+HEADER_SIZES = {4: 2, 6: 2, 8: 4, 16: 1, 17: 1, 18: 2, 20: 2, 22: 2, 24: 2, 26: 1, 27: 1, 28: 1,
+                29: 1, 30: 1, 31: 1, 32: 4, 36: 2, 38: 2, 40: 4, 44: 1, 58: 1, 59: 1, 60: 4}  # fmt: skip
+RECORD_SIZES = {0: 1, 1: 1, 2: 1, 3: 1, 4: 2, 6: 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1, 13: 1,
+                14: 1, 15: 1, 16: 4, 20: 4, 24: 1, 47: 1}  # fmt: skip
+VALUES = (0, 1, 2, 3, 4, 7, 8, 9, 16, 20, 21, 24, 32, 33, 48, 64, 127, 128, 232, 231, 255, 256, 300,
+          1024, 1025, 4096, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 1 << 20, 1 << 31, 0xFFFFFFFF)  # fmt: skip
+
+
+def c_refusal(blob: bytes) -> str:
+    """The name of what wage_info answers."""
+    data = ffi.from_buffer("uint8_t[]", blob)
+    error = lib.wage_info(data, len(blob), ffi.new("struct wage_info *"))
+    return ERROR_NAMES[error]
+
+
+def verdict(blob: bytes) -> tuple[str, ref.Model | None]:
+    """The oracle's refusal or its model; both loaders must agree."""
+    model, name = None, "WAGE_OK"
+    try:
+        model = ref.open_model(blob)
+    except ref.RefusedError as error:
+        name = error.name
+    assert c_refusal(blob) == name, blob.hex()[:1000]
+    return name, model
+
+
+def same_model(blob: bytes, model: ref.Model) -> None:
+    """Both have read the same from a blob."""
+    c = info(blob)
+    latent = int(np.prod(model.latent_shape))
+    assert c.arena_bytes >= ref.blob.kept_bytes(model)
+    size = int(np.prod(model.input_shape))
+    want = Info(model.name, model.blob_crc, model.input_shape, model.input_map, model.classes,
+                size, latent, c.arena_bytes)  # fmt: skip
+    assert c == want
+    if c.arena_bytes > ARENA_OPENED:
+        return
+    core = Core(blob)
+    assert core.config() == Core(blob).config()
+    assert tuple(vars(core.config()).values()) == tuple(vars(model.config).values())
+    assert lib.wage_checkpoint_bytes(core.wage) == ref.checkpoint_bytes(model)
+    assert core.state_crc() == ref.state_crc(model)
+    for k, layer in enumerate(model.layers):
+        c_layer, row = core.wage.layers[k], ffi.new("int8_t[]", layer.fan_in)
+        assert (c_layer.sum_h, c_layer.sum_w, c_layer.out_c) == layer.sum_shape
+        assert (c_layer.out_h, c_layer.out_w, c_layer.out_c) == layer.out_shape
+        for o in {0, layer.out - 1}:
+            used = ffi.buffer(lib.wage_row(ffi.addressof(c_layer), o, row), layer.fan_in)
+            np.testing.assert_array_equal(np.frombuffer(used, np.int8), layer.q[o])
+
+
+def put(blob: bytearray, at: int, size: int, value: int) -> None:
+    """A number of `size` bytes into a blob."""
+    blob[at : at + size] = (value & ((1 << 8 * size) - 1)).to_bytes(size, "little")
+
+
+def near(rng: random.Random, blob: bytes, at: int, size: int) -> int:
+    """A value next to the one there, or an edge."""
+    now = int.from_bytes(blob[at : at + size], "little")
+    return rng.choice((now + 1, now - 1, 2 * now, now ^ (1 << rng.randrange(8 * size)),
+                       rng.choice(VALUES), rng.choice(VALUES), len(blob)))  # fmt: skip
+
+
+def mutated(rng: random.Random, blob: bytes) -> bytes:
+    """A blob with one to three wrong fields or bytes, mostly with a right CRC."""
+    out, layers = bytearray(blob), blobs.header_fields(blob)["layers"]
+    for _ in range(rng.choice((1, 1, 1, 2, 2, 3))):
+        what = rng.randrange(10)
+        if what < 3:
+            at, size = rng.choice(list(HEADER_SIZES.items()))
+        elif what < 8:
+            at, size = rng.choice(list(RECORD_SIZES.items()))
+            at += HEADER.size + RECORD.size * rng.randrange(layers)
+        else:
+            at, size = rng.randrange(len(out)), 1
+        if at + size <= len(out):
+            put(out, at, size, near(rng, out, at, size))
+    if rng.randrange(12) == 0:
+        cut = rng.randrange(-20, 20)
+        out = out[:cut] if cut < 0 else out + bytes(cut)
+        if rng.randrange(2) and len(out) > 16:
+            put(out, 8, 4, len(out))
+    return bytes(out) if rng.randrange(10) == 0 or len(out) < 16 else blobs.seal(bytes(out))
+
+
+def test_random_models_are_read_the_same() -> None:
+    for number in range(MODELS):
+        blob = blobs.random_model(number)
+        name, model = verdict(blob)
+        assert name == "WAGE_OK" and model is not None
+        same_model(blob, model)
+
+
+def test_mutated_blobs_are_refused_for_the_same_reason(seed: int) -> None:
+    rng, names = random.Random(seed), Counter()
+    for _ in range(CASES):
+        blob = mutated(rng, blobs.random_model(rng.randrange(MODELS)))
+        name, model = verdict(blob)
+        names[name.removeprefix("WAGE_").removeprefix("E_")] += 1
+        if model is not None:
+            same_model(blob, model)
+    print(f"--seed={seed}", dict(names))
+    every = "OK SHORT MAGIC VERSION LENGTH CRC RESERVED LAYERS KIND BITS SHAPE LIMIT RANGE WEIGHT"
+    assert set(names) == {*every.split(), "REPLAY", "CONFIG"} - ({"MAGIC"} - set(names))
+    assert min(names["OK"], names["SHAPE"], names["LIMIT"], names["RANGE"]) > 30
+
+
+def test_two_faults_give_the_first_in_the_order_of_the_document(seed: int) -> None:
+    rng, base = random.Random(seed), blobs.random_model(3)
+    layers = blobs.header_fields(base)["layers"]
+    places = list(HEADER_SIZES.items())
+    for k in range(layers):
+        first = HEADER.size + RECORD.size * k
+        places += [(first + at, size) for at, size in RECORD_SIZES.items()]
+    for at, size in places:
+        for other, other_size in rng.sample(places, 30):
+            blob = bytearray(base)
+            put(blob, at, size, rng.choice(VALUES))
+            put(blob, other, other_size, rng.choice(VALUES))
+            verdict(blobs.seal(bytes(blob)))
+
+
+def test_limits_are_at_the_same_number() -> None:
+    last, point = dense(2, flags=1), {"kernel": (1, 1), "pad": (0, 0, 0, 0)}
+    for shape in ((1, 2, 65535), (1, 3, 43690), (1, 3, 43691), (2, 2, 32767), (2, 2, 32768)):
+        verdict(make_blob([last], shape))
+    for out in (131071 // 9, 131071 // 9 + 1):
+        fan_out = [conv2d(out, pad=(0, 0, 0, 0)), last]
+        verdict(make_blob(fan_out, (3, 3, 1)))
+    for side in (361, 362, 363):
+        wide = [conv2d(1, **point), conv2d(1, kernel=(255, 255), pad=(0, 0, 0, 0)), last]
+        verdict(make_blob(wide, (362, side, 1)))
+    for rows in (65526, 65527, 65528):
+        verdict(make_blob([conv2d(1, kernel=(9, 1), pad=(8, 0, 8, 0), pool=2), last], (rows, 1, 1)))
+        verdict(make_blob([conv2d(1, kernel=(1, 9), pad=(0, 8, 0, 8), pool=2), last], (1, rows, 1)))
+    for side in (1023, 1024, 1025):
+        verdict(make_blob([conv2d(1, **point, stride=(16, 16)), last], (1024, side, 1)))
+    for side in (127, 128, 129):
+        fewer = conv2d(1, **point, stride=(2, 2))
+        verdict(make_blob([conv2d(64, **point), fewer, last], (128, side, 1)))
+        verdict(make_blob([conv2d(256, **point, pool=2), fewer, last], (128, side, 1)))
+    for out in (16384, 16385):  # times 131,070 weights each: about 2^31
+        blob = make_blob([dense(out, weights=b""), last | {"weights": b""}], (1, 3, 43690))
+        verdict(blob)
+    name = verdict(make_blob([dense(16385, weights=b""), last | {"weights": b""}], (1, 3, 43690)))
+    assert name[0] == "WAGE_E_LIMIT"
+
+
+def test_arena_of_a_gibibyte_is_refused() -> None:
+    last = dense(2, flags=1)
+    for capacity, name in ((8180, "WAGE_OK"), (8192, "WAGE_E_LIMIT"), (65535, "WAGE_E_LIMIT")):
+        blob = make_blob([last], (1, 3, 43690), header={"replay_capacity": capacity})
+        assert verdict(blob)[0] == name
+
+
+def test_factory_samples_may_overlap_other_sections_but_not_the_records() -> None:
+    last = dense(2, flags=1)
+    blob = make_blob([last], (1, 1, 3), factory=([1, 0], np.zeros(6)))
+    records = HEADER.size + RECORD.size
+    for at, name in ((records - 1, "E_RANGE"), (records, "OK"), (records + 4, "OK"),
+                     (records + 5, "E_RANGE"), (0xFFFFFFFF, "E_RANGE")):  # fmt: skip
+        bad = blobs.patch(blob, 40, struct.pack("<I", at))
+        assert len(bad) == records + 12 + 8
+        name = name if at != records + 5 else "OK"
+        assert verdict(bad)[0] == f"WAGE_{name}"
