@@ -61,7 +61,8 @@ class Network:
 def alpha_shift(fan_in: int) -> int:
     """The smallest s with 3 · fan-in < 16 · 2^(2s+1): log2 of the layer's constant scale.
 
-    Weights then fill three quarters of full scale (paper, section 3.2, equation 10).
+    Weights then fill three quarters of full scale, where the paper's published program has
+    them for 2 bits; alpha, its constant scale, does the rest.
     """
     s = 0
     while 3 * fan_in >= 16 << (2 * s + 1):
