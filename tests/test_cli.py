@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import serial
-from wage_host import cli, data, demo, errors, network, sim, train
+from wage_host import cli, data, demo, errors, network, options, sim, train
 from wage_host.core import Config, info
 
 
@@ -106,7 +106,7 @@ def test_nonsense_port(demo_files: demo.Files, tmp_path: Path) -> None:
 def test_auto_without_a_board(demo_files: demo.Files, tmp_path: Path) -> None:
     code, line = refused(*learn(demo_files, "--port", "auto"), cwd=tmp_path)
     assert code == 3
-    assert line == cli.NO_BOARD
+    assert line == options.NO_BOARD
 
 
 def test_busy_port(demo_files: demo.Files, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_emulated_board_is_used_like_any_other(demo_files: demo.Files, tmp_path:
         assert json.loads(told.stdout)["board"] == "sim"
         assert run(*learn(demo_files, "--port", name), cwd=tmp_path).returncode == 0
         saved = run("save", "--port", name, "--json", cwd=tmp_path)
-        assert json.loads(saved.stdout) == {"ok": True, "generation": 1}
+        assert json.loads(saved.stdout) == {"ok": True, "generation": 2}
         test = ("--data", demo_files.test, "--json")
         good = json.loads(run("eval", "--port", name, *test, cwd=tmp_path).stdout)
         assert run("reset", "--port", name, "--factory", cwd=tmp_path).returncode == 0
@@ -234,6 +234,11 @@ def test_saving_without_a_store(demo_files: demo.Files, tmp_path: Path) -> None:
         16,
         "this board has no store, so it cannot save: leave out saving",
     )
+
+
+def test_saving_often_without_a_store(demo_files: demo.Files, tmp_path: Path) -> None:
+    code, line = refused(*learn(demo_files, "--save-every", 9), cwd=tmp_path)
+    assert (code, line) == (16, "sim has no store, so it cannot save: leave out --save-every")
 
 
 def test_setting_out_of_range(demo_files: demo.Files, tmp_path: Path) -> None:
@@ -284,6 +289,7 @@ def test_interrupted_run_saves_and_resumes(demo_files: demo.Files, tmp_path: Pat
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 130, out
+        assert "are saved: go on with --resume 2" in json.loads(out)["error"]
         told = json.loads(run("info", "--port", url, "--json", cwd=tmp_path).stdout)
         assert told["generation"] == 1
         assert 20 <= told["last_id"] < len(data.load(demo_files.stream))

@@ -24,40 +24,33 @@ board, 13 a tool is missing, 14 the firmware did not build, 15 model file unusab
 has no store, 17 log unusable, 18 board and host differ, 130 interrupted (Ctrl-C).
 """
 
-import functools
-import importlib
 import json
 import sys
-from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
 import click
 
-from wage_host import link, network, sim
-from wage_host.core import info
-from wage_host.device import Device
-from wage_host.errors import OtherModel, PortNotFound, WageError
-from wage_host.screen import Screen
-
-FILE = click.Path(path_type=Path)
-INTERRUPTED = 130
-NO_BOARD = (
-    "no board answers on any serial port: plug one in, name it with --port, or try "
-    "--port sim --model FILE.wage"
-)
+from wage_host import commands
+from wage_host.errors import Interrupted
 
 
-@click.group(help=__doc__.split("\n\n")[0], context_settings={"max_content_width": 100})
+_first, *_middle, _codes = __doc__.split("\n\n")
+_help = "\n\n".join([_first, *("\b\n" + part for part in _middle[1:])])
+
+
+@click.group(help=_help, epilog=_codes, context_settings={"max_content_width": 100})
 @click.version_option(version("wage-host"))
 def wage_host() -> None:
     """The command by itself does nothing."""
 
 
+for _command in vars(commands).values():
+    if isinstance(_command, click.Command):
+        wage_host.add_command(_command)
+
+
 def main() -> None:
     """Entry point."""
-    importlib.import_module("wage_host.commands")  # each registers itself
     try:
         wage_host.main(standalone_mode=False)
     except click.ClickException as error:
@@ -68,78 +61,4 @@ def main() -> None:
             error.show()
         sys.exit(error.exit_code)
     except click.Abort:
-        sys.exit(INTERRUPTED)
-
-
-def command(function: Callable[..., dict[str, Any]]) -> click.Command:
-    """A subcommand: gets a Screen, returns what --json shows; errors become one line."""
-
-    @click.option("--json", "as_json", is_flag=True, help="One JSON object on the last line.")
-    @functools.wraps(function)
-    def run(as_json: bool, **options: Any) -> None:
-        screen = Screen(as_json)
-        try:
-            answer, code = {"ok": True, **function(screen, **options)}, 0
-        except WageError as error:
-            answer, code = {"ok": False, "error": str(error)}, error.exit_code
-        except KeyboardInterrupt:
-            answer, code = {"ok": False, "error": "interrupted"}, INTERRUPTED
-        if as_json:
-            click.echo(json.dumps(answer if code == 0 else {**answer, "code": code}))
-        elif code:
-            click.echo(f"wage-host: {answer['error']}", err=True)
-        sys.exit(code)
-
-    return wage_host.command(function.__name__.removeprefix("do_"))(run)
-
-
-def port_options(function: Callable) -> Callable:
-    """Options of every command that talks to a board."""
-    for option in (
-        click.option("--port", envvar="WAGE_PORT", default="auto", help="Device, URL, sim, auto."),
-        click.option("--baud", default=115200, show_default=True, help="Of a serial device."),
-        click.option("--model", type=FILE, help="The .wage model that the board must hold."),
-        click.option("--store", type=FILE, help="With --port sim: file that keeps checkpoints."),
-        click.option("--timeout", default=30.0, show_default=True, help="Patience, in seconds."),
-    ):
-        function = option(function)
-    return function
-
-
-def open_device(
-    port: str, baud: int, model: Path | None, store: Path | None, timeout: float
-) -> Device:
-    """The board at `port`, with a usable model, which is `model` when that is given."""
-    blob = network.read_blob(model) if model else None
-    expected = info(blob) if blob else None
-    if port == "auto":
-        port = only_board(baud)
-    simulated = (lambda: sim.SimBoard(blob, store)) if blob else None
-    device = Device(link.connector(port, baud, simulated), timeout)
-    try:
-        device.check_model()
-        if expected and expected.crc != device.info.crc:
-            raise OtherModel(
-                f"the board holds the model {device.info.name} ({device.info.crc:08x}), not "
-                f"{model} ({expected.crc:08x}): flash that one, or name the other"
-            )
-    except WageError:
-        device.close()
-        raise
-    return device
-
-
-def only_board(baud: int) -> str:
-    """The one serial port behind which a board answers."""
-    found = []
-    for port in link.ports():
-        try:
-            Device(link.connector(port, baud, None), deadline_s=2.0).close()
-            found.append(port)
-        except WageError:
-            continue  # something else is plugged in there
-    if len(found) > 1:
-        raise PortNotFound(f"several boards answer: choose one, --port {' or '.join(found)}")
-    if not found:
-        raise PortNotFound(NO_BOARD)
-    return found[0]
+        sys.exit(Interrupted.exit_code)

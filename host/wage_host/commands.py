@@ -14,11 +14,11 @@ import click
 from wage_host import data, demo, emulate, link, network, sim, stream, train
 from wage_host import report as reports
 from wage_host._core import lib
-from wage_host.cli import FILE, command, open_device, port_options
 from wage_host.core import Config, Info, info
 from wage_host.device import Device
 from wage_host.errors import DataError, ModelError
 from wage_host.log import Log, default_path
+from wage_host.options import FILE, command, open_device, port_options
 from wage_host.screen import Screen
 
 OF_A_BOARD = ("memory_bytes", "window", "store_bytes", "generation", "last_id", "protocol")
@@ -49,7 +49,7 @@ def board_line(device: Device) -> str:
 @click.option("--replays", type=int, help="Replayed steps a sample; default: the model's.")
 @click.option("--gain-shift", type=int, help="Softmax sharpness 2^N; default: the model's.")
 @click.option("--threshold", type=int, help="Skip errors below N / 127; default: the model's.")
-@click.option("--save-every", default=0, help="Save after every N samples and at the end.")
+@click.option("--save-every", default=0, help="Save after every N samples, too; at the end always.")
 @click.option("--resume", type=int, help="Go on with an interrupted run, by its number.")
 @log_option
 def do_learn(

@@ -166,3 +166,9 @@ class TwinDiffers(WageError):
     """Board and host did not compute the same bits."""
 
     exit_code = 18
+
+
+class Interrupted(WageError):
+    """The user pressed Ctrl-C."""
+
+    exit_code = 130

@@ -8,7 +8,7 @@ from typing import Any
 from wage_host.core import Config, Core, Record, Sample
 from wage_host.data import Data, samples
 from wage_host.device import Device
-from wage_host.errors import TwinDiffers, WageError
+from wage_host.errors import Interrupted, NoStore, TwinDiffers, WageError
 from wage_host.log import Log
 
 # Wraps what is iterated over, for a progress display: (what, how many, records) -> records.
@@ -67,7 +67,10 @@ def evaluate(
 def conduct(
     device: Device, log: Log, plan: Plan, command: str, watch: Watch, **more: Any
 ) -> Outcome:
-    """One whole run. Whatever interrupts it, the log says how far it came."""
+    """One whole run, kept in the board's store when it has one.
+
+    Whatever interrupts it, the log says how far it came.
+    """
     stream = samples(plan.data, device.info)
     tests = samples(plan.test, device.info) if plan.test else []
     about = conditions(device, plan.data, plan.config, stream=plan.stream, **more)
@@ -82,11 +85,11 @@ def conduct(
             after = evaluate(device, log, run, "after", len(stream), tests, watch)
             summary |= {"accuracy_before": accuracy(before), "accuracy_after": accuracy(after)}
     except KeyboardInterrupt:
-        if device.welcome.store_bytes:
-            device.hello()  # forgets whatever was under way
-            device.save()
+        saved = _save_before_leaving(device)
         log.end(run, "interrupted", {})
-        raise
+        raise Interrupted(
+            f"interrupted, and {saved}: go on with --resume {run} and the same options"
+        ) from None
     except WageError as error:
         log.end(run, "failed", {"error": str(error)})
         raise
@@ -94,15 +97,28 @@ def conduct(
     return Outcome(run, summary, before, after)
 
 
+def _save_before_leaving(device: Device) -> str:
+    """Keeps what was learned so far, and says so."""
+    device.hello()  # forgets whatever was under way
+    if not device.welcome.store_bytes:
+        return f"the board knows {device.welcome.last_id} samples until power-off"
+    device.save()
+    return f"{device.welcome.last_id} samples are saved"
+
+
 def _learn(
     device: Device, log: Log, run: int, plan: Plan, stream: Sequence[Sample], watch: Watch
 ) -> dict[str, Any]:
+    if plan.save_every and not device.welcome.store_bytes:
+        raise NoStore(f"{device.board} has no store, so it cannot save: leave out --save-every")
     twin = _fresh_twin(device, plan.blob)
     device.start(plan.stream, plan.config)
     learned = 0
     for record in watch("learning", len(stream), device.learn(stream, plan.save_every)):
         log.record(run, record)
         learned += 1
+    if device.welcome.store_bytes and not plan.save_every:
+        device.save()
     stats = device.stats()
     if twin:
         twin.start(plan.stream, plan.config)

@@ -1,0 +1,96 @@
+"""What the commands share: how they begin and end, and how they come by a board."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wage_host import link, network, sim
+from wage_host.core import info
+from wage_host.device import Device
+from wage_host.errors import Interrupted, OtherModel, PortNotFound, WageError
+from wage_host.screen import Screen
+
+FILE = click.Path(path_type=Path)
+NO_BOARD = (
+    "no board answers on any serial port: plug one in, name it with --port, or try "
+    "--port sim --model FILE.wage"
+)
+
+
+def command(function: Callable[..., dict[str, Any]]) -> click.Command:
+    """A subcommand: gets a Screen, returns what --json shows; errors become one line."""
+
+    @click.option("--json", "as_json", is_flag=True, help="One JSON object on the last line.")
+    @functools.wraps(function)
+    def run(as_json: bool, **options: Any) -> None:
+        screen = Screen(as_json)
+        try:
+            answer, code = {"ok": True, **function(screen, **options)}, 0
+        except WageError as error:
+            answer, code = {"ok": False, "error": str(error)}, error.exit_code
+        except KeyboardInterrupt:
+            answer, code = {"ok": False, "error": "interrupted"}, Interrupted.exit_code
+        if as_json:
+            click.echo(json.dumps(answer if code == 0 else {**answer, "code": code}))
+        elif code:
+            click.echo(f"wage-host: {answer['error']}", err=True)
+        sys.exit(code)
+
+    return click.command(function.__name__.removeprefix("do_"))(run)
+
+
+def port_options(function: Callable) -> Callable:
+    """Options of every command that talks to a board."""
+    for option in (
+        click.option("--port", envvar="WAGE_PORT", default="auto", help="Device, URL, sim, auto."),
+        click.option("--baud", default=115200, show_default=True, help="Of a serial device."),
+        click.option("--model", type=FILE, help="The .wage model that the board must hold."),
+        click.option("--store", type=FILE, help="With --port sim: file that keeps checkpoints."),
+        click.option("--timeout", default=30.0, show_default=True, help="Patience, in seconds."),
+    ):
+        function = option(function)
+    return function
+
+
+def open_device(
+    port: str, baud: int, model: Path | None, store: Path | None, timeout: float
+) -> Device:
+    """The board at `port`, with a usable model, which is `model` when that is given."""
+    blob = network.read_blob(model) if model else None
+    expected = info(blob) if blob else None
+    if port == "auto":
+        port = only_board(baud)
+    simulated = (lambda: sim.SimBoard(blob, store)) if blob else None
+    device = Device(link.connector(port, baud, simulated), timeout)
+    try:
+        device.check_model()
+        if expected and expected.crc != device.info.crc:
+            raise OtherModel(
+                f"the board holds the model {device.info.name} ({device.info.crc:08x}), not "
+                f"{model} ({expected.crc:08x}): flash that one, or name the other"
+            )
+    except WageError:
+        device.close()
+        raise
+    return device
+
+
+def only_board(baud: int) -> str:
+    """The one serial port behind which a board answers."""
+    found = []
+    for port in link.ports():
+        try:
+            Device(link.connector(port, baud, None), deadline_s=2.0).close()
+            found.append(port)
+        except WageError:
+            continue  # something else is plugged in there
+    if len(found) > 1:
+        raise PortNotFound(f"several boards answer: choose one, --port {' or '.join(found)}")
+    if not found:
+        raise PortNotFound(NO_BOARD)
+    return found[0]
