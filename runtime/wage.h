@@ -7,7 +7,6 @@
  * restores everything learned. What it never does: allocate memory, use
  * floating point, keep globals, print, or call a library beyond memcpy and
  * memset. The same blob, samples and seed give the same bits on every CPU.
- *
  * The caller owns all memory. A minimal program:
  *
  *     int32_t bytes = wage_arena_bytes(blob, blob_bytes);
@@ -22,6 +21,7 @@
 #ifndef WAGE_H
 #define WAGE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* cffi begin */
@@ -90,8 +90,7 @@ struct wage_record {
 
 /* Since the last wage_start() of a new stream (test-then-train). */
 struct wage_metrics {
-    uint32_t samples;    /* learned */
-    uint32_t correct;    /* of them predicted right beforehand */
+    uint32_t samples, correct; /* learned, of them right beforehand */
     uint32_t skipped;    /* of them below the threshold */
     uint32_t steps;      /* replayed and skipped ones included */
 };
@@ -126,22 +125,20 @@ typedef struct wage {
     uint32_t step, sample;      /* learned since the factory */
     uint32_t generation;        /* of the newest checkpoint, 0: none */
     uint16_t replay_capacity, replay_count;
-    uint8_t *replay_label;      /* (replay_capacity) */
+    uint8_t *replay_label;
     int8_t *replay_latent;      /* (replay_capacity, latent_bytes) */
     uint32_t *class_total;      /* (classes) offered to the replay so far */
     uint32_t *class_seen, *class_correct; /* (classes) since wage_start */
     int8_t *latent;             /* (latent_bytes) input of the trainable part */
     int8_t *even, *odd;         /* activations of the frozen part, errors */
     int8_t *row;                /* one row of 2-bit weights, unpacked */
-    int32_t *wide;              /* error sums, gradient of one row */
-    int32_t *logits;            /* (classes) */
+    int32_t *wide, *logits;     /* error sums, gradient of a row; (classes) */
 } wage_t;
 
 /* What a blob says of itself. */
 struct wage_info {
     uint16_t input_h, input_w, input_c;
-    uint8_t input_map;       /* how bytes become activations, SPEC 3.2 */
-    uint8_t classes;
+    uint8_t input_map, classes; /* how bytes become activations, SPEC 3.2 */
     uint32_t input_bytes, latent_bytes; /* of a sample, at the cut */
     uint32_t arena_bytes;    /* that wage_open() needs */
     uint32_t crc;            /* the model's identity */

@@ -33,7 +33,6 @@ import click
 from wage_host import commands
 from wage_host.errors import Interrupted
 
-
 _first, *_middle, _codes = __doc__.split("\n\n")
 _help = "\n\n".join([_first, *("\b\n" + part for part in _middle[1:])])
 

@@ -1,6 +1,7 @@
 """A network on the host: its description in text, its weights, its .npz file, its blob."""
 
 import dataclasses
+import io
 import json
 import re
 import struct
@@ -133,8 +134,9 @@ def save(network: Network, path: Path) -> None:
     ]
     about = {"wage": 1, "shape": network.shape, "input_map": network.input_map, "layers": layers}
     weights = {f"w{k}": layer.weights for k, layer in enumerate(network.layers)}
-    with path.open("wb") as file:
-        np.savez_compressed(file, about=json.dumps(about), **weights)
+    file = io.BytesIO()
+    np.savez_compressed(file, about=json.dumps(about), **weights)
+    write_whole(path, file.getvalue())
 
 
 def load(path: Path) -> Network:

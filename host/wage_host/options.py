@@ -3,6 +3,7 @@
 import functools
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ def command(function: Callable[..., dict[str, Any]]) -> click.Command:
             answer, code = {"ok": False, "error": str(error)}, error.exit_code
         except KeyboardInterrupt:
             answer, code = {"ok": False, "error": "interrupted"}, Interrupted.exit_code
+        except Exception as error:
+            traceback.print_exc()
+            answer = {"ok": False, "error": f"internal error, please report it: {error!r}"}
+            code = WageError.exit_code
         if as_json:
             click.echo(json.dumps(answer if code == 0 else {**answer, "code": code}))
         elif code:
