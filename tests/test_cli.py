@@ -206,7 +206,11 @@ class Emulated:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> str:
-        return self.process.stdout.readline().strip()
+        line = ""
+        while not line.startswith(("socket://", "/dev/")):
+            line = self.process.stdout.readline().strip()
+            assert self.process.poll() is None
+        return line
 
     def __exit__(self, *_exception: object) -> None:
         self.process.kill()
@@ -226,6 +230,21 @@ def test_emulated_board_is_used_like_any_other(demo_files: demo.Files, tmp_path:
         assert run("reset", "--port", name, "--factory", cwd=tmp_path).returncode == 0
         bad = json.loads(run("eval", "--port", name, *test, cwd=tmp_path).stdout)
     assert good["accuracy"] > 0.9 > 0.8 > bad["accuracy"]
+
+
+def test_learn_gives_the_same_weights_on_an_emulated_cortex_m4(
+    demo_files: demo.Files, tmp_path: Path, need_emulator: None
+) -> None:
+    settings = ("--replays", 3, "--seed", 5)
+    here = json.loads(run(*learn(demo_files, *settings), "--json", cwd=tmp_path).stdout)
+    emulated = ("--board", "mps2-an386", "--model", demo_files.model)
+    with Emulated(*emulated) as url:
+        done = run(*learn(demo_files, "--port", url, *settings), "--json", cwd=tmp_path)
+    there = json.loads(done.stdout)
+    assert there["board"] == "mps2-an386"
+    assert there["steps"] == 4 * there["samples"] >= 300
+    assert there["weight_crc"] == here["weight_crc"]
+    assert there["proved"] is here["proved"] is True
 
 
 def test_saving_without_a_store(demo_files: demo.Files, tmp_path: Path) -> None:
