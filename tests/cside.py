@@ -81,6 +81,14 @@ class CLayer:
         found = [lib.wage_weight(self.c, i) for i in range(self.c.weight_count)]
         return np.array(found, np.int64).reshape(self.layer.w.shape)
 
+    def used(self) -> np.ndarray:
+        """Weights in use, (out, fan_in)."""
+        row, rows = self.row(), []
+        for o in range(self.layer.out):
+            q = ffi.buffer(lib.wage_row(self.c, o, row), self.c.row_count)
+            rows.append(np.frombuffer(bytes(q), np.int8).astype(np.int64))
+        return np.stack(rows)
+
     def row(self) -> Any:
         """Scratch for 2-bit weights; none where the weights need none."""
         self.scratch = Written(self.c.row_count if self.layer.bits == 2 else 0, "int8")

@@ -204,7 +204,7 @@ def test_learn_counts_and_replays() -> None:
     state = ref.state_bytes(model)
     ref.start(model, 7, ref.Config(9, 0, 0, 0, 0))  # the current stream: nothing changes
     assert ref.state_bytes(model) == state
-    with pytest.raises(ref.RefusedError, match="^WAGE_E_CONFIG$"):
+    with pytest.raises(ref.RefusedError, match="WAGE_E_CONFIG"):
         ref.start(model, 7, ref.Config(9, 8, 0, 0, 0))
     ref.start(model, 8, ref.Config(9, 0, 0, 0, 0))
     assert (model.last_id, model.metrics, model.step) == (0, ref.Metrics(), 9)

@@ -111,7 +111,7 @@ def logits(rng: random.Random, classes: int, h: int) -> list[int]:
 
 
 def test_output_error_and_prediction(rng: random.Random) -> None:
-    for _ in range(6000):
+    for _ in range(4000):
         classes = rng.choice((2, 2, 3, 10, rng.randint(2, 255), 255))
         layer = replace(ONE, bits=rng.choice((2, 8)), alpha_shift=rng.randint(0, 20))
         layer.w = np.zeros((1, 1), np.int64)
@@ -128,6 +128,7 @@ def test_output_error_at_every_distance(rng: random.Random) -> None:
     for h in (1, 5, 6, 7, 8, 14, 27):
         layer = replace(ONE, bits=2 if h < 7 else 8, alpha_shift=h - (1 if h < 7 else 7))
         layer.w = np.zeros((1, 1), np.int64)
+        c = CLayer(layer, last=True)
         for gain in (0, 3, 7):
             unit = max(0, 7 + h - 4 - gain)  # u is the distance shifted by this
             for u in range(min(520, (1 << 32) >> unit)):
@@ -135,8 +136,30 @@ def test_output_error_at_every_distance(rng: random.Random) -> None:
                 o = np.array([INT32[1], INT32[1] - below])
                 for label in (0, 1):
                     d, p = ref.output_error(o, label, h, gain)
-                    got, p_label = cside.output_error(o, label, CLayer(layer, last=True), gain)
+                    got, p_label = cside.output_error(o, label, c, gain)
                     assert (got.tolist(), p_label) == (d.tolist(), p[label]), (h, gain, u)
+
+
+def test_output_error_tells_each_power_from_its_neighbours(rng: random.Random) -> None:
+    layer = replace(ONE, bits=2, alpha_shift=3)  # with gain 7 a unit of the logits is one of u
+    layer.w = np.zeros((1, 1), np.int64)
+    c, told = CLayer(layer, last=True), set()
+    for _ in range(1500):
+        u = np.array([0, *(rng.randrange(48) for _ in range(rng.randint(1, 6)))])
+        want = [ref.output_error(-u, label, layer.h, 7)[1][label] for label in range(len(u))]
+        for label, p in enumerate(want):
+            assert cside.output_error(-u, label, c, 7)[1] == p, u
+        if len(told) < 32:
+            told |= {(k, by) for k in range(16) for by in (-1, 1) if p_with(u, k, by) != want}
+    assert len(told) == 32  # a table with any number off by one would have been seen
+
+
+def p_with(u: np.ndarray, k: int, by: int) -> list[int]:
+    """SPEC 4.3 with the number k of the table off by `by`."""
+    table = ref.train.POWERS.copy()
+    table[k] += by
+    powers = table[u % 16] >> (u // 16)
+    return (((powers << 14) + powers.sum() // 2) // powers.sum()).tolist()
 
 
 def masked(e: np.ndarray, a: np.ndarray) -> np.ndarray:
@@ -203,9 +226,7 @@ def test_every_stored_weight_is_kept_and_used_as_documented() -> None:
         layer.w = np.arange(-limit, limit + 1).reshape(-1, 1)
         c = CLayer(layer)
         np.testing.assert_array_equal(c.weights(), layer.w)
-        row = ffi.new("int8_t[1]")
-        used = [lib.wage_row(c.c, o, row)[0] for o in range(layer.out)]
-        np.testing.assert_array_equal(used, layer.q[:, 0])
+        np.testing.assert_array_equal(c.used(), layer.q)
 
 
 # The replay (SPEC 6.2), and what is refused (6.1, 6.4)
@@ -266,6 +287,10 @@ def test_start_and_learn_refuse_the_same_in_the_same_order(rng: random.Random) -
             c_config = ffi.new("struct wage_config *", values)
             got = ERROR_NAMES[lib.wage_start(core.wage, stream, c_config)]
             want = refusal(lambda s=stream, c=config: ref.start(model, s, c))
+        elif rng.randrange(5) == 0:
+            label, record = rng.choice((0, 2, 3, 255)), ffi.new("struct wage_record *")
+            got = ERROR_NAMES[lib.wage_predict(core.wage, given(x, "int8"), label, record)]
+            want = refusal(lambda y=label: ref.predict(model, x, y))
         else:
             if rng.randrange(100) == 0:
                 core.wage.last_id = model.last_id = WORD

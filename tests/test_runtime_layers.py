@@ -88,7 +88,7 @@ def check(rng: random.Random, layer: ref.Layer, last: bool) -> None:
 @pytest.mark.parametrize("trainable", [False, True], ids=["frozen", "trainable"])
 @pytest.mark.parametrize("kind", [ref.DENSE, ref.CONV2D], ids=["dense", "conv2d"])
 def test_random_layers(rng: random.Random, kind: int, trainable: bool, bits: int) -> None:
-    for number in range(800):
+    for number in range(500):
         layer = random_layer(rng, kind, trainable, bits)
         check(rng, layer, last=number % 4 == 0)
 

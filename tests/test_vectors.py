@@ -1,4 +1,4 @@
-"""The oracle's kernels against the golden vectors: another implementation's numbers."""
+"""The oracle's and the C kernels against the golden vectors: another implementation's numbers."""
 
 # SPDX-License-Identifier: MIT
 
@@ -8,9 +8,12 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import cside
 import numpy as np
 import pytest
 import reference as ref
+from cside import CLayer
+from wage_host._core import lib
 
 VECTORS = sorted((Path(__file__).parent / "vectors").glob("*.npz"))
 TYPE = "_(u?int|float)[0-9]+$"
@@ -135,4 +138,68 @@ def test_vector_steps_are_those_random_rounding_may_take(vector: dict) -> None:
             for r, want in ((0, small), (65535, large)):
                 if r == 0 or n <= 16:
                     step = np.sign(g) * ref.stochastic_shift(np.abs(g), n, r)
+                    np.testing.assert_array_equal(step, want)
+
+
+# The C kernels
+
+
+def test_c_weights_in_use(vector: dict) -> None:
+    for layer, t in vector_layers(vector):
+        stored = replace(layer, trainable=True)
+        stored.w = ours(layer, t["w_store"]) * (256 if layer.bits == 8 else 1)
+        c = CLayer(stored, last=True)
+        np.testing.assert_array_equal(c.weights(), stored.w)
+        np.testing.assert_array_equal(c.used(), layer.w)
+
+
+def test_c_forward(vector: dict) -> None:
+    below = vector["a0_int8"]
+    for layer, t in vector_layers(vector):
+        sums, pooled = CLayer(replace(layer, pool=1), last=True), CLayer(layer, winners=True)
+        for n in range(len(below)):
+            a = wide(below[n], layer.in_shape)
+            np.testing.assert_array_equal(sums.forward(a), wide(t["acc"][n], layer.sum_shape))
+            if "a" in t:
+                want = wide(t["a"][n], layer.out_shape)
+                np.testing.assert_array_equal(pooled.forward(a), want)
+            if layer.pool == 2:
+                np.testing.assert_array_equal(pooled.winners(), t["pool_arg"][n])
+        below = t.get("a")
+
+
+def test_c_error_and_gradient(vector: dict) -> None:
+    below, low = vector["a0_int8"], {}
+    for layer, t in vector_layers(vector):
+        if "d" in t:
+            g, c = 0, CLayer(layer, winners=True)
+            for n, d in enumerate(t["d"]):
+                a, d = wide(below[n], layer.in_shape), wide(d, layer.out_shape)
+                c.forward(a)  # sets the winners
+                g = g + c.gradient(a, d)
+                if "ein" in low:
+                    want = wide(low["ein"][n], layer.in_shape)
+                    np.testing.assert_array_equal(c.error(d), want)
+            np.testing.assert_array_equal(g, ours(layer, t["g"]))
+        below, low = t.get("a"), t
+
+
+def test_c_quantised_error_shifts_and_steps(vector: dict) -> None:
+    for _, t in vector_layers(vector):
+        if "dq" in t:
+            e = t["e"].astype(np.int64)
+            d, n = cside.quantise_error(e, np.ones(e.shape, np.int64))
+            assert n == t["e_shift"]
+            np.testing.assert_array_equal(d, t["dq"])
+        if "g_shift" not in t:
+            continue
+        g = t["g"].astype(np.int64)
+        assert lib.wage_ilog2_round(int(np.abs(g).max())) == t["g_shift"]
+        for lr_shift, name in ((0, "lr1"), (3, "lr8")):
+            n, lo, hi = int(t["g_shift"]) - lr_shift, t[f"dw_lo_{name}"], t[f"dw_hi_{name}"]
+            small, large = np.where(g > 0, lo, hi), np.where(g > 0, hi, lo)
+            for r, want in ((0, small), (65535, large)):
+                if r == 0 or n <= 16:
+                    steps = [lib.wage_stochastic_shift(abs(v), n, r) for v in g.flat]
+                    step = np.sign(g) * np.array(steps).reshape(g.shape)
                     np.testing.assert_array_equal(step, want)

@@ -105,8 +105,7 @@ static uint32_t store_crc(struct board *b)
     return wage_crc(0, all, STORE_BYTES);
 }
 
-/* The same bytes through readers with no byte to spare: they must agree with
- * each other wherever the frame fits both. */
+/* The same bytes through a reader with no byte to spare around it. */
 static void read_alone(const uint8_t *from, uint32_t count, uint32_t room)
 {
     struct wage_reader reader = { exactly(room), room, 0 };

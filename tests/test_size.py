@@ -1,0 +1,127 @@
+"""Sizes on a Cortex-M4, compared for equality with a checked-in table.
+
+They are deterministic, so any change is somebody's doing: pytest tests/test_size.py
+--accept-sizes takes the new ones, and the difference shows in the commit.
+"""
+
+# SPDX-License-Identifier: MIT
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import native
+import pytest
+from blobs import random_stream
+from test_objects import compile_all, sections
+from wage_host import emulate
+from wage_host._core import ffi
+from wage_host.core import info
+from wage_host.device import Device
+from wage_host.errors import ToolMissing
+from wage_host.link import connector
+
+TABLE = Path(__file__).with_name("size.json")
+TARGET, BOARD = "cortex-m4", "mps2-an386"
+SAMPLES = 20
+HOW = "to accept: pytest tests/test_size.py --accept-sizes"
+
+
+def compiler() -> str:
+    """The version of the cross compiler: other versions give other sizes."""
+    gcc = native.need("arm-none-eabi-gcc")
+    text = subprocess.run([gcc, "--version"], capture_output=True, text=True, check=True).stdout
+    return re.search(r"\) ([\d.]+)", text)[1]
+
+
+def library_sizes(folder: Path) -> dict[str, int]:
+    """Bytes of the runtime's objects at -Os, all together and one by one."""
+    files = sorted((native.ROOT / "runtime").glob("*.c"))
+    found = {o.stem: sections(o, TARGET) for o in compile_all(files, TARGET, folder)}
+    sums = {part: sum(size[part] for size in found.values()) for part in ("text", "data", "bss")}
+    return {f"runtime .{part}": n for part, n in sums.items()} | {
+        f"{name}.c .text": size["text"] for name, size in found.items()
+    }
+
+
+def board_stack(model: Path) -> int:
+    """Deepest stack of the emulated board after learning; it has no store to save to."""
+    image = emulate.build(BOARD, model)
+    samples = list(random_stream(model.read_bytes(), 0, SAMPLES))
+    with emulate.running(BOARD, image) as url, Device(connector(url, 115200, None)) as board:
+        board.start(1, board.config())
+        assert len(list(board.learn(samples))) == SAMPLES
+        return board.stats().stack_bytes
+
+
+def differences(old: dict[str, int], new: dict[str, int]) -> list[str]:
+    """A row for each number that changed."""
+    return [
+        f"{name}: {old.get(name, 'new')} -> {new.get(name, 'gone')}"
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
+    ]
+
+
+def table(old: dict[str, int], new: dict[str, int]) -> str:
+    """All numbers in rows, with what changed."""
+    rows = [f"{'bytes':<28}{'now':>8}{'change':>8}"]
+    for name, number in new.items():
+        change = number - old.get(name, 0)
+        rows.append(f"{name:<28}{number:>8}" + (f"{change:>+8}" if change else ""))
+    return "\n".join(rows)
+
+
+def settle(measured: dict[str, int], kind: str, pytestconfig: pytest.Config, capsys) -> None:
+    """Prints the table, then compares it, or accepts it."""
+    known = json.loads(TABLE.read_text(encoding="utf-8")) if TABLE.exists() else {}
+    version = compiler()
+    accept = pytestconfig.getoption("--accept-sizes")
+    with capsys.disabled():
+        print(f"\n{table(known.get(kind, {}), measured)}\n{kind}, arm-none-eabi-gcc {version}, -Os")
+    if accept:
+        known = {"compiler": version, **known, kind: measured}
+        known["compiler"] = version
+        TABLE.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+        return
+    if version != known["compiler"]:
+        text = f"size.json is of arm-none-eabi-gcc {known['compiler']}, this is {version}; {HOW}"
+        if os.environ.get("WAGE_NEED_EMULATORS") == "1":
+            pytest.fail(text)
+        pytest.skip(text)
+    changed = differences(known[kind], measured)
+    assert not changed, "\n".join([*changed, HOW])
+
+
+def test_size_of_the_library(tmp_path, pytestconfig, capsys):
+    measured = library_sizes(tmp_path)
+    assert (measured["runtime .data"], measured["runtime .bss"]) == (0, 0)
+    settle(measured, "library", pytestconfig, capsys)
+
+
+def test_memory_of_the_demo(demo_blob, pytestconfig, capsys):
+    about = info(demo_blob.read_bytes())
+    try:
+        stack = board_stack(demo_blob)
+    except ToolMissing as error:
+        if os.environ.get("WAGE_NEED_EMULATORS") == "1":
+            raise
+        pytest.skip(f"needs a tool: {error}")
+    measured = {
+        "demo blob": demo_blob.stat().st_size,
+        "demo arena": about.arena_bytes,
+        f"stack on {BOARD}": stack,
+        "wage_t on 64 bits": ffi.sizeof("wage_t"),
+    }
+    settle(measured, "demo", pytestconfig, capsys)
+
+
+def test_a_changed_size_is_told():
+    old = {"runtime .text": 100, "a": 1}
+    assert differences(old, dict(old)) == []
+    assert differences(old, {"runtime .text": 101, "b": 2}) == [
+        "runtime .text: 100 -> 101", "a: 1 -> gone", "b: new -> 2",
+    ]  # fmt: skip
+    assert "+1" in table(old, {"runtime .text": 101})
