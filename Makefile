@@ -46,4 +46,4 @@ HEADERS := import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Pytho
 $(VENV):
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || ./tests/tools.sh "$(CANNOT)" python3-venv
 	@$(PYTHON) -c '$(HEADERS)' 2>/dev/null || ./tests/tools.sh "$(CANNOT)" python3-dev
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -43,7 +43,7 @@ static uint32_t input_at(const struct wage_layer *l, const struct window *v,
 
 static uint32_t run_of(const struct wage_layer *l, const struct window *v)
 {
-    return v->x1 > v->x0 ? (uint32_t)(v->x1 - v->x0) * l->in_c : 0;
+    return (uint32_t)(v->x1 - v->x0) * l->in_c; // padding is below kernel
 }
 
 static int32_t sum_at(const struct wage_layer *l, const int8_t *in,

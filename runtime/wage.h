@@ -16,8 +16,7 @@
  *         wage_learn(&w, id, x, label, &record);
  *     wage_save(&w, &store);
  *
- * SPEC.md numbers the arithmetic and every byte.
- */
+ * SPEC.md numbers the arithmetic and every byte. */
 #ifndef WAGE_H
 #define WAGE_H
 
@@ -99,7 +98,8 @@ struct wage_metrics {
  * 1) return 0, or a negative enum wage_err; 2) erase makes the erase_bytes
  * at `at` (a multiple of erase_bytes) ready to program; 3) program is called
  * with `at` and `count` multiples of program_bytes, at most once between
- * erases; 4) when a call returns, its bytes are on the medium. */
+ * erases; 4) when a call returns, its bytes are on the medium; 5) reading
+ * what a power cut left gives bytes, right or wrong, and no error. */
 struct wage_store {
     int (*read)(void *context, uint32_t at, uint8_t *to, uint32_t count);
     int (*program)(void *context, uint32_t at, const uint8_t *from,

@@ -51,7 +51,7 @@ enum wage_welcome_field {
     WAGE_WELCOME_PLACE,         /* enum wage_place */
     WAGE_WELCOME_SESSIONS,      /* since the board started; 1: fresh boot */
     WAGE_WELCOME_WINDOW,        /* frames the board can hold unanswered */
-    WAGE_WELCOME_FRAME_BYTES,   /* largest body it takes */
+    WAGE_WELCOME_BODY_BYTES,    /* of the largest request it takes */
     WAGE_WELCOME_MODEL_ERROR,   /* 0, or minus an enum wage_err: no model */
     WAGE_WELCOME_ARENA_BYTES,   /* that the model needs */
     WAGE_WELCOME_MEMORY_BYTES,  /* that the board has for it */

@@ -52,6 +52,9 @@ class Reply:
         same = (self.kind, self.session, self.seq) == (
             expected.kind, expected.session, expected.seq
         )  # fmt: skip
+        bare = self.kind not in (lib.WAGE_WELCOME, lib.WAGE_REPORT)
+        if bare and self.tail:
+            return False
         return same and all(self.fields[i] == value for i, value in expected.fields.items())
 
 
@@ -91,7 +94,8 @@ class Board:
             self.size = header["height"] * header["width"] * header["channels"]
             self.classes = header["classes"]
         most = BODY + self.size + 4 * (lib.WAGE_SAMPLE_FIELDS + FIELDS_SPARE)
-        inner = max(BODY + 4 * FIELDS_KEPT, 8 * self.classes, most) + CRC
+        self.body = max(BODY + 4 * FIELDS_KEPT, 8 * self.classes, most)
+        inner = self.body + CRC
         self.room = inner + inner // 254 + 2
         self.saved = (0, 0, 0)
         self.boot()
@@ -155,7 +159,7 @@ class Board:
         """Fields of WELCOME that follow from what happened."""
         return {
             lib.WAGE_WELCOME_PROTOCOL: 1, lib.WAGE_WELCOME_SESSIONS: self.sessions,
-            lib.WAGE_WELCOME_FRAME_BYTES: self.room,
+            lib.WAGE_WELCOME_BODY_BYTES: self.body,
             lib.WAGE_WELCOME_CLASSES: 0 if self.model_error else self.classes,
             lib.WAGE_WELCOME_MODEL_ERROR: -self.model_error,
             lib.WAGE_WELCOME_STREAM: self.stream, lib.WAGE_WELCOME_LAST_ID: self.last_id,
@@ -221,6 +225,8 @@ class Board:
     def _reset(self, m: Reply) -> tuple[int, dict[int, int]]:
         if m.fields[0] > lib.WAGE_FACTORY:
             raise RefusedError("CONFIG")
+        if m.fields[0] == lib.WAGE_FACTORY and self.store and self.model_error:
+            raise RefusedError("MODEL", -self.model_error)
         if m.fields[0] == lib.WAGE_FACTORY:
             self.saved, self.stored = (0, 0, 0), True
         self.restarted = True

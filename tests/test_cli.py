@@ -94,7 +94,7 @@ def test_wrong_port(demo_files: demo.Files, tmp_path: Path) -> None:
 def test_no_listener(demo_files: demo.Files, tmp_path: Path) -> None:
     code, line = refused(*learn(demo_files, "--port", "socket://127.0.0.1:9"), cwd=tmp_path)
     assert code == 3
-    assert "there is no port socket://127.0.0.1:9" in line
+    assert line == "nothing listens at socket://127.0.0.1:9: is 'wage-host emulate' running there?"
 
 
 def test_nonsense_port(demo_files: demo.Files, tmp_path: Path) -> None:
@@ -251,13 +251,13 @@ def test_saving_without_a_store(demo_files: demo.Files, tmp_path: Path) -> None:
     code, line = refused("save", "--port", "sim", "--model", demo_files.model, cwd=tmp_path)
     assert (code, line) == (
         16,
-        "this board has no store, so it cannot save: leave out saving",
+        "this board has no store, so it cannot save",
     )
 
 
 def test_saving_often_without_a_store(demo_files: demo.Files, tmp_path: Path) -> None:
     code, line = refused(*learn(demo_files, "--save-every", 9), cwd=tmp_path)
-    assert (code, line) == (16, "sim has no store, so it cannot save: leave out --save-every")
+    assert (code, line) == (16, "sim cannot save this model: leave out --save-every")
 
 
 def test_setting_out_of_range(demo_files: demo.Files, tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_interrupted_run_saves_and_resumes(demo_files: demo.Files, tmp_path: Pat
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 130, out
-        assert "are saved: go on with --resume 2" in json.loads(out)["error"]
+        assert "samples are saved; go on with --resume 2" in json.loads(out)["error"]
         told = json.loads(run("info", "--port", url, "--json", cwd=tmp_path).stdout)
         assert told["generation"] == 1
         assert 20 <= told["last_id"] < len(data.load(demo_files.stream))

@@ -38,9 +38,9 @@ def test_wheel_shows_the_demo_and_builds_firmware(tmp_path: Path, need_emulator:
 
     shown = answer("demo")
     assert shown["ok"]
+    board = ["--board", "mps2-an386", "--model", "demo/digits.wage", "--json"]
     emulated = subprocess.Popen(
-        [python, "-m", "wage_host", "emulate", "--board", "mps2-an386"]
-        + ["--model", "demo/digits.wage", "--json"],
+        [python, "-m", "wage_host", "emulate", *board],
         cwd=home,
         stdout=subprocess.PIPE,
         text=True,

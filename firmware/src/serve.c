@@ -41,6 +41,7 @@ int serve_open(struct serve *s, struct port *port)
     uint32_t body = larger(larger(fields, 8 * classes),
                            WAGE_BODY_HEADER_BYTES + s->about.input_bytes
                            + 4 * (WAGE_SAMPLE_FIELDS + SPARE_FIELDS));
+    s->body_bytes = body;
     s->reader.bytes = wage_frame_bytes(body);
     s->frame_bytes = 1 + wage_frame_bytes(fields + larger(64, 8 * classes));
     uint32_t frames = round_up(s->reader.bytes) + round_up(s->frame_bytes);
@@ -143,7 +144,7 @@ static void hello(struct serve *s)
     f[WAGE_WELCOME_PLACE] = info.place;
     f[WAGE_WELCOME_SESSIONS] = s->sessions;
     f[WAGE_WELCOME_WINDOW] = s->window;
-    f[WAGE_WELCOME_FRAME_BYTES] = s->reader.bytes;
+    f[WAGE_WELCOME_BODY_BYTES] = s->body_bytes;
     f[WAGE_WELCOME_MODEL_ERROR] = (uint32_t)-s->model_error;
     f[WAGE_WELCOME_ARENA_BYTES] = s->about.arena_bytes;
     f[WAGE_WELCOME_MEMORY_BYTES] = s->memory_bytes;
@@ -170,6 +171,7 @@ static int start(struct serve *s)
     if (error)
         return error;
     f[WAGE_STARTED_LAST_ID] = s->model.last_id;
+    s->message.tail_bytes = 0;
     reply(s, WAGE_STARTED, WAGE_STARTED_FIELDS);
     return WAGE_OK;
 }
@@ -268,7 +270,11 @@ static int reset(struct serve *s)
     uint32_t what = s->message.field[WAGE_RESET_WHAT];
     if (what > WAGE_FACTORY)
         return WAGE_E_CONFIG;
-    if (what == WAGE_FACTORY && s->store && !s->model_error) {
+    if (what == WAGE_FACTORY && s->store && s->model_error) {
+        refuse(s, WAGE_E_MODEL, (uint32_t)-s->model_error, 0);
+        return WAGE_OK;
+    }
+    if (what == WAGE_FACTORY && s->store) {
         int error = wage_forget(&s->model, s->store);
         if (error)
             return error;

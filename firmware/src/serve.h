@@ -20,6 +20,7 @@ struct serve {
     int store_error;            /* what restoring gave */
     uint32_t memory_bytes;      /* left for it */
     uint32_t window;            /* frames the port can hold */
+    uint32_t body_bytes;        /* of the largest request */
     uint32_t protocol_min, protocol_max;
     uint16_t session;           /* 0: none */
     uint32_t sessions, frame_errors;

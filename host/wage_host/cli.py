@@ -21,7 +21,8 @@ Exit codes: 0 done, 1 internal error, 2 wrong usage, 3 no such port, 4 port busy
 6 no common protocol version, 7 the board has another model, 8 data file unreadable, 9 label out
 of range, 10 samples of the wrong shape, 11 too little memory for the model, 12 refused by the
 board, 13 a tool is missing, 14 the firmware did not build, 15 model file unusable, 16 the board
-has no store, 17 log unusable, 18 board and host differ, 130 interrupted (Ctrl-C).
+has no store, 17 log unusable, 18 board and host differ, 19 a file cannot be written,
+130 interrupted (Ctrl-C).
 """
 
 import json
@@ -30,7 +31,7 @@ from importlib.metadata import version
 
 import click
 
-from wage_host import commands
+from wage_host import commands, models
 from wage_host.errors import Interrupted
 
 _first, *_middle, _codes = __doc__.split("\n\n")
@@ -43,7 +44,7 @@ def wage_host() -> None:
     """The command by itself does nothing."""
 
 
-for _command in vars(commands).values():
+for _command in (vars(models) | vars(commands)).values():
     if isinstance(_command, click.Command):
         wage_host.add_command(_command)
 
@@ -51,7 +52,7 @@ for _command in vars(commands).values():
 def main() -> None:
     """Entry point."""
     try:
-        wage_host.main(standalone_mode=False)
+        sys.exit(wage_host.main(standalone_mode=False))
     except click.ClickException as error:
         if "--json" in sys.argv:
             answer = {"ok": False, "error": error.format_message(), "code": error.exit_code}

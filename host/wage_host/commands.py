@@ -11,19 +11,23 @@ from typing import Any
 
 import click
 
-from wage_host import data, demo, emulate, link, network, sim, stream, train
+from wage_host import data, demo, emulate, link, network, sim, stream
 from wage_host import report as reports
 from wage_host._core import lib
-from wage_host.core import Config, Info, info
+from wage_host.core import Config, info
 from wage_host.device import Device
-from wage_host.errors import DataError, ModelError
+from wage_host.errors import (
+    REMEDY,
+    DataError,
+    OtherModel,
+    Refused,
+    WageError,
+    WrongUsage,
+)
 from wage_host.log import Log, default_path
-from wage_host.options import FILE, command, open_device, port_options
+from wage_host.models import watch_training
+from wage_host.options import FILE, board_line, command, open_device, port_options
 from wage_host.screen import Screen
-
-OF_A_BOARD = ("memory_bytes", "window", "store_bytes", "generation", "last_id", "protocol")
-CRCS_OF_A_BOARD = ("weight_crc", "state_crc")
-WHERE = {"host": "simulated on this computer", "emulator": "emulated", "board": "a real board"}
 
 log_option = click.option(
     "--log", "log_path", type=FILE, help="SQLite file of runs; default $WAGE_LOG, wage.sqlite."
@@ -35,11 +39,6 @@ def this_command() -> str:
     return shlex.join(["wage-host", *sys.argv[1:]])
 
 
-def board_line(device: Device) -> str:
-    """Which board, where, and what it holds."""
-    return f"{device.board} ({WHERE[device.place]}), model {device.info.name}"
-
-
 @command
 @port_options
 @click.option("--data", "file", type=FILE, required=True, help="New samples: .npz, .csv, IDX.")
@@ -49,7 +48,7 @@ def board_line(device: Device) -> str:
 @click.option("--replays", type=int, help="Replayed steps a sample; default: the model's.")
 @click.option("--gain-shift", type=int, help="Softmax sharpness 2^N; default: the model's.")
 @click.option("--threshold", type=int, help="Skip errors below N / 127; default: the model's.")
-@click.option("--save-every", default=0, help="Save after every N samples, too; at the end always.")
+@click.option("--save-every", type=click.IntRange(0), default=0, help="Save every N samples, too.")
 @click.option("--resume", type=int, help="Go on with an interrupted run, by its number.")
 @log_option
 def do_learn(
@@ -72,11 +71,15 @@ def do_learn(
         Log(log_path or default_path()) as log,
         open_device(port, baud, model, store, timeout) as device,
     ):
+        device.check_store()
         given = {name: value for name, value in settings.items() if value is not None}
-        config = dataclasses.replace(device.config(), **given)
         number = secrets.randbits(32) | 1
-        if resume is not None:
-            number, config = _earlier(log, resume, new)
+        if resume is None:
+            config = dataclasses.replace(device.config(), **given)
+        else:
+            number, config = _earlier(log, resume, new, device, given)
+        if device.welcome.store_bytes and not device.can_save:
+            screen.say(f"warning: {REMEDY['WAGE_E_STORE_SIZE']}")
         screen.say(f"board: {board_line(device)}")
         blob = network.read_blob(model) if model else None
         plan = stream.Plan(new, test, config, number, save_every, blob)
@@ -85,11 +88,26 @@ def do_learn(
     return {"run": done.run, "log": str(log.path), "board": device.board, **done.summary}
 
 
-def _earlier(log: Log, run: int, new: data.Data) -> tuple[int, Config]:
-    """Stream and settings of an earlier run on the same data."""
+def _earlier(
+    log: Log, run: int, new: data.Data, device: Device, given: dict[str, int]
+) -> tuple[int, Config]:
+    """Stream and settings of an earlier run, which this board must have learned last."""
     earlier = log.run(run)["conditions"]
-    if earlier.get("data_crc") != f"{new.crc():08x}":
+    if log.run(run)["state"] == "done":
+        raise WrongUsage(f"run {run} is finished: learn without --resume")
+    if "stream" not in earlier:
+        raise WrongUsage(f"run {run} learned nothing: give the number of a learn run")
+    if given:
+        raise WrongUsage("--resume takes the settings of that run: leave out the others")
+    if earlier["data_crc"] != f"{new.crc():08x}":
         raise DataError(f"run {run} learned other data than {new.name}: give the same file")
+    if earlier["model_crc"] != f"{device.info.crc:08x}":
+        raise OtherModel(f"run {run} was of the model {earlier['model']}: use a board with it")
+    if device.welcome.stream not in (0, earlier["stream"]):
+        raise Refused(
+            "WAGE_E_STREAM",
+            f"the board has learned something else since run {run}: start a new run",
+        )
     settings = {field.name: earlier[field.name] for field in dataclasses.fields(Config)}
     return earlier["stream"], Config(**settings)
 
@@ -103,6 +121,8 @@ def tell(screen: Screen, log: Log, done: stream.Outcome) -> None:
     if done.summary["proved"]:
         crc = done.summary["weight_crc"]
         screen.say(f"proved: this computer learned the same weights from the same samples ({crc})")
+    else:
+        screen.say("not proved: that takes --model, and a board that starts from its factory")
     screen.say(f"log: run {done.run} in {log.path}; show it: wage-host report {done.run}")
 
 
@@ -148,32 +168,6 @@ def do_reset(screen: Screen, factory: bool, **port: Any) -> dict[str, Any]:
 
 
 @command
-@click.argument("model", type=FILE, required=False)
-@click.option("--port", envvar="WAGE_PORT", help="Ask a board instead of a file.")
-@click.option("--baud", default=115200, show_default=True, help="Of a serial device.")
-def do_info(screen: Screen, model: Path | None, port: str | None, baud: int) -> dict[str, Any]:
-    """What a model file or a board is."""
-    if model:
-        about = _shown(info(network.read_blob(model)))
-    elif port:
-        with open_device(port, baud, None, None, 5.0) as device:
-            about = {"board": device.board, "place": device.place, **_shown(device.info)}
-            about |= dataclasses.asdict(device.config())
-            about |= {name: getattr(device.welcome, name) for name in OF_A_BOARD}
-            about |= {name: f"{getattr(device.welcome, name):08x}" for name in CRCS_OF_A_BOARD}
-    else:
-        raise click.UsageError("name a .wage file, or a board with --port")
-    for key, value in about.items():
-        screen.say(f"{key:>16}  {value}")
-    return about
-
-
-def _shown(about: Info) -> dict[str, Any]:
-    shown = dataclasses.asdict(about)
-    return {**shown, "crc": f"{about.crc:08x}", "shape": "x".join(map(str, about.shape))}
-
-
-@command
 def do_ports(screen: Screen) -> dict[str, Any]:
     """Serial ports with a USB device behind them."""
     found = link.ports()
@@ -182,90 +176,11 @@ def do_ports(screen: Screen) -> dict[str, Any]:
 
 
 @command
-@click.option("--data", "file", type=FILE, required=True, help="Labelled samples.")
-@click.option("--network", "text", required=True, help="Such as '8x8x1 8C3-MP2 32FC 10FC'.")
-@click.option("--epochs", type=click.IntRange(1), default=16, show_default=True)
-@click.option("--lr-shift", default=-3, show_default=True, help="Learning rate 2^N at first.")
-@click.option("--gain-shift", default=2, show_default=True, help="Softmax sharpness 2^N.")
-@click.option("--seed", default=1, show_default=True)
-@click.option("-o", "--output", type=FILE, required=True, help="The network, .npz.")
-def do_train(
-    screen: Screen,
-    file: Path,
-    text: str,
-    epochs: int,
-    lr_shift: int,
-    gain_shift: int,
-    seed: int,
-    output: Path,
-) -> dict[str, Any]:
-    """Train a network on this computer, in integers."""
-    net = network.parse(text, seed)
-    known = data.samples(data.load(file), net.info())
-    config = Config(seed, lr_shift, 0, gain_shift, 0)
-    net = watch_training(screen, net, known, epochs, config)
-    network.save(net, output)
-    screen.say(f"{output}: trained on {len(known)} samples, {epochs} times")
-    return {"network": str(output), "samples": len(known), "epochs": epochs}
-
-
-def watch_training(
-    screen: Screen, net: network.Network, known: list, epochs: int, config: Config
-) -> network.Network:
-    """train.train() under a progress display."""
-    with screen.progress("training", epochs * len(known)) as update:
-        return train.train(
-            net,
-            known,
-            epochs,
-            config,
-            lambda epoch, done, right: update(
-                epoch * len(known) + done, f"epoch {epoch + 1}: {100 * right / done:.1f} % right"
-            ),
-        )
-
-
-@command
-@click.argument("source", type=FILE)
-@click.option("-o", "--output", type=FILE, required=True, help="The model, .wage.")
-@click.option("--name", help="At most 15 bytes; default: the output's name.")
-@click.option("--train-last", default=1, show_default=True, help="Layers that go on learning.")
-@click.option("--replay", default=0, show_default=True, help="Samples the replay can hold.")
-@click.option("--replay-data", type=FILE, help="Samples to fill it with, classes in turn.")
-@click.option("--replays", default=3, show_default=True, help="Replayed steps a sample.")
-@click.option("--lr-shift", default=-4, show_default=True, help="Learning rate 2^N.")
-@click.option("--gain-shift", default=2, show_default=True, help="Softmax sharpness 2^N.")
-@click.option("--threshold", default=0, show_default=True, help="Skip errors below N / 127.")
-@click.option("--seed", default=1, show_default=True, help="Of the board's random draws.")
-def do_convert(
-    screen: Screen,
-    source: Path,
-    output: Path,
-    name: str | None,
-    train_last: int,
-    replay: int,
-    replay_data: Path | None,
-    **settings: int,
-) -> dict[str, Any]:
-    """Make a model for a board from a trained network."""
-    net = network.load(source)
-    filling = data.samples(data.load(replay_data), net.info()) if replay_data else []
-    if not 0 <= replay <= 65535:
-        raise ModelError("--replay is 0 to 65535 samples")
-    config = Config(**settings)
-    blob = train.convert(net, name or output.stem, config, train_last, replay, filling)
-    about = info(blob)
-    network.write_whole(output, blob)
-    screen.say(f"{output}: {len(blob)} bytes of flash, {about.arena_bytes} bytes of arena")
-    return {"model": str(output), "flash_bytes": len(blob), **_shown(about)}
-
-
-@command
 @click.option("--board", default="sim", show_default=True, help="Which board.")
 @click.option("--model", type=FILE, required=True, help="The .wage model it holds.")
 @click.option("--store", type=FILE, help="For sim: file that keeps checkpoints; default: none.")
 @click.option("--ram", default=sim.MEMORY_BYTES, show_default=True, help="For sim: bytes.")
-@click.option("--tcp", default=0, help="TCP port to serve; default: a free one.")
+@click.option("--tcp", type=click.IntRange(0, 65535), default=0, help="Port; default: a free one.")
 @click.option("--pty", is_flag=True, help="For sim: serve a pseudo-terminal instead.")
 def do_emulate(
     screen: Screen,
@@ -281,11 +196,14 @@ def do_emulate(
 
     def ready(url: str) -> None:
         click.echo(json.dumps({"ok": True, "board": board, "port": url}) if as_json else url)
-        screen.say(f"{board} holds {model}; use it with: wage-host learn --port {url} --data …")
+        screen.say(f"{board} holds {model}; use it with:")
+        screen.say(f"wage-host learn --port {url} --model {model} --data FILE")
         screen.say("Ctrl-C ends it")
 
     blob = network.read_blob(model)
     info(blob)
+    if board != "sim" and (store or pty):
+        raise WrongUsage("--store and --pty are for the simulated board only")
     try:
         if board != "sim":
             screen.say(f"building the firmware of {board} with {model}")
@@ -293,7 +211,7 @@ def do_emulate(
             process, url = emulate.start(board, image, tcp or None)
             try:
                 ready(url)
-                process.wait()
+                raise WageError(f"the emulator ended by itself ({process.wait()})")
             finally:
                 emulate.stop(process)
         elif pty:

@@ -29,6 +29,14 @@ class Config:
     gain_shift: int
     threshold: int
 
+    def __post_init__(self) -> None:
+        """Refuses what does not fit struct wage_config; the runtime checks the rest."""
+        small = -128 <= self.lr_shift <= 127 and all(
+            0 <= n <= 255 for n in (self.replays, self.gain_shift, self.threshold)
+        )
+        if not small or not 0 <= self.seed < 1 << 32:
+            raise Refused("WAGE_E_CONFIG")
+
 
 @dataclasses.dataclass(frozen=True)
 class Record:

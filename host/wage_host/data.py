@@ -1,5 +1,6 @@
 """Host file to samples: .npz, .csv and IDX files, as int8 activations and labels."""
 
+import csv
 import dataclasses
 import gzip
 import struct
@@ -14,6 +15,17 @@ from wage_host.core import Info, Sample
 from wage_host.errors import DataError, LabelError, ShapeError
 
 IDX_UINT8 = 8
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +58,17 @@ def load(path: Path) -> Data:
             x, labels = _idx(path), _idx(_labels_of(path))
         else:
             raise DataError(f"{path}: data are .npz, .csv or IDX (…-images-idx3-ubyte[.gz])")
-    except (OSError, EOFError, ValueError, KeyError, struct.error, zipfile.BadZipFile, zlib.error):
+    except UNREADABLE:
         raise DataError(f"{path} is truncated or not what its name says: copy it again") from None
+    if x.ndim < 1 or labels.ndim != 1:
+        raise DataError(f"{path}: give one label a sample, not labels of {_shape(labels.shape)}")
+    if len(x) == 0:
+        raise DataError(f"{path} holds no samples: give at least one")
     if len(x) != len(labels):
-        raise DataError(f"{path} is truncated: {len(x)} samples but {len(labels)} labels")
+        raise DataError(f"{path}: {len(x)} samples but {len(labels)} labels: one is cut off")
     if x.dtype not in (np.int8, np.uint8):
         raise DataError(
-            f"{path}: x has type {x.dtype}; give uint8 (0 to 255) or int8 (-127 to 127)"
+            f"{path}: x has type {x.dtype}; give uint8 (0 to 255) or int8 (-128 to 127)"
         )
     if labels.dtype.kind not in "iu":
         raise DataError(f"{path}: labels have type {labels.dtype}; give whole numbers from 0")
@@ -67,19 +83,40 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of label, value, value, …: whole numbers, no header."""
-    rows = np.loadtxt(path, delimiter=",", dtype=np.int64, ndmin=2)
-    values = rows[:, 1:]
-    if values.size and (values.min() < -127 or values.max() > 255):
-        raise DataError(f"{path}: values must lie in 0 to 255, or in -127 to 127")
-    kind = np.int8 if values.size and values.min() < 0 else np.uint8
-    if kind == np.int8 and values.max() > 127:
-        raise DataError(f"{path}: values must lie in 0 to 255, or in -127 to 127")
-    return values.astype(kind), rows[:, 0]
+    """Rows of label, value, value, …; a first row without numbers is a header.
+
+    Values are bytes, 0 to 255, or when one is negative activations, -128 to 127.
+    """
+    rows: list[list[int]] = []
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        for number, cells in enumerate(csv.reader(file), 1):
+            try:
+                row = [int(cell) for cell in cells]
+            except ValueError:
+                if number == 1 and not any(cell.strip().lstrip("-").isdigit() for cell in cells):
+                    continue
+                raise DataError(
+                    f"{path}, line {number}: write whole numbers with commas between them, the "
+                    "label first"
+                ) from None
+            if rows and len(row) != len(rows[0]):
+                raise DataError(f"{path}, line {number}: not as many values as in the first row")
+            if row:
+                rows.append(row)
+    table = np.array(rows, np.int64).reshape(len(rows), -1 if rows else 1)
+    values = table[:, 1:]
+    low, high = (values.min(), values.max()) if values.size else (0, 0)
+    if low < -128 or high > (127 if low < 0 else 255):
+        raise DataError(f"{path}: values must lie in 0 to 255, or in -128 to 127")
+    return values.astype(np.int8 if low < 0 else np.uint8), table[:, 0]
 
 
 def _labels_of(path: Path) -> Path:
-    return path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    """The file of labels that belongs to a file of images."""
+    labels = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    if not labels.exists():
+        raise DataError(f"the labels of {path} are missing: put {labels.name} beside it")
+    return labels
 
 
 def _idx(path: Path) -> np.ndarray:

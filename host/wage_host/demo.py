@@ -1,7 +1,7 @@
 """The demo's parts: real digits, a model that knows 0 to 7, a stream of 8 and 9.
 
 How the settings were chosen: by cross-validation in the training part (every sample but each
-fifth) alone; the test part was looked at once they were fixed. docs/demo.md has the figures.
+fifth) alone; the test part was looked at once they were fixed. The figures: docs/demo-settings.md.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ import numpy as np
 
 from wage_host import data, network, train
 from wage_host.core import Config
+from wage_host.errors import FileError
 
 NEW = (8, 9)
 NETWORK = "8x8x1 16C3-MP2 32C3-MP2 32FC 10FC"
@@ -50,7 +51,10 @@ def make(folder: Path, teach: Callable[..., network.Network] = train.train) -> F
 
     `teach` is train.train, or a wrapper of it that shows progress.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make the folder {folder}: {error.strerror}") from None
     names = ("train.npz", "stream.npz", "test.npz", "digits.npz", "digits.wage")
     names += ("board.store", "report.html", "picture.svg")
     out = Files(*(folder / name for name in names))

@@ -27,8 +27,13 @@ from wage_host.errors import (
 )
 from wage_host.link import Link, LinkLost
 
+SAVE_S = 30.0  # at least, for a checkpoint
 DAMAGED = {"WAGE_E_COBS", "WAGE_E_FRAME_SHORT", "WAGE_E_FRAME_LONG", "WAGE_E_FRAME_CRC"}
 FAULTS_MAX = 20  # in a row, without one answer between them
+
+
+class NoReply(LinkLost):
+    """Nothing is broken, but nothing came."""
 
 
 def _signed(word: int) -> int:
@@ -81,30 +86,33 @@ class Device:
         self._link.write(wire.encode(wire.message(kind, self._session, self._seq, tail, **fields)))
         return self._seq
 
-    def _receive(self, seq: int, timeout_s: float, noise_ok: bool) -> wire.Message:
-        """The answer to request `seq`; LinkLost after `timeout_s` or on damage."""
+    def _receive(self, seq: int | None, timeout_s: float) -> wire.Message:
+        """The answer to request `seq`; LinkLost after `timeout_s`, or on damage.
+
+        None: any answer of this session, and damage is noise from before it.
+        """
         deadline = time.monotonic() + timeout_s
         while True:
             while self._inbox:
                 m = self._inbox.popleft()
-                if m.type == lib.WAGE_NAK and m.session == 0 and not noise_ok:
+                if m.type == lib.WAGE_NAK and m.session == 0 and seq is not None:
                     name = ERROR_NAMES.get(-m.named().error, "")
                     if name in DAMAGED:
                         raise LinkLost(f"the board received a damaged frame ({short(name)})")
-                if (m.session, m.seq) == (self._session, seq):
+                if m.session == self._session and seq in (None, m.seq):
                     return m
             left = deadline - time.monotonic()
             if left <= 0:
-                raise LinkLost(f"no answer within {timeout_s:g} s")
+                raise NoReply(f"no answer within {timeout_s:g} s")
             data = self._link.read(min(left, 0.5))
             self._inbox.extend(self._reader.feed(data))
-            if self._reader.errors and not noise_ok:
+            if seq is None:
+                self._reader.errors.clear()
+            elif self._reader.errors:
                 raise LinkLost(f"a damaged frame came in ({short(self._reader.errors.pop())})")
 
-    def _answer(
-        self, seq: int, expected: int, timeout_s: float | None = None, noise_ok: bool = False
-    ) -> wire.Message:
-        m = self._receive(seq, timeout_s or self._answer_s, noise_ok)
+    def _answer(self, seq: int | None, expected: int, timeout_s: float) -> wire.Message:
+        m = self._receive(seq, timeout_s)
         if m.type == lib.WAGE_NAK:
             raise self._refusal(m.named())
         if m.type != expected:
@@ -123,7 +131,7 @@ class Device:
         if name in ("WAGE_E_SESSION", "WAGE_E_STREAM", "WAGE_E_ORDER"):
             return LinkLost(f"the board lost the thread ({short(name)})")
         if name == "WAGE_E_STORE":
-            return NoStore("this board has no store, so it cannot save: leave out saving")
+            return NoStore("this board has no store, so it cannot save")
         if name == "":
             return Refused("WAGE_E_TYPE", f"the board refused with the unknown error {nak.error}")
         return Refused(name, a=nak.a, b=nak.b)
@@ -133,15 +141,14 @@ class Device:
     def hello(self) -> None:
         """Begins a session and learns what the board is (`welcome`, `info`)."""
         self._session = secrets.randbelow(0xFFFF) + 1
-        deadline = time.monotonic() + self._deadline_s
+        self._reader, self._inbox = wire.Reader(), deque()
+        deadline, wait_s = time.monotonic() + self._deadline_s, self._hello_s
         low, high = self._protocol
         while True:
-            self._reader, self._inbox = wire.Reader(), deque()
             try:
                 self._link.write(b"\0")  # ends whatever noise came before
-                seq = self._send(lib.WAGE_HELLO, protocol_min=low, protocol_max=high)
-                m = self._answer(seq, lib.WAGE_WELCOME, self._hello_s, noise_ok=True)
-                self._reader.errors.clear()
+                self._send(lib.WAGE_HELLO, protocol_min=low, protocol_max=high)
+                m = self._answer(None, lib.WAGE_WELCOME, wait_s)
                 break
             except LinkLost as lost:
                 if time.monotonic() >= deadline:
@@ -149,11 +156,17 @@ class Device:
                         f"no board answers there ({lost}): check that the firmware is WAGE's, "
                         "the port and the baud rate"
                     ) from lost
+                # opening a port resets some boards, so silence alone is borne for a while
+                if isinstance(lost, NoReply) and wait_s < 8 * self._hello_s:
+                    wait_s *= 2
+                    continue
+                wait_s = self._hello_s
                 self._reopen(deadline)
         self.welcome = m.named()
         self.board, _, name = m.tail.decode("utf-8", "replace").partition("\0")
         self.place = PLACES.get(self.welcome.place, "board")
         w = self.welcome
+        self._generation = w.generation
         self.info = Info(
             name=name,
             crc=w.model,
@@ -179,7 +192,7 @@ class Device:
 
     def check_model(self) -> None:
         """Raises what keeps the board's model from being used."""
-        error = ERROR_NAMES[-self.welcome.model_error]
+        error = ERROR_NAMES.get(-self.welcome.model_error, "unknown")
         if error == "WAGE_E_ARENA":
             raise ArenaError(
                 f"the model needs an arena of {self.welcome.arena_bytes} bytes and the board has "
@@ -187,7 +200,23 @@ class Device:
                 "or train fewer layers"
             )
         if error != "WAGE_OK":
-            raise ModelError(f"the board's model is unusable: {REMEDY[error]}")
+            remedy = REMEDY.get(error, "its firmware gives an error this host does not know")
+            raise ModelError(f"the board's model is unusable: {remedy}")
+
+    @property
+    def can_save(self) -> bool:
+        """Whether the board has a store that takes its model."""
+        w = self.welcome
+        return bool(w.store_bytes) and -w.store_error != lib.WAGE_E_STORE_SIZE
+
+    def check_store(self) -> None:
+        """Raises when the board could not read what it had saved."""
+        if -self.welcome.store_error == lib.WAGE_E_STORE_IO:
+            raise Refused(
+                "WAGE_E_STORE_IO",
+                "the board could not read its store and runs from its factory weights: check "
+                "its flash, or make it forget with 'wage-host reset --factory'",
+            )
 
     def config(self) -> Config:
         """The settings in force on the board."""
@@ -198,7 +227,7 @@ class Device:
         """One question that may be asked twice, and its answer."""
         for _ in range(FAULTS_MAX):
             try:
-                return self._answer(self._send(kind, **fields), expected)
+                return self._answer(self._send(kind, **fields), expected, self._answer_s)
             except LinkLost as lost:
                 self._recover(lost)
         raise NoAnswer("the board says HELLO but answers nothing else: check cable and baud rate")
@@ -233,7 +262,7 @@ class Device:
     def _begin(self) -> None:
         stream, config = self._stream
         seq = self._send(lib.WAGE_START, stream=stream, **dataclasses.asdict(config))
-        self._last_id = self._answer(seq, lib.WAGE_STARTED).named().last_id
+        self._last_id = self._answer(seq, lib.WAGE_STARTED, self._answer_s).named().last_id
 
     def learn(self, samples: Sequence[Sample], save_every: int = 0) -> Iterator[Record]:
         """Learns all samples of the stream begun with start() that the board has not yet.
@@ -259,21 +288,20 @@ class Device:
         waiting: deque[int] = deque()
         while done < len(samples) or (save_every and saved < done):
             try:
-                if save_every and saved < done == sent and (
-                    done % save_every == 0 or done == len(samples)
-                ):
-                    self.save_now()
+                at_a_save = save_every and (done % save_every == 0 or done == len(samples))
+                if at_a_save and saved < done == sent:
+                    self._save_once()
                     saved = done
                     continue
                 end = len(samples)
                 if save_every:  # do not run past the next save
                     end = min(end, (done // save_every + 1) * save_every)
-                while sent < end and len(waiting) < self.welcome.window:
+                while sent < end and len(waiting) < max(1, self.welcome.window):
                     x, label = samples[sent]
                     tail = np.ascontiguousarray(x, np.int8).tobytes()
                     waiting.append(self._send(kind, tail, id=sent + 1, label=label))
                     sent += 1
-                record = self._record(self._answer(waiting[0], lib.WAGE_RECORD))
+                record = self._record(self._answer(waiting[0], lib.WAGE_RECORD, self._answer_s))
                 waiting.popleft()
             except LinkLost as lost:
                 faults += 1
@@ -282,6 +310,8 @@ class Device:
                         f"{FAULTS_MAX} faults in a row ({lost}): check cable and baud rate"
                     ) from lost
                 self._recover(lost)
+                if resume(done) > done:  # no answer came, but the board works
+                    faults = 0
                 done = sent = resume(done)
                 saved = min(saved, done)
                 waiting.clear()
@@ -295,18 +325,29 @@ class Device:
             r.id, r.label, r.prediction, r.p_label, bool(r.skipped), bool(r.known), r.us
         )
 
-    def save_now(self) -> int:
-        """Asks for a checkpoint once; LinkLost when no answer comes. Returns its generation."""
-        m = self._answer(self._send(lib.WAGE_SAVE), lib.WAGE_SAVED, max(self._answer_s, 30.0))
-        generation = m.named().generation
-        self.on_event("save", f"checkpoint {generation}")
-        return generation
+    def _save_once(self) -> int:
+        """One checkpoint; LinkLost when it was not written. Returns its generation."""
+        before = self._generation
+        try:
+            m = self._answer(
+                self._send(lib.WAGE_SAVE), lib.WAGE_SAVED, max(self._answer_s, SAVE_S)
+            )
+            self._generation = m.named().generation
+        except LinkLost as lost:
+            self._recover(lost)
+            if self._generation <= before:  # else only the answer was lost
+                raise
+        self.on_event("save", f"checkpoint {self._generation}")
+        return self._generation
 
     def save(self) -> int:
         """Has the board write a checkpoint. Returns its generation."""
-        generation = self.request(lib.WAGE_SAVE, lib.WAGE_SAVED).named().generation
-        self.on_event("save", f"checkpoint {generation}")
-        return generation
+        for _ in range(FAULTS_MAX):
+            try:
+                return self._save_once()
+            except LinkLost:
+                continue
+        raise NoAnswer("the board answers HELLO but does not save: check cable and baud rate")
 
     def stats(self) -> Stats:
         """Counts and CRCs of the board."""

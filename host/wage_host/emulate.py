@@ -26,7 +26,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from wage_host.errors import BuildFailed, ToolMissing, WageError, WrongUsage
+from wage_host.errors import BuildFailed, PortBusy, ToolMissing, WageError, WrongUsage
 
 BUILD_LIMIT_S = 600.0
 STOP_LIMIT_S = 2.0
@@ -96,7 +96,7 @@ def start(
     command = [part.replace("{image}", str(image)) for part in command]
     # The emulator inherits a socket that listens already, so nothing has to be waited
     # for, and nobody can take the port in between.
-    with _listen(port) as listener, tempfile.TemporaryFile() as errors:
+    with listen(port) as listener, tempfile.TemporaryFile() as errors:
         link = f"socket,id=link,fd={listener.fileno()},server=on,wait=off,nodelay=on"
         command += ["-nographic", "-monitor", "none", "-chardev", link]
         command += ["-serial", "chardev:link", *arguments]
@@ -213,11 +213,12 @@ def _run_pio(board: str, model: Path, folder: Path) -> None:
         raise BuildFailed(f"building {board} failed:\n{last}\n", log)
 
 
-def _listen(port: int | None) -> socket.socket:
+def listen(port: int | None) -> socket.socket:
+    """A socket that waits for one host at a port of this computer; None or 0: a free one."""
     try:
         return socket.create_server(("127.0.0.1", port or 0))
     except OSError as error:
-        raise WageError(f"port {port} of 127.0.0.1 is not free: {error}") from error
+        raise PortBusy(f"TCP port {port} is not free ({error.strerror}): choose another") from None
 
 
 def die_with_parent() -> Callable[[], object] | None:

@@ -19,7 +19,7 @@ REMEDY = {
     "WAGE_E_WEIGHT": "a weight of the model is outside its range: convert it again",
     "WAGE_E_REPLAY": "the model's replay samples do not fit its replay: convert it again",
     "WAGE_E_CONFIG": "a setting is outside its range: lr-shift -24..7, gain-shift 0..7, "
-    "replays 0..255, threshold 0..127",
+    "replays 0..255, threshold 0..127, seed 0..4294967295",
     "WAGE_E_ARENA": "the board has too little memory for the model: convert it with a smaller "
     "--replay, or train fewer layers",
     "WAGE_E_ALIGN": "the arena must begin on an 8-byte boundary: align it",
@@ -166,6 +166,12 @@ class TwinDiffers(WageError):
     """Board and host did not compute the same bits."""
 
     exit_code = 18
+
+
+class FileError(WageError):
+    """A file or folder cannot be written."""
+
+    exit_code = 19
 
 
 class Interrupted(WageError):

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 from collections.abc import Callable
 from typing import Protocol
 
@@ -91,6 +92,10 @@ def _explained(url: str, error: Exception) -> PortNotFound | PortBusy:
             f"no permission to open {url}: add yourself to the group that owns it "
             "(often 'sudo usermod -aG dialout $USER', then log in again)"
         )
+    if url.startswith("socket://"):
+        return PortNotFound(f"nothing listens at {url}: is 'wage-host emulate' running there?")
+    if os.path.exists(url):
+        return PortNotFound(f"{url} is not a serial port: choose one with --port")
     known = ", ".join(ports()) or "none"
     return PortNotFound(
         f"there is no port {url}: plug the board in, or choose one with --port (found: {known})"

@@ -282,20 +282,23 @@ class Log:
     def _transaction(self) -> Iterator[None]:
         """One transaction, which begins with the records that wait."""
         with self._lock:
+            begun = failed = False
             try:
                 self._db.execute("BEGIN IMMEDIATE")
+                begun = True
                 self._db.executemany(ADD_RECORD, self._waiting)
                 for run in {row[0] for row in self._waiting}:
                     self._db.execute("UPDATE run SET touched = ? WHERE id = ?", (_now(), run))
                 yield
                 self._db.execute("COMMIT")
             except sqlite3.Error as error:
+                failed = True
                 raise LogError(f"cannot write to the log {self.path}: {error}") from error
-            else:
-                self._waiting.clear()
             finally:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
+                elif begun and not failed:  # committed, even if Ctrl-C came just then
+                    self._waiting.clear()
 
     def _on_timer(self) -> None:
         """Writes what waits; a failure is raised by the next record."""

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import re
 import struct
 import zipfile
@@ -13,10 +14,11 @@ import numpy as np
 
 from wage_host._core import lib
 from wage_host.core import Config, Core, Info
-from wage_host.errors import ModelError, WageError
+from wage_host.errors import FileError, ModelError
 
 STAGE_INIT = 128  # of key(): away from the stages of the SPEC
 WEIGHT_MAX = {8: 32512, 2: 64}
+LAYER = r"([1-9]\d*)(?:C([1-9]\d*)(v?)(?:/([1-9]\d*))?|FC)(-MP2)?(?::([28]))?"
 INIT_MAX = {8: 96 * 256, 2: 48}  # three quarters of full scale
 
 
@@ -78,16 +80,18 @@ def parse(text: str, seed: int, input_map: int = 0) -> Network:
     padding to keep the size (`v` behind it: none; `/s`: stride s), `-MP2` behind it: max-pool;
     `nFC`, n outputs. `:2` behind a layer: weights of 2 bits, else 8.
     """
-    first, *rest = text.split()
-    match = re.fullmatch(r"(\d+)x(\d+)x(\d+)", first)
+    first, *rest = text.split() or [""]
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", first)
     if not match or not rest:
         raise ModelError(f"'{text}': begin with the input and name layers, as 8x8x1 8C3-MP2 10FC")
     h, w, c = shape = tuple(int(n) for n in match.groups())
     layers = []
     for number, token in enumerate(rest):
-        match = re.fullmatch(r"(\d+)(?:C(\d+)(v?)(?:/(\d+))?|FC)(-MP2)?(?::([28]))?", token)
+        match = re.fullmatch(LAYER, token)
         if not match or (match[2] is None and match[5]):
             raise ModelError(f"'{token}' is no layer: write 8C3, 8C3v, 8C3/2, 8C3-MP2 or 10FC")
+        if match[2] and not match[3] and int(match[2]) % 2 == 0:
+            raise ModelError(f"'{token}': an even kernel cannot keep the size: write {token}v")
         out, bits = int(match[1]), int(match[6] or 8)
         pool = 2 if match[5] else 1
         if match[2]:
@@ -99,12 +103,16 @@ def parse(text: str, seed: int, input_map: int = 0) -> Network:
         else:
             kind, kernel, stride, padding = lib.WAGE_DENSE, 1, 1, 0
             fan_in, h, w, c = h * w * c, 1, 1, out
-        if h < 1 or w < 1 or out < 1:
+        if h < 1 or w < 1:
             raise ModelError(f"'{token}' leaves nothing of its input: use a smaller kernel")
+        if max(kernel, stride) > 255 or max(out, *shape) > 65535:
+            raise ModelError(f"'{token}' is too large: kernels to 255, channels to 65535")
         weights = _init(seed, number, out, fan_in, INIT_MAX[bits])
         layers.append(
             Layer(kind, out, bits, kernel, stride, padding, pool, alpha_shift(fan_in), weights)
         )
+    if h * w != 1 or not 2 <= c <= lib.WAGE_CLASSES_MAX:
+        raise ModelError(f"'{token}' gives no classes: end with a layer of 2FC to 255FC")
     return Network(shape, input_map, tuple(layers))
 
 
@@ -242,11 +250,20 @@ def read_blob(path: Path) -> bytes:
         raise ModelError(f"cannot read the model {path}: {error.strerror}") from None
 
 
+def check_output(path: Path) -> None:
+    """Raises now what would keep write_whole() from working after long work."""
+    if path.is_dir():
+        raise FileError(f"cannot write {path}: it is a folder; name a file")
+    if not os.access(path.parent, os.W_OK):
+        raise FileError(f"cannot write {path}: make the folder {path.parent}, or choose another")
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Writes a file so that it is there whole, or not at all."""
+    check_output(path)
     part = path.with_name(path.name + ".part")
     try:
         part.write_bytes(data)
         part.replace(path)
     except OSError as error:
-        raise WageError(f"cannot write {path}: {error.strerror}") from None
+        raise FileError(f"cannot write {path}: {error.strerror}") from None

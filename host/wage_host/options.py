@@ -2,7 +2,6 @@
 
 import functools
 import json
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +12,11 @@ import click
 from wage_host import link, network, sim
 from wage_host.core import info
 from wage_host.device import Device
-from wage_host.errors import Interrupted, OtherModel, PortNotFound, WageError
+from wage_host.errors import Interrupted, NoAnswer, OtherModel, PortNotFound, WageError
 from wage_host.screen import Screen
 
 FILE = click.Path(path_type=Path)
+WHERE = {"host": "simulated on this computer", "emulator": "emulated", "board": "a real board"}
 NO_BOARD = (
     "no board answers on any serial port: plug one in, name it with --port, or try "
     "--port sim --model FILE.wage"
@@ -28,12 +28,14 @@ def command(function: Callable[..., dict[str, Any]]) -> click.Command:
 
     @click.option("--json", "as_json", is_flag=True, help="One JSON object on the last line.")
     @functools.wraps(function)
-    def run(as_json: bool, **options: Any) -> None:
+    def run(as_json: bool, **options: Any) -> int:
         screen = Screen(as_json)
         try:
             answer, code = {"ok": True, **function(screen, **options)}, 0
         except WageError as error:
             answer, code = {"ok": False, "error": str(error)}, error.exit_code
+        except click.ClickException:
+            raise
         except KeyboardInterrupt:
             answer, code = {"ok": False, "error": "interrupted"}, Interrupted.exit_code
         except Exception as error:
@@ -44,7 +46,7 @@ def command(function: Callable[..., dict[str, Any]]) -> click.Command:
             click.echo(json.dumps(answer if code == 0 else {**answer, "code": code}))
         elif code:
             click.echo(f"wage-host: {answer['error']}", err=True)
-        sys.exit(code)
+        return code
 
     return click.command(function.__name__.removeprefix("do_"))(run)
 
@@ -71,7 +73,8 @@ def open_device(
     if port == "auto":
         port = only_board(baud)
     simulated = (lambda: sim.SimBoard(blob, store)) if blob else None
-    device = Device(link.connector(port, baud, simulated), timeout)
+    connect = link.connector(port, baud, simulated)
+    device = Device(connect, timeout, answer_s=max(5.0, timeout / 3))
     try:
         device.check_model()
         if expected and expected.crc != device.info.crc:
@@ -87,15 +90,22 @@ def open_device(
 
 def only_board(baud: int) -> str:
     """The one serial port behind which a board answers."""
-    found = []
+    found, troubles = [], []
     for port in link.ports():
         try:
-            Device(link.connector(port, baud, None), deadline_s=2.0).close()
+            Device(link.connector(port, baud, None), deadline_s=5.0).close()
             found.append(port)
-        except WageError:
+        except (NoAnswer, PortNotFound):
             continue  # something else is plugged in there
+        except WageError as error:
+            troubles.append(str(error))
     if len(found) > 1:
         raise PortNotFound(f"several boards answer: choose one, --port {' or '.join(found)}")
     if not found:
-        raise PortNotFound(NO_BOARD)
+        raise PortNotFound("; ".join([NO_BOARD, *troubles]))
     return found[0]
+
+
+def board_line(device: Device) -> str:
+    """Which board, where, and what it holds."""
+    return f"{device.board} ({WHERE[device.place]}), model {device.info.name}"

@@ -20,7 +20,7 @@ class Screen:
 
     def say(self, text: str = "") -> None:
         """One line or more, as they are."""
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(text, markup=False, soft_wrap=not self.console.is_terminal)
 
     @contextlib.contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[int, str], None]]:
@@ -30,8 +30,8 @@ class Screen:
                 yield update
             return
         columns = (
-            TextColumn("{task.description:<16}"),
-            BarColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wage_host._core import ffi, lib
-from wage_host.emulate import die_with_parent, stop
-from wage_host.errors import ArenaError, ModelError, WageError
+from wage_host.emulate import die_with_parent, listen, stop
+from wage_host.errors import ArenaError, FileError, WageError
 
 MEMORY_BYTES = 1 << 20
 STORE_BYTES = 1 << 18
@@ -32,7 +32,10 @@ class SimBoard:
         name = os.fsencode(store) if store else ffi.NULL
         port = lib.sim_open(blob, len(blob), memory_bytes, name, store_bytes)
         if port == ffi.NULL:
-            raise ModelError(f"the simulated board cannot use {store} as its store: delete it")
+            raise FileError(
+                f"the simulated board cannot use {store} as its store: name a new file, in a "
+                "folder that you may write to"
+            )
         self._port = ffi.gc(port, lib.sim_close)
         self.serve = ffi.new("struct serve *")
         self._buffer = ffi.new("uint8_t[]", 1 << 16)
@@ -56,7 +59,7 @@ class SimBoard:
 
 def serve_socket(board: SimBoard, port: int, ready: Callable[[str], None]) -> None:
     """Serves one host after the other at 127.0.0.1:`port` (0: any), until killed."""
-    with socket.create_server(("127.0.0.1", port)) as server:
+    with listen(port) as server:
         ready(f"socket://127.0.0.1:{server.getsockname()[1]}")
         while True:
             client, _ = server.accept()
@@ -96,6 +99,7 @@ def start(model: Path, store: Path | None = None, port: int = 0) -> tuple[subpro
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        start_new_session=True,  # Ctrl-C is for us, not for the board
         preexec_fn=die_with_parent(),
     )
     answer = json.loads(process.stdout.readline() or "{}")

@@ -8,7 +8,15 @@ from typing import Any
 from wage_host.core import Config, Core, Record, Sample
 from wage_host.data import Data, samples
 from wage_host.device import Device
-from wage_host.errors import Interrupted, NoStore, TwinDiffers, WageError
+from wage_host.errors import (
+    Interrupted,
+    NoAnswer,
+    NoStore,
+    PortBusy,
+    PortNotFound,
+    TwinDiffers,
+    WageError,
+)
 from wage_host.log import Log
 
 # Wraps what is iterated over, for a progress display: (what, how many, records) -> records.
@@ -85,11 +93,12 @@ def conduct(
             after = evaluate(device, log, run, "after", len(stream), tests, watch)
             summary |= {"accuracy_before": accuracy(before), "accuracy_after": accuracy(after)}
     except KeyboardInterrupt:
-        saved = _save_before_leaving(device)
+        kept = _save_before_leaving(device, plan.stream, run)
         log.end(run, "interrupted", {})
-        raise Interrupted(
-            f"interrupted, and {saved}: go on with --resume {run} and the same options"
-        ) from None
+        raise Interrupted(f"interrupted; {kept}") from None
+    except (NoAnswer, PortNotFound, PortBusy) as error:
+        log.end(run, "interrupted", {"error": str(error)})
+        raise type(error)(f"{error}; then go on with --resume {run}") from error
     except WageError as error:
         log.end(run, "failed", {"error": str(error)})
         raise
@@ -97,29 +106,38 @@ def conduct(
     return Outcome(run, summary, before, after)
 
 
-def _save_before_leaving(device: Device) -> str:
-    """Keeps what was learned so far, and says so."""
-    device.hello()  # forgets whatever was under way
-    if not device.welcome.store_bytes:
-        return f"the board knows {device.welcome.last_id} samples until power-off"
-    device.save()
-    return f"{device.welcome.last_id} samples are saved"
+def _save_before_leaving(device: Device, stream: int, run: int) -> str:
+    """Keeps what was learned of the stream so far, and says how it stands."""
+    try:
+        device.hello()  # forgets whatever was under way
+        if device.welcome.stream != stream:
+            return "nothing was learned yet"
+        if not device.can_save:
+            known = device.welcome.last_id
+            return f"the board knows {known} samples until power-off; go on with --resume {run}"
+        device.save()
+        return f"{device.welcome.last_id} samples are saved; go on with --resume {run}"
+    except WageError as error:
+        return f"nothing more could be saved ({error})"
 
 
 def _learn(
     device: Device, log: Log, run: int, plan: Plan, stream: Sequence[Sample], watch: Watch
 ) -> dict[str, Any]:
-    if plan.save_every and not device.welcome.store_bytes:
-        raise NoStore(f"{device.board} has no store, so it cannot save: leave out --save-every")
+    if plan.save_every and not device.can_save:
+        raise NoStore(f"{device.board} cannot save this model: leave out --save-every")
     twin = _fresh_twin(device, plan.blob)
-    device.start(plan.stream, plan.config)
-    learned = 0
+    first, told = device.start(plan.stream, plan.config), set()
     for record in watch("learning", len(stream), device.learn(stream, plan.save_every)):
         log.record(run, record)
-        learned += 1
-    if device.welcome.store_bytes and not plan.save_every:
+        told.add(record.id)
+    if device.can_save and not plan.save_every:
         device.save()
     stats = device.stats()
+    learned = stats.last_id - first
+    if learned > len(told):
+        text = f"{learned - len(told)} samples were learned whose answers the link lost"
+        log.event(run, "lost", text)
     if twin:
         twin.start(plan.stream, plan.config)
         _exhaust(twin.learn(stream))

@@ -69,7 +69,7 @@ def encode(m: Message) -> bytes:
 
 
 class Reader:
-    """Takes bytes as they come and gives messages; damaged frames are counted."""
+    """Takes bytes as they come and gives messages; names of damage go to `errors`."""
 
     def __init__(self, frame_bytes: int = 1 << 16):
         self._buffer = ffi.new("uint8_t[]", frame_bytes)
