@@ -72,7 +72,7 @@ int main(int argc, char **argv)
         x[i] = (int8_t)i;
     if (begin(blob, (uint32_t)count))
         return 1;
-    for (int i = 0; i < 9; i++)
+    for (int i = 0; i < 60; i++)
         printf("%d ", learn(x, 8));
     return 0;
 }
@@ -85,7 +85,7 @@ int main(int argc, char **argv)
     subprocess.run(["gcc", *flags, *files, "-o", str(binary)], check=True)
     out = subprocess.check_output([str(binary), str(demo_blob)], text=True)
     predictions = [int(word) for word in out.split()]
-    assert len(predictions) == 9
+    assert len(predictions) == 60
     assert predictions[0] != 8 == predictions[-1]  # it learned
 
 
