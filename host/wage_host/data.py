@@ -15,6 +15,7 @@ from wage_host.core import Info, Sample
 from wage_host.errors import DataError, LabelError, ShapeError
 
 IDX_UINT8 = 8
+NUMERIC = tuple("0123456789+-.")  # what a cell with a number begins with
 UNREADABLE = (
     OSError,
     EOFError,
@@ -90,19 +91,18 @@ def _csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
     rows: list[list[int]] = []
     with path.open(newline="", encoding="utf-8-sig") as file:
         for number, cells in enumerate(csv.reader(file), 1):
+            if not cells or (number == 1 and not any(c.strip()[:1] in NUMERIC for c in cells)):
+                continue
             try:
                 row = [int(cell) for cell in cells]
             except ValueError:
-                if number == 1 and not any(cell.strip().lstrip("-").isdigit() for cell in cells):
-                    continue
                 raise DataError(
                     f"{path}, line {number}: write whole numbers with commas between them, the "
                     "label first"
                 ) from None
             if rows and len(row) != len(rows[0]):
                 raise DataError(f"{path}, line {number}: not as many values as in the first row")
-            if row:
-                rows.append(row)
+            rows.append(row)
     table = np.array(rows, np.int64).reshape(len(rows), -1 if rows else 1)
     values = table[:, 1:]
     low, high = (values.min(), values.max()) if values.size else (0, 0)

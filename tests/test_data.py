@@ -1,0 +1,172 @@
+"""Files of samples: what is read, and what is said of files that cannot be."""
+
+# SPDX-License-Identifier: MIT
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from wage_host import data, network
+from wage_host.errors import DataError, LabelError, ModelError, ShapeError
+
+NET = network.parse("2x2x1 3FC", 1)
+
+
+def csv(folder: Path, text: str) -> Path:
+    """A CSV file."""
+    path = folder / "d.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def idx(array: np.ndarray) -> bytes:
+    """An IDX file, written by hand from its publisher's description."""
+    head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    return head + array.astype(np.uint8).tobytes()
+
+
+def test_npz_comes_back(tmp_path: Path) -> None:
+    x = np.arange(12, dtype=np.uint8).reshape(3, 2, 2, 1)
+    data.save(tmp_path / "d.npz", x, np.array([0, 2, 1]))
+    read = data.load(tmp_path / "d.npz")
+    assert np.array_equal(read.x, x)
+    assert read.labels.tolist() == [0, 2, 1]
+    taken = data.samples(read, NET.info())
+    assert [label for _, label in taken] == [0, 2, 1]
+    assert taken[2][0].tolist() == [4, 4, 5, 5]  # p >> 1
+    assert taken[2][0].dtype == np.int8
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_idx_pair_is_read(packed: bool, tmp_path: Path) -> None:
+    x, y = np.arange(12).reshape(3, 2, 2), np.array([2, 0, 1])
+    end = ".gz" if packed else ""
+    pack = gzip.compress if packed else bytes
+    (tmp_path / f"a-images-idx3-ubyte{end}").write_bytes(pack(idx(x)))
+    with pytest.raises(DataError, match=r"the labels of .* are missing: put a-labels-idx1-ubyte"):
+        data.load(tmp_path / f"a-images-idx3-ubyte{end}")
+    (tmp_path / f"a-labels-idx1-ubyte{end}").write_bytes(pack(idx(y)))
+    read = data.load(tmp_path / f"a-images-idx3-ubyte{end}")
+    assert np.array_equal(read.x, x)
+    assert read.labels.tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "text, kind, x",
+    [
+        ("1,0,255,3,4\n2,5,6,7,8\n", np.uint8, [[0, 255, 3, 4], [5, 6, 7, 8]]),
+        ("\ufefflabel,a,b,c,d\r\n1,-128,127,0,1\r\n", np.int8, [[-128, 127, 0, 1]]),
+        ("1,2,3,4,5\n\n", np.uint8, [[2, 3, 4, 5]]),
+    ],
+)
+def test_csv_is_read(text: str, kind: type, x: list, tmp_path: Path) -> None:
+    read = data.load(csv(tmp_path, text))
+    assert read.x.dtype == kind
+    assert read.x.tolist() == x
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("", "holds no samples: give at least one"),
+        ("a,b\n", "holds no samples: give at least one"),
+        ("1,2,3\n1,2\n", "line 2: not as many values as in the first row"),
+        ("1,2,3\n1,x,3\n", "line 2: write whole numbers with commas between them"),
+        ("1;2;3\n", "line 1: write whole numbers with commas between them"),
+        ("1,0.5\n", "line 1: write whole numbers with commas between them"),
+        ("1,256\n", "values must lie in 0 to 255, or in -128 to 127"),
+        ("1,-1\n1,128\n", "values must lie in 0 to 255, or in -128 to 127"),
+    ],
+)
+def test_csv_that_cannot_be_read_says_where(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        data.load(csv(tmp_path, text))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "x, y, said",
+    [
+        (np.zeros((2, 4), np.float32), [0, 1], "x has type float32; give uint8"),
+        (np.zeros((2, 4), np.uint8), [0.0, 1.0], "labels have type float64"),
+        (np.zeros((2, 4), np.uint8), ["a", "b"], "labels have type <U1"),
+        (np.zeros((2, 4), np.uint8), [[0, 1], [1, 0]], "give one label a sample"),
+        (np.zeros((2, 4), np.uint8), 1, "give one label a sample"),
+        (np.zeros((2, 4), np.uint8), [1], "2 samples but 1 labels"),
+        (np.zeros((0, 4), np.uint8), np.zeros(0, int), "holds no samples"),
+        (np.uint8(3), [1], "give one label a sample"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(
+    x: np.ndarray, y: object, said: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "d.npz", x=x, y=np.asarray(y))
+    with pytest.raises(DataError) as caught:
+        data.load(tmp_path / "d.npz")
+    assert said in str(caught.value)
+
+
+def test_pickles_are_never_opened(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=np.array([{}], object), y=np.array([1]))
+    with pytest.raises(DataError, match="truncated or not what its name says"):
+        data.load(tmp_path / "d.npz")
+
+
+def test_paper_map_is_that_of_the_paper() -> None:
+    """SPEC 3.2: p / 127.5 - 1 in 2^-7, halves to even; 0 never occurs."""
+    p = np.arange(256, dtype=np.uint8)
+    expected = [round((2 * int(v) - 255) * 128 / 255) for v in p]
+    mapped = data.activations(p, 1).astype(int).tolist()
+    assert mapped == np.clip(expected, -127, 127).tolist()
+
+
+def test_labels_and_shapes_are_checked_before_anything_is_sent() -> None:
+    whole = data.Data("d", np.zeros((2, 2, 2), np.uint8), np.array([0, 3]))
+    with pytest.raises(LabelError, match="d, sample 2: label 3 is out of range"):
+        data.samples(whole, NET.info())
+    other = data.Data("d", np.zeros((2, 5), np.uint8), np.array([0, 1]))
+    with pytest.raises(ShapeError, match=r"samples of 5 \(5 values\), the model takes 2x2x1 \(4\)"):
+        data.samples(other, NET.info())
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("", "begin with the input and name layers"),
+        ("8x8 10FC", "begin with the input and name layers"),
+        ("8x8x1", "begin with the input and name layers"),
+        ("0x8x1 10FC", "begin with the input and name layers"),
+        ("8x8x1 8D3 10FC", "'8D3' is no layer"),
+        ("8x8x1 0FC", "'0FC' is no layer"),
+        ("8x8x1 8C0 10FC", "'8C0' is no layer"),
+        ("8x8x1 8C3/0 10FC", "'8C3/0' is no layer"),
+        ("8x8x1 10FC-MP2", "'10FC-MP2' is no layer"),
+        ("8x8x1 8C3:3 10FC", "'8C3:3' is no layer"),
+        ("8x8x1 8C9v 10FC", "leaves nothing of its input"),
+        ("8x8x1 8C4 10FC", "an even kernel cannot keep the size: write 8C4v"),
+        ("8x8x1 8C3", "gives no classes: end with a layer of 2FC to 255FC"),
+        ("8x8x1 300FC", "gives no classes: end with a layer of 2FC to 255FC"),
+        ("8x8x1 70000FC 10FC", "is too large"),
+    ],
+)
+def test_networks_that_cannot_be_are_named(text: str, said: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        network.parse(text, 1)
+    assert said in str(caught.value)
+
+
+def test_network_comes_back_from_its_file(tmp_path: Path) -> None:
+    net = network.parse("9x7x2 5C3/2 4C3v-MP2:2 6FC:2 3FC", 4)
+    network.save(net, tmp_path / "n.npz")
+    read = network.load(tmp_path / "n.npz")
+    assert network.blob(read, "n", NET_CONFIG, 2, 0, []) == network.blob(
+        net, "n", NET_CONFIG, 2, 0, []
+    )
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "n.npz").read_bytes()[:-40])
+    with pytest.raises(ModelError, match="is no network of 'wage-host train', or is damaged"):
+        network.load(tmp_path / "cut.npz")
+
+
+NET_CONFIG = network.Config(seed=1, lr_shift=-4, replays=1, gain_shift=2, threshold=0)
