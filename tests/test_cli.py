@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -135,6 +136,19 @@ def test_board_with_another_model(demo_files: demo.Files, tmp_path: Path) -> Non
     assert code == 7
     assert "the board holds the model digits (" in line
     assert "flash that one, or name the other" in line
+
+
+def test_board_with_another_protocol(demo_files: demo.Files, tmp_path: Path) -> None:
+    board, urls = sim.SimBoard(demo_files.model.read_bytes()), []
+    board.serve.protocol_min, board.serve.protocol_max = 5, 6
+    threading.Thread(target=sim.serve_socket, args=(board, 0, urls.append), daemon=True).start()
+    while not urls:
+        time.sleep(0.01)
+    code, line = refused(*learn(demo_files, "--port", urls[0]), cwd=tmp_path)
+    assert (code, line) == (
+        6,
+        "the board speaks protocol 5 to 6, this host 1 to 1: update wage-host",
+    )
 
 
 def test_truncated_data(demo_files: demo.Files, tmp_path: Path) -> None:
