@@ -6,16 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from wage_host import data, demo, link, sim, stream, wire
+from wage_host import data, demo, link, network, options, sim, stream, train, wire
 from wage_host._core import lib
 from wage_host.core import Config, Core, Sample
 from wage_host.device import Device
-from wage_host.errors import Interrupted, NoAnswer
+from wage_host.errors import Interrupted, NoAnswer, OtherModel, PortNotFound
 from wage_host.log import Log
 
 CONFIG = Config(seed=3, lr_shift=-4, replays=1, gain_shift=2, threshold=0)
@@ -69,6 +70,44 @@ def test_slow_hello_is_waited_for_without_opening_again(demo_blob: Path) -> None
     with Device(connect, deadline_s=5.0, hello_s=0.02) as device:
         assert device.info.name == "digits"
     assert connect.link.opened == 1
+
+
+def test_only_board_that_answers_is_found(
+    demo_blob: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--port auto: of the serial ports, the one with a board behind it."""
+    names: list[str] = []
+    board = sim.SimBoard(demo_blob.read_bytes())
+    threading.Thread(target=sim.serve_pty, args=(board, names.append), daemon=True).start()
+    ours, theirs = os.openpty()
+    monkeypatch.setattr(link, "ports", lambda: [os.ttyname(theirs), *names, "/dev/none"])
+    while not names:
+        time.sleep(0.01)
+    assert options.only_board(115200) == names[0]
+    monkeypatch.setattr(link, "ports", lambda: names * 2)
+    with pytest.raises(PortNotFound, match="several boards answer: choose one"):
+        options.only_board(115200)
+    os.close(ours)
+
+
+def test_another_board_behind_the_cable_is_not_taught(
+    demo_blob: Path, samples: list[Sample]
+) -> None:
+    net = network.parse("8x8x1 10FC", 3)
+    other = sim.SimBoard(train.convert(net, "other", CONFIG, 1, 0, []))
+    boards = [sim.SimBoard(demo_blob.read_bytes()), other]
+    with Device(lambda: link.SimLink(boards.pop(0))) as device:
+        device.start(1, CONFIG)
+        learning = device.learn(samples * 5)  # more than the window
+        next(learning)
+
+        def broken(data: bytes) -> None:
+            raise link.LinkLost("the cable was pulled")
+
+        device._link.write = broken
+        with pytest.raises(OtherModel, match="another board or model answers now"):
+            list(learning)
+    assert other.serve.model.last_id == 0
 
 
 def test_silent_board_is_given_up(demo_blob: Path) -> None:

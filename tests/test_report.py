@@ -13,7 +13,7 @@ import pytest
 from wage_host import draw
 from wage_host.core import Record
 from wage_host.log import RECORD, Log
-from wage_host.report import picture, report
+from wage_host.report import gather, picture, report
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 EVIL = "<script>alert('1')</script>\"&\x00\x1b\udcff"
@@ -327,3 +327,16 @@ def test_bars_mark_new_classes_and_scale() -> None:
     assert [e.text for e in root.iter("text")].count("new") == 1
     for one in ((None, (labels, after)), ((labels, before), None), (None, None)):
         check_svg(draw.bars_before_after(*one, 4))
+
+
+def test_sample_learned_again_counts_once(tmp_path: Path) -> None:
+    """A board that was reset falls back to its last save and learns some samples again."""
+    with Log(tmp_path / "log") as log:
+        run = log.begin("wage-host learn", {"classes": 2})
+        for number in (1, 2, 3, 2, 3, 4):
+            right = number != 2
+            log.record(run, Record(number, 1, int(right), 8192, False, False, 9))
+        log.record(run, Record(2, 1, 1, 8192, False, False, 9))
+        story = gather(log, run)
+        assert sorted(story.records["id"].tolist()) == [1, 2, 3, 4]
+        assert story.records["prediction"][story.records["id"] == 2].tolist() == [1]

@@ -150,6 +150,7 @@ def do_eval(screen: Screen, file: Path, log_path: Path | None, **port: Any) -> d
 def do_save(screen: Screen, **port: Any) -> dict[str, Any]:
     """Have a board keep what it learned."""
     with open_device(**port) as device:
+        device.check_store()
         generation = device.save()
     screen.say(f"saved as checkpoint {generation}")
     return {"generation": generation}

@@ -19,6 +19,7 @@ from wage_host.errors import (
     ModelError,
     NoAnswer,
     NoStore,
+    OtherModel,
     PortBusy,
     PortNotFound,
     ProtocolMismatch,
@@ -234,9 +235,15 @@ class Device:
 
     def _recover(self, lost: LinkLost) -> None:
         """Finds the board again after a fault, and goes on with the stream."""
+        before = self.info
         for _ in range(FAULTS_MAX):
             self.on_event("fault", str(lost))
             self.hello()
+            if self.info.crc != before.crc:
+                raise OtherModel(
+                    f"another board or model answers now ({self.info.name}, not {before.name}): "
+                    "plug the first one in again"
+                )
             try:
                 if self._stream:
                     self._begin()

@@ -73,6 +73,9 @@ def gather(log: Log, run: int) -> Story:
     row, records, evaluations = log.run(run), log.records(run), log.evaluations(run)
     conditions = row["conditions"]
     fresh = records[~records["known"] & (records["label"] >= 0)]
+    # a board that fell back to its last save learned some samples again: the last time counts
+    _, from_end = np.unique(fresh["id"][::-1], return_index=True)
+    fresh = fresh[np.sort(len(fresh) - 1 - from_end)]
     first, last = (evaluations[0], evaluations[-1]) if evaluations else (None, None)
     before = first if first and first["when"] == "before" else None
     classes = conditions.get("classes")
