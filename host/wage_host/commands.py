@@ -123,7 +123,8 @@ def tell(screen: Screen, log: Log, done: stream.Outcome) -> None:
         screen.say(f"proved: this computer learned the same weights from the same samples ({crc})")
     else:
         screen.say("not proved: that takes --model, and a board that starts from its factory")
-    screen.say(f"log: run {done.run} in {log.path}; show it: wage-host report {done.run}")
+    screen.say(f"log: run {done.run} in {log.path}")
+    screen.say(f"show it: wage-host report {done.run} --log {log.path}")
 
 
 @command
