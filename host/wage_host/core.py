@@ -14,7 +14,6 @@ PLACES = {
     lib.WAGE_PLACE_EMULATOR: "emulator",
     lib.WAGE_PLACE_BOARD: "board",
 }
-P_ONE = 1 << 14  # p_label of a certain prediction
 
 Sample = tuple[np.ndarray, int]  # int8 activations of the model's input, label
 

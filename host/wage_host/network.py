@@ -17,7 +17,6 @@ from wage_host.core import Config, Core, Info
 from wage_host.errors import FileError, ModelError
 
 STAGE_INIT = 128  # of key(): away from the stages of the SPEC
-WEIGHT_MAX = {8: 32512, 2: 64}
 LAYER = r"([1-9]\d*)(?:C([1-9]\d*)(v?)(?:/([1-9]\d*))?|FC)(-MP2)?(?::([28]))?"
 INIT_MAX = {8: 96 * 256, 2: 48}  # three quarters of full scale
 
