@@ -88,22 +88,32 @@ static void lay_out(wage_t *w, struct arena *arena)
                             (uint64_t)w->replay_capacity * w->latent_bytes);
 }
 
+/* Checks the blob, fills what of `w` needs no arena, and measures that. */
+static int measure(wage_t *w, const uint8_t *blob, uint32_t blob_bytes,
+                   uint32_t *arena_bytes)
+{
+    struct arena arena = { NULL, 0 };
+    int error = wage_blob_read(w, blob, blob_bytes);
+    if (error)
+        return error;
+    lay_out(w, &arena);
+    *arena_bytes = (uint32_t)arena.used;
+    return arena.used > ARENA_MAX ? WAGE_E_LIMIT : WAGE_OK;
+}
+
 int wage_info(const uint8_t *blob, uint32_t blob_bytes,
               struct wage_info *info)
 {
     wage_t w;
-    struct arena arena = { NULL, 0 };
-    int error = wage_blob_read(&w, blob, blob_bytes);
+    uint32_t arena_bytes;
+    int error = measure(&w, blob, blob_bytes, &arena_bytes);
     if (error)
         return error;
-    lay_out(&w, &arena);
-    if (arena.used > ARENA_MAX)
-        return WAGE_E_LIMIT;
     *info = (struct wage_info){
         .input_h = load16(blob + 20), .input_w = load16(blob + 22),
         .input_c = load16(blob + 24), .input_map = blob[26],
         .classes = w.classes, .input_bytes = w.input_bytes,
-        .latent_bytes = w.latent_bytes, .arena_bytes = (uint32_t)arena.used,
+        .latent_bytes = w.latent_bytes, .arena_bytes = arena_bytes,
         .crc = w.blob_crc, .name = (const char *)blob + 44 };
     return WAGE_OK;
 }
@@ -118,16 +128,18 @@ int32_t wage_arena_bytes(const uint8_t *blob, uint32_t blob_bytes)
 int wage_open(wage_t *w, const uint8_t *blob, uint32_t blob_bytes,
               uint8_t *arena, uint32_t arena_bytes)
 {
-    int32_t needed = wage_arena_bytes(blob, blob_bytes);
-    if (needed < 0)
-        return needed;
+    wage_t opened;
+    uint32_t needed;
+    int error = measure(&opened, blob, blob_bytes, &needed);
+    if (error)
+        return error;
     if ((uintptr_t)arena & 7)
         return WAGE_E_ALIGN;
-    if (arena_bytes < (uint32_t)needed)
+    if (arena_bytes < needed)
         return WAGE_E_ARENA;
     struct arena all = { arena, 0 };
-    memset(arena, 0, (uint32_t)needed);
-    wage_blob_read(w, blob, blob_bytes);
+    memset(arena, 0, needed);
+    *w = opened;
     lay_out(w, &all);
     w->latent = w->layers[w->frozen_count].in;
 
