@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from wage_host import data, demo, emulate, link, network, sim, stream
+from wage_host import data, demo, emulate, files, link, sim, stream
 from wage_host import report as reports
 from wage_host._core import lib
 from wage_host.core import Config, info
@@ -81,7 +81,7 @@ def do_learn(
         if device.welcome.store_bytes and not device.can_save:
             screen.say(f"warning: {REMEDY['WAGE_E_STORE_SIZE']}")
         screen.say(f"board: {board_line(device)}")
-        blob = network.read_blob(model) if model else None
+        blob = files.read_blob(model) if model else None
         plan = stream.Plan(new, test, config, number, save_every, blob)
         done = stream.conduct(device, log, plan, this_command(), screen.watch, port=port)
         tell(screen, log, done)
@@ -202,7 +202,7 @@ def do_emulate(
         screen.say(f"wage-host learn --port {url} --model {model} --data FILE")
         screen.say("Ctrl-C ends it")
 
-    blob = network.read_blob(model)
+    blob = files.read_blob(model)
     info(blob)
     if board != "sim" and (store or pty):
         raise WrongUsage("--store and --pty are for the simulated board only")
@@ -243,9 +243,9 @@ def do_report(
         if number is None:
             raise DataError(f"{log.path} holds no run yet: learn something first")
         output = output or Path(f"run-{number}.html")
-        network.write_whole(output, reports.report(log, number).encode())
+        files.write_whole(output, reports.report(log, number).encode())
         if picture:
-            network.write_whole(picture, reports.picture(log, number).encode())
+            files.write_whole(picture, reports.picture(log, number).encode())
     screen.say(f"run {number}: {output}")
     return {"run": number, "report": str(output)}
 
@@ -275,8 +275,8 @@ def do_demo(screen: Screen, folder: Path) -> dict[str, Any]:
             new_classes=list(demo.NEW),
             port=port,
         )
-        network.write_whole(made.report, reports.report(log, done.run).encode())
-        network.write_whole(made.picture, reports.picture(log, done.run).encode())
+        files.write_whole(made.report, reports.report(log, done.run).encode())
+        files.write_whole(made.picture, reports.picture(log, done.run).encode())
     old = range(8)
     result = {
         "accuracy_before": stream.accuracy(done.before),
@@ -293,5 +293,5 @@ def do_demo(screen: Screen, folder: Path) -> dict[str, Any]:
     screen.say("   (computed on a simulated board, on this computer)")
     tell(screen, log, done)
     screen.say(f"picture: {made.report} (open it in a browser)")
-    files = {"log": str(log.path), "report": str(made.report), "run": done.run}
-    return {**result, **files, "weight_crc": done.summary["weight_crc"]}
+    where = {"log": str(log.path), "report": str(made.report), "run": done.run}
+    return {**result, **where, "weight_crc": done.summary["weight_crc"]}

@@ -14,6 +14,7 @@ import numpy as np
 from wage_host import data, network, train
 from wage_host.core import Config
 from wage_host.errors import FileError
+from wage_host.files import write_whole
 
 NEW = (8, 9)
 NETWORK = "8x8x1 16C3-MP2 32C3-MP2 32FC 10FC"
@@ -72,5 +73,5 @@ def make(folder: Path, teach: Callable[..., network.Network] = train.train) -> F
     net = teach(fresh, known, EPOCHS, TRAINING)
     network.save(net, out.network)
     blob = train.convert(net, "digits", LEARNING, TRAIN_LAST, REPLAY, known)
-    network.write_whole(out.model, blob)
+    write_whole(out.model, blob)
     return out

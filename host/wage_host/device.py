@@ -317,9 +317,10 @@ class Device:
                         f"{FAULTS_MAX} faults in a row ({lost}): check cable and baud rate"
                     ) from lost
                 self._recover(lost)
-                if resume(done) > done:  # no answer came, but the board works
+                known = resume(done)
+                if known > done:  # no answer came, but the board works
                     faults = 0
-                done = sent = resume(done)
+                done = sent = known
                 saved = min(saved, done)
                 waiting.clear()
                 continue

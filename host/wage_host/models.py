@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from wage_host import data, network, train
+from wage_host import data, files, network, train
 from wage_host._core import lib
 from wage_host.core import ERROR_NAMES, Config, Core, Info, info
 from wage_host.errors import ModelError, WrongUsage, short
@@ -37,7 +37,7 @@ def do_train(
     output: Path,
 ) -> dict[str, Any]:
     """Train a network on this computer, in integers."""
-    network.check_output(output)
+    files.check_output(output)
     config = Config(seed, lr_shift, 0, gain_shift, 0)
     net = network.parse(text, seed)
     known = data.samples(data.load(file), net.info())
@@ -86,7 +86,7 @@ def do_convert(
     **settings: int,
 ) -> dict[str, Any]:
     """Make a model for a board from a trained network."""
-    network.check_output(output)
+    files.check_output(output)
     if replay_data and not replay:
         raise WrongUsage("--replay-data fills a replay: say with --replay how large it is")
     net = network.load(source)
@@ -96,7 +96,7 @@ def do_convert(
     config = Config(**settings)
     blob = train.convert(net, name or output.stem, config, train_last, replay, filling)
     about = info(blob)
-    network.write_whole(output, blob)
+    files.write_whole(output, blob)
     screen.say(f"{output}: {len(blob)} bytes of flash, {about.arena_bytes} bytes of arena")
     return {"model": str(output), "flash_bytes": len(blob), **_shown(about)}
 
@@ -108,7 +108,7 @@ def do_convert(
 def do_info(screen: Screen, model: Path | None, port: str | None, baud: int) -> dict[str, Any]:
     """What a model file or a board is."""
     if model:
-        blob = network.read_blob(model)
+        blob = files.read_blob(model)
         core = Core(blob)
         about = _shown(core.info) | {"flash_bytes": len(blob)}
         about |= dataclasses.asdict(core.config())
@@ -122,7 +122,7 @@ def do_info(screen: Screen, model: Path | None, port: str | None, baud: int) -> 
             about |= {name: f"{getattr(device.welcome, name):08x}" for name in CRCS_OF_A_BOARD}
             about["store_error"] = short(ERROR_NAMES.get(-device.welcome.store_error, "unknown"))
     else:
-        raise click.UsageError("name a .wage file, or a board with --port")
+        raise WrongUsage("name a .wage file, or a board with --port")
     for key, value in about.items():
         for line in value if isinstance(value, list) else [value]:
             screen.say(f"{key:>16}  {line}")

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import os
 import re
 import struct
 import zipfile
@@ -14,7 +13,8 @@ import numpy as np
 
 from wage_host._core import lib
 from wage_host.core import Config, Core, Info
-from wage_host.errors import FileError, ModelError
+from wage_host.errors import ModelError
+from wage_host.files import write_whole
 
 STAGE_INIT = 128  # of key(): away from the stages of the SPEC
 LAYER = r"([1-9]\d*)(?:C([1-9]\d*)(v?)(?:/([1-9]\d*))?|FC)(-MP2)?(?::([28]))?"
@@ -239,30 +239,3 @@ def blob(
     body += records + sections
     head = struct.pack("<4sHHI", b"WAGE", lib.WAGE_FORMAT, lib.WAGE_HEADER_BYTES, 16 + len(body))
     return head + struct.pack("<I", zlib.crc32(body)) + body
-
-
-def read_blob(path: Path) -> bytes:
-    """The bytes of a .wage file."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read the model {path}: {error.strerror}") from None
-
-
-def check_output(path: Path) -> None:
-    """Raises now what would keep write_whole() from working after long work."""
-    if path.is_dir():
-        raise FileError(f"cannot write {path}: it is a folder; name a file")
-    if not os.access(path.parent, os.W_OK):
-        raise FileError(f"cannot write {path}: make the folder {path.parent}, or choose another")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file so that it is there whole, or not at all."""
-    check_output(path)
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror}") from None

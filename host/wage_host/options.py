@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from wage_host import link, network, sim
+from wage_host import files, link, sim
 from wage_host.core import info
 from wage_host.device import Device
 from wage_host.errors import Interrupted, NoAnswer, OtherModel, PortNotFound, WageError
@@ -34,8 +34,6 @@ def command(function: Callable[..., dict[str, Any]]) -> click.Command:
             answer, code = {"ok": True, **function(screen, **options)}, 0
         except WageError as error:
             answer, code = {"ok": False, "error": str(error)}, error.exit_code
-        except click.ClickException:
-            raise
         except KeyboardInterrupt:
             answer, code = {"ok": False, "error": "interrupted"}, Interrupted.exit_code
         except Exception as error:
@@ -68,7 +66,7 @@ def open_device(
     port: str, baud: int, model: Path | None, store: Path | None, timeout: float
 ) -> Device:
     """The board at `port`, with a usable model, which is `model` when that is given."""
-    blob = network.read_blob(model) if model else None
+    blob = files.read_blob(model) if model else None
     expected = info(blob) if blob else None
     if port == "auto":
         port = only_board(baud)

@@ -1,7 +1,7 @@
 """A stream of samples to a board: evaluate, learn, prove, evaluate again, and log all of it."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -140,7 +140,8 @@ def _learn(
         log.event(run, "lost", text)
     if twin:
         twin.start(plan.stream, plan.config)
-        _exhaust(twin.learn(stream))
+        for _ in twin.learn(stream):
+            pass
         if twin.weight_crc() != stats.weight_crc:
             raise TwinDiffers(
                 f"the board's weights ({stats.weight_crc:08x}) are not those that this computer "
@@ -163,11 +164,6 @@ def _fresh_twin(device: Device, blob: bytes | None) -> Core | None:
     """The same model in this process, when the board has not learned anything yet."""
     twin = Core(blob) if blob else None
     return twin if twin and twin.state_crc() == device.welcome.state_crc else None
-
-
-def _exhaust(records: Iterator[Record]) -> None:
-    for _ in records:
-        pass
 
 
 def accuracy(records: Iterable[Record], classes: Iterable[int] | None = None) -> float:
