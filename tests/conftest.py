@@ -2,10 +2,12 @@
 
 # SPDX-License-Identifier: MIT
 
-import os
-import shutil
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import native
 import pytest
 from wage_host import demo
 
@@ -43,13 +45,22 @@ def demo_blob(demo_files: demo.Files) -> Path:
     return demo_files.model
 
 
+@pytest.fixture
+def served() -> Callable[..., str]:
+    """Runs sim.serve_socket or sim.serve_pty in a thread; gives the port to use."""
+
+    def start(serve: Callable[..., None], *arguments: object) -> str:
+        ports: list[str] = []
+        threading.Thread(target=serve, args=(*arguments, ports.append), daemon=True).start()
+        while not ports:
+            time.sleep(0.01)
+        return ports[0]
+
+    return start
+
+
 @pytest.fixture(scope="session")
 def need_emulator() -> None:
     """Skips without the tools of emulated boards; fails where WAGE_NEED_EMULATORS is 1."""
-    tools = ("arm-none-eabi-gcc", "qemu-system-arm")
-    missing = [tool for tool in tools if not shutil.which(tool)]
-    if missing:
-        text = f"{', '.join(missing)} not installed: apt install gcc-arm-none-eabi qemu-system-arm"
-        if os.environ.get("WAGE_NEED_EMULATORS") == "1":
-            pytest.fail(text)
-        pytest.skip(text)
+    for tool in ("arm-none-eabi-gcc", "qemu-system-arm"):
+        native.need(tool)

@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -37,14 +38,16 @@ def sources(root: Path, harness: str) -> list[Path]:
     return [*files, root / "tests/native" / f"{harness}.c"]
 
 
+def miss(text: str) -> NoReturn:
+    """Skips the test for want of a tool, or fails it where tools are promised."""
+    if os.environ.get("WAGE_NEED_EMULATORS") == "1":
+        pytest.fail(f"tools are promised (WAGE_NEED_EMULATORS=1), but: {text}")
+    pytest.skip(text)
+
+
 def need(program: str) -> str:
-    """Path of a compiler; the test is skipped without it, unless tools are promised."""
-    path = shutil.which(program)
-    if path is None:
-        if os.environ.get("WAGE_NEED_EMULATORS") == "1":
-            pytest.fail(f"{program} is promised (WAGE_NEED_EMULATORS=1) but not installed")
-        pytest.skip(f"needs {program}")
-    return path
+    """Path of a program; the test is skipped without it, unless tools are promised."""
+    return shutil.which(program) or miss(f"needs {program}: make test installs it, or says how")
 
 
 def build(harness: str, flags: Sequence[str], root: Path = ROOT) -> Path:

@@ -8,8 +8,8 @@ import pty
 import signal
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -138,13 +138,13 @@ def test_board_with_another_model(demo_files: demo.Files, tmp_path: Path) -> Non
     assert "flash that one, or name the other" in line
 
 
-def test_board_with_another_protocol(demo_files: demo.Files, tmp_path: Path) -> None:
-    board, urls = sim.SimBoard(demo_files.model.read_bytes()), []
+def test_board_with_another_protocol(
+    demo_files: demo.Files, tmp_path: Path, served: Callable[..., str]
+) -> None:
+    board = sim.SimBoard(demo_files.model.read_bytes())
     board.serve.protocol_min, board.serve.protocol_max = 5, 6
-    threading.Thread(target=sim.serve_socket, args=(board, 0, urls.append), daemon=True).start()
-    while not urls:
-        time.sleep(0.01)
-    code, line = refused(*learn(demo_files, "--port", urls[0]), cwd=tmp_path)
+    url = served(sim.serve_socket, board, 0)
+    code, line = refused(*learn(demo_files, "--port", url), cwd=tmp_path)
     assert (code, line) == (
         6,
         "the board speaks protocol 5 to 6, this host 1 to 1: update wage-host",
@@ -294,6 +294,11 @@ def test_unknown_board(demo_files: demo.Files, tmp_path: Path) -> None:
     code, line = refused("emulate", "--board", "toaster", "--model", demo_files.model, cwd=tmp_path)
     assert code == 2
     assert line.startswith("no board named toaster; there are: sim, mps2-an386")
+
+
+def test_info_of_nothing_says_what_to_name(tmp_path: Path) -> None:
+    code, line = refused("info", cwd=tmp_path)
+    assert (code, line) == (2, "name a .wage file, or a board with --port")
 
 
 def test_wrong_usage_is_told_in_json_too(tmp_path: Path) -> None:

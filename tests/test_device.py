@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -73,18 +72,14 @@ def test_slow_hello_is_waited_for_without_opening_again(demo_blob: Path) -> None
 
 
 def test_only_board_that_answers_is_found(
-    demo_blob: Path, monkeypatch: pytest.MonkeyPatch
+    demo_blob: Path, monkeypatch: pytest.MonkeyPatch, served: Callable[..., str]
 ) -> None:
     """--port auto: of the serial ports, the one with a board behind it."""
-    names: list[str] = []
-    board = sim.SimBoard(demo_blob.read_bytes())
-    threading.Thread(target=sim.serve_pty, args=(board, names.append), daemon=True).start()
+    name = served(sim.serve_pty, sim.SimBoard(demo_blob.read_bytes()))
     ours, theirs = os.openpty()
-    monkeypatch.setattr(link, "ports", lambda: [os.ttyname(theirs), *names, "/dev/none"])
-    while not names:
-        time.sleep(0.01)
-    assert options.only_board(115200) == names[0]
-    monkeypatch.setattr(link, "ports", lambda: names * 2)
+    monkeypatch.setattr(link, "ports", lambda: [os.ttyname(theirs), name, "/dev/none"])
+    assert options.only_board(115200) == name
+    monkeypatch.setattr(link, "ports", lambda: [name, name])
     with pytest.raises(PortNotFound, match="several boards answer: choose one"):
         options.only_board(115200)
     os.close(ours)

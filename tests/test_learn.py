@@ -5,8 +5,6 @@
 import dataclasses
 import os
 import signal
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,13 +80,9 @@ def test_board_behind_a_socket_has_the_same_weights(
 
 
 def test_board_behind_a_pty_has_the_same_weights(
-    demo_blob: Path, samples: list[Sample], twin: Core
+    demo_blob: Path, samples: list[Sample], twin: Core, served: Callable[..., str]
 ) -> None:
-    board, names = sim.SimBoard(demo_blob.read_bytes()), []
-    threading.Thread(target=sim.serve_pty, args=(board, names.append), daemon=True).start()
-    while not names:
-        time.sleep(0.01)
-    with device_of(names[0]) as device:
+    with device_of(served(sim.serve_pty, sim.SimBoard(demo_blob.read_bytes()))) as device:
         learn(device, samples)
         assert device.stats().state_crc == twin.state_crc()
 

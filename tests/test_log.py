@@ -10,29 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from wage_host import log as log_module
+from wage_host.core import Record
 from wage_host.errors import LogError, WageError
 from wage_host.log import RECORD, Log, default_path
 
 PACKAGE = Path(log_module.__file__).parents[1]
-
-
-@dataclass(frozen=True)
-class Record:
-    """As the core and a device give them."""
-
-    id: int
-    label: int
-    prediction: int
-    p_label: int
-    skipped: bool
-    known: bool
-    us: int
 
 
 def some_records(count: int, seed: int = 0) -> list[Record]:
