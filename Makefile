@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-C_FILES := $(wildcard runtime/*.[ch] firmware/src/*.[ch] boards/sim/*.[ch])
+C_FILES := $(wildcard runtime/*.[ch] host/kernels/*.[ch] firmware/src/*.[ch] boards/sim/*.[ch])
 BUILD_FILES := pyproject.toml setup.py host/wage_host/build_core.py $(C_FILES)
-DEBIAN := gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
+DEBIAN := gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
+	gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
 
-.PHONY: help demo test soak lint tools clean
+.PHONY: help demo test soak lint tools bench accuracy clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST)
@@ -26,6 +27,13 @@ lint: $(VENV)/.dev ## style of the Python files
 tools: ## cross compiler and emulator, from Debian's packages when we may
 	@./tests/tools.sh "Tests of cross-compiled and emulated boards will be skipped." $(DEBIAN)
 
+bench: $(VENV)/.accuracy ## training on this computer beside PyTorch, a minute
+	@$(BIN)/python tests/speed.py
+
+accuracy: $(VENV)/.accuracy ## docs/accuracy.md, in hours; goes on where it stopped; ROWS=task…
+	@./tests/tools.sh "Without it WAGE_DATA needs fashion-mnist." dataset-fashion-mnist
+	@PYTHONPATH=tests $(BIN)/python -m accuracy run $(ROWS)
+
 clean: ## remove what was built here
 	rm -rf $(VENV) build demo *.egg-info host/*.egg-info host/wage_host/_core*
 
@@ -38,6 +46,12 @@ $(VENV)/.user: $(BUILD_FILES) | $(VENV)
 $(VENV)/.dev: $(VENV)/.user
 	@echo "installing what the tests need into $(VENV)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,boards]'
+	@touch $@
+
+# PyTorch, for the float twins and the bench only.
+$(VENV)/.accuracy: $(VENV)/.user
+	@echo "installing PyTorch into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[accuracy]'
 	@touch $@
 
 CANNOT := wage-host cannot be built without them.

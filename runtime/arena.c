@@ -12,7 +12,7 @@
 
 /* Room for a layer where pointers have 64 bits, taken everywhere, so that a
  * model needs the same arena on every machine. */
-#define LAYER_BYTES 88
+#define LAYER_BYTES 152
 typedef char layer_fits[sizeof(struct wage_layer) <= LAYER_BYTES ? 1 : -1];
 
 struct arena {
@@ -35,51 +35,102 @@ static uint32_t larger(uint32_t a, uint32_t b)
 static void load_weights(struct wage_layer *l)
 {
     for (uint32_t i = 0; i < l->weight_count; i++)
-        wage_set_weight(l, i, l->weight_bits == 8
-                        ? (int16_t)load16(l->blob + 2 * i)
-                        : (int8_t)l->blob[i]);
+        wage_set_weight(l, i, l->low ? (int16_t)load16(l->blob + 2 * i)
+                                     : (int8_t)l->blob[i]);
+    for (uint32_t o = 0; l->bias && o < l->out_c; o++)
+        l->bias[o] = (int32_t)load32(l->blob_bias + 4 * o);
 }
 
-static void take_layer(struct arena *arena, struct wage_layer *l)
+/* What a trainable layer keeps. */
+static void take_layer(const wage_t *w, struct arena *arena,
+                       struct wage_layer *l)
 {
-    l->in = take(arena, l->in_count);
+    uint64_t codes = ((uint64_t)l->out_count * w->batch + 3) / 4;
+    l->in = take(arena, (uint64_t)l->in_count * w->batch);
     l->high = take(arena, l->weight_count);
-    if (l->weight_bits == 8)
+    if (l->store_bits > 8)
         l->low = take(arena, l->weight_count);
+    if (w->momentum)
+        l->velocity = take(arena, (uint64_t)l->weight_count * 2);
+    if (l->blob_bias)
+        l->bias = take(arena, l->out_c * 4u);
     if (l->pool == 2)
-        l->winner = take(arena, (l->out_count + 3) / 4);
+        l->winner = take(arena, codes);
+    if (w->paper && l->activation != WAGE_NONE)
+        l->mask = take(arena, codes);
     if (arena->base)
         load_weights(l);
 }
 
+/* An add's skip keeps its tensor while frozen, its error while trainable. */
+static void take_skip(const wage_t *w, struct arena *arena, unsigned k,
+                      struct wage_layer *add)
+{
+    unsigned source = k - add->skip;
+    uint64_t bytes = (uint64_t)add->in_count * w->batch;
+    if (add->trainable && source > w->frozen_count) {
+        add->held = take(arena, bytes);
+        if (arena->base)
+            w->layers[source].joined = (uint8_t)k;
+    } else if (!add->trainable && source > 0) {
+        int8_t *in = take(arena, bytes);
+        if (arena->base)
+            w->layers[source].in = in;
+    }
+}
+
+/* Elements of the largest tensors of each use, for one sample. */
+struct widest {
+    uint32_t narrow;            /* int8: frozen activations, errors */
+    uint32_t error;             /* int32 sums of errors */
+    uint32_t gradient;          /* int32, of a row or a whole layer */
+    uint32_t row;               /* weights in use of one output */
+};
+
+static void widen(const wage_t *w, unsigned k, const struct wage_layer *l,
+                  struct widest *most)
+{
+    int whole = w->paper || w->batch > 1;
+    // outputs of frozen layers and errors of trainable ones take turns
+    if (k + 1u != w->frozen_count && !l->last)
+        most->narrow = larger(most->narrow, l->out_count);
+    if (l->trainable)
+        most->gradient = larger(most->gradient,
+                                whole ? l->weight_count : l->row_count);
+    if (k > w->frozen_count)
+        most->error = larger(most->error, l->in_count);
+    if (l->trainable ? !l->halves_up && l->store_bits != l->weight_bits
+                     : l->weight_bits == 2)
+        most->row = larger(most->row, l->row_count);
+}
+
 static void lay_out(wage_t *w, struct arena *arena)
 {
-    uint32_t narrow = w->classes, wide = 0, row = 0;
+    struct widest most = { .narrow = w->classes };
     struct wage_layer l = { .out_h = load16(w->blob + 20),
                             .out_w = load16(w->blob + 22),
                             .out_c = load16(w->blob + 24) };
-    w->layers = take(arena, w->layer_count * LAYER_BYTES);
+    w->layers = (struct wage_layer *)take(
+        arena, (uint64_t)w->layer_count * LAYER_BYTES);
     for (unsigned k = 0; k < w->layer_count; k++) {
         wage_blob_layer(w, k, &l); // was checked before
         if (l.trainable)
-            take_layer(arena, &l);
-        // outputs of frozen layers and errors of trainable ones take turns
-        if (k + 1u != w->frozen_count && l.relu)
-            narrow = larger(narrow, l.out_count);
-        if (l.trainable)
-            wide = larger(wide, l.row_count);
-        if (k > w->frozen_count)
-            wide = larger(wide, l.in_count);
-        if (l.weight_bits == 2)
-            row = larger(row, l.row_count);
+            take_layer(w, arena, &l);
+        if (l.kind == WAGE_ADD)
+            take_skip(w, arena, k, &l);
+        widen(w, k, &l, &most);
         if (arena->base)
             w->layers[k] = l;
     }
-    w->even = take(arena, narrow);
-    w->odd = take(arena, narrow);
-    w->row = take(arena, row);
-    w->wide = take(arena, (uint64_t)wide * 4);
-    w->logits = take(arena, w->classes * 4u);
+    uint64_t n = w->batch, wide = most.gradient;
+    if (wide < most.error * n)
+        wide = most.error * n;
+    w->label = take(arena, n);
+    w->even = take(arena, most.narrow * n);
+    w->odd = take(arena, most.narrow * n);
+    w->row = take(arena, most.row);
+    w->wide = take(arena, wide * 4);
+    w->logits = take(arena, w->classes * n * 4);
     w->class_total = take(arena, w->classes * 4u);
     w->class_seen = take(arena, w->classes * 4u);
     w->class_correct = take(arena, w->classes * 4u);
@@ -112,7 +163,7 @@ int wage_info(const uint8_t *blob, uint32_t blob_bytes,
     *info = (struct wage_info){
         .input_h = load16(blob + 20), .input_w = load16(blob + 22),
         .input_c = load16(blob + 24), .input_map = blob[26],
-        .classes = w.classes, .input_bytes = w.input_bytes,
+        .classes = w.classes, .batch = w.batch, .input_bytes = w.input_bytes,
         .latent_bytes = w.latent_bytes, .arena_bytes = arena_bytes,
         .crc = w.blob_crc, .name = (const char *)blob + 44 };
     return WAGE_OK;
@@ -142,6 +193,7 @@ int wage_open(wage_t *w, const uint8_t *blob, uint32_t blob_bytes,
     *w = opened;
     lay_out(w, &all);
     w->latent = w->layers[w->frozen_count].in;
+    w->kernels = &wage_portable;
 
     const uint8_t *factory = blob + load32(blob + 40);
     memcpy(w->replay_label, factory, w->replay_count);

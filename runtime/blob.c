@@ -5,9 +5,11 @@
 #include "blob.h"
 #include "num.h"
 
-#define PRODUCTS_MAX 131071u    /* of one sum, SPEC 2.6 */
+#include <stddef.h>
+
+#define PRODUCTS_MAX 131072u    /* of one sum, SPEC 2.6 */
 #define ELEMENTS_MAX 1048576u   /* of one tensor */
-#define ALPHA_SHIFT_MAX 20
+#define BATCH_MAX 4096
 
 static int all_zero(const uint8_t *p, uint32_t count)
 {
@@ -21,6 +23,7 @@ int wage_check_config(const struct wage_config *config)
 {
     return config->lr_shift < -24 || config->lr_shift > 7
         || config->gain_shift > 7 || config->threshold > 127
+        || config->lr_factor < 1 || config->lr_factor > 15
         ? WAGE_E_CONFIG : WAGE_OK;
 }
 
@@ -31,56 +34,110 @@ static int outside(const wage_t *w, uint32_t at, uint32_t bytes)
     return at < first || at > w->blob_bytes || bytes > w->blob_bytes - at;
 }
 
-static int check_dense(struct wage_layer *l)
+static int has_weights(const struct wage_layer *l)
+{
+    return l->kind >= WAGE_DENSE && l->kind <= WAGE_DEPTHWISE;
+}
+
+/* Fields that only some kinds have, and widths of weights. */
+static int check_kind(const wage_t *w, const struct wage_layer *l,
+                      const uint8_t *r)
+{
+    static const uint8_t shift_max[] = { 20, 20, 20, 24, 0, 7 };
+    int frozen = !l->trainable, bits = l->weight_bits;
+    if (l->kind < WAGE_DENSE || l->kind > WAGE_ADD)
+        return WAGE_E_KIND;
+    if (has_weights(l)
+        ? bits < 2 || bits > 8
+          || (frozen ? l->store_bits != 0
+                     : l->store_bits < bits || l->store_bits > 16)
+        : bits || l->store_bits)
+        return WAGE_E_BITS;
+    if ((r[2] & 2) && l->trainable && w->paper)
+        return WAGE_E_POLICY;
+    return r[3] > shift_max[l->kind - 1] ? WAGE_E_LIMIT : WAGE_OK;
+}
+
+static int check_activation(const struct wage_layer *l)
+{
+    int pool = l->kind == WAGE_AVERAGE_POOL || l->kind == WAGE_MAX_POOL;
+    if (l->last)
+        return l->activation != WAGE_NONE || l->kind >= WAGE_MAX_POOL
+            ? WAGE_E_SHAPE : WAGE_OK;
+    return l->activation > WAGE_SIGNED
+        || (l->activation == WAGE_NONE) != pool ? WAGE_E_SHAPE : WAGE_OK;
+}
+
+/* Dense and add: one position. */
+static int check_plain(const wage_t *w, struct wage_layer *l)
 {
     if (l->kernel_h != 1 || l->kernel_w != 1 || l->stride_h != 1
         || l->stride_w != 1 || l->pool != 1 || l->pad_top || l->pad_left
         || l->pad_bottom || l->pad_right)
         return WAGE_E_SHAPE;
-    l->sum_h = l->sum_w = l->out_h = l->out_w = 1;
-    l->row_count = l->in_count;
-    return l->row_count > PRODUCTS_MAX ? WAGE_E_LIMIT : WAGE_OK;
+    l->sum_h = l->out_h = l->kind == WAGE_ADD ? l->in_h : 1;
+    l->sum_w = l->out_w = l->kind == WAGE_ADD ? l->in_w : 1;
+    l->row_count = l->kind == WAGE_ADD ? 0 : l->in_count;
+    return l->row_count > PRODUCTS_MAX
+        || (uint64_t)l->sum_h * l->sum_w * w->batch > PRODUCTS_MAX
+        ? WAGE_E_LIMIT : WAGE_OK;
 }
 
-static int check_conv2d(struct wage_layer *l)
+static int check_sliding(const wage_t *w, struct wage_layer *l)
 {
     uint32_t high = (uint32_t)l->in_h + l->pad_top + l->pad_bottom;
     uint32_t wide = (uint32_t)l->in_w + l->pad_left + l->pad_right;
     if (!l->kernel_h || !l->kernel_w || !l->stride_h || !l->stride_w
-        || l->pool < 1 || l->pool > 2
+        || l->pool < 1 || l->pool > (has_weights(l) ? 2 : 1)
         || l->pad_top >= l->kernel_h || l->pad_bottom >= l->kernel_h
         || l->pad_left >= l->kernel_w || l->pad_right >= l->kernel_w
-        || high < l->kernel_h || wide < l->kernel_w)
+        || high < l->kernel_h || wide < l->kernel_w
+        || (l->kind == WAGE_AVERAGE_POOL && l->factor == 0))
         return WAGE_E_SHAPE;
     high = (high - l->kernel_h) / l->stride_h + 1;
     wide = (wide - l->kernel_w) / l->stride_w + 1;
     uint32_t kernel = (uint32_t)l->kernel_h * l->kernel_w; // <= 65,025
-    if (high > 65535 || wide > 65535 || (uint64_t)high * wide > PRODUCTS_MAX
-        || (uint64_t)kernel * l->in_c > PRODUCTS_MAX
-        || (uint64_t)kernel * l->out_c > PRODUCTS_MAX)
+    uint64_t fan_in = (uint64_t)kernel * (l->kind == WAGE_CONV2D ? l->in_c : 1);
+    uint64_t fan_out = l->kind == WAGE_CONV2D ? (uint64_t)kernel * l->out_c : 0;
+    if (high > 65535 || wide > 65535
+        || (uint64_t)high * wide * w->batch > PRODUCTS_MAX
+        || fan_in > PRODUCTS_MAX || fan_out > PRODUCTS_MAX
+        || (uint64_t)kernel * l->factor > WAGE_BIAS_MAX)
         return WAGE_E_LIMIT;
     l->sum_h = (uint16_t)high;
     l->sum_w = (uint16_t)wide;
     l->out_h = (uint16_t)((high + l->pool - 1u) / l->pool);
     l->out_w = (uint16_t)((wide + l->pool - 1u) / l->pool);
-    l->row_count = kernel * l->in_c;
+    l->row_count = has_weights(l) ? (uint32_t)fan_in : 0;
     return WAGE_OK;
 }
 
-static int check_shape(struct wage_layer *l)
+static uint64_t largest_sum(const struct wage_layer *l)
+{
+    return l->kind == WAGE_AVERAGE_POOL
+        ? (uint64_t)l->kernel_h * l->kernel_w * l->factor * 128
+        : (uint64_t)l->row_count * 16256 + WAGE_BIAS_MAX + 1;
+}
+
+static int check_shape(const wage_t *w, struct wage_layer *l)
 {
     uint64_t in = (uint64_t)l->in_h * l->in_w * l->in_c;
-    if (in == 0 || l->out_c == 0)
+    if (in == 0 || l->out_c == 0
+        || (l->kind >= WAGE_DEPTHWISE && l->out_c != l->in_c))
         return WAGE_E_SHAPE;
     if (in > ELEMENTS_MAX)
         return WAGE_E_LIMIT;
     l->in_count = (uint32_t)in;
-    int error = l->kind == WAGE_DENSE ? check_dense(l) : check_conv2d(l);
+    int error = l->kind == WAGE_DENSE || l->kind == WAGE_ADD
+        ? check_plain(w, l) : check_sliding(w, l);
     if (error)
         return error;
     uint64_t out = (uint64_t)l->out_h * l->out_w * l->out_c;
     uint64_t weights = (uint64_t)l->row_count * l->out_c;
     if (out > ELEMENTS_MAX || weights > UINT32_MAX / 2)
+        return WAGE_E_LIMIT;
+    if (l->last && w->sse
+        && largest_sum(l) + ((uint64_t)1 << (7 + l->shift)) > INT32_MAX)
         return WAGE_E_LIMIT;
     l->out_count = (uint32_t)out;
     l->weight_count = (uint32_t)weights;
@@ -89,9 +146,24 @@ static int check_shape(struct wage_layer *l)
 
 static uint32_t weight_bytes(const struct wage_layer *l)
 {
-    if (l->weight_bits == 8)
-        return l->weight_count << l->trainable;
-    return l->trainable ? l->weight_count : (l->weight_count + 3) / 4;
+    if (l->trainable)
+        return l->weight_count << (l->store_bits > 8);
+    return l->weight_bits == 2 ? (l->weight_count + 3) / 4 : l->weight_count;
+}
+
+/* Bytes and places of weights and bias. */
+static int check_sections(const wage_t *w, struct wage_layer *l,
+                          const uint8_t *r)
+{
+    uint32_t at = load32(r + 16), bias_at = load32(r + 28);
+    if (load32(r + 20) != weight_bytes(l))
+        return WAGE_E_SHAPE;
+    if ((has_weights(l) && outside(w, at, load32(r + 20)))
+        || ((r[2] & 2) && outside(w, bias_at, 4u * l->out_c)))
+        return WAGE_E_RANGE;
+    l->blob = w->blob + at;
+    l->blob_bias = r[2] & 2 ? w->blob + bias_at : NULL;
+    return WAGE_OK;
 }
 
 int wage_blob_layer(const wage_t *w, unsigned k, struct wage_layer *l)
@@ -99,54 +171,74 @@ int wage_blob_layer(const wage_t *w, unsigned k, struct wage_layer *l)
     const uint8_t *r = w->blob + WAGE_HEADER_BYTES + k * WAGE_RECORD_BYTES;
     struct wage_layer below = *l;
     *l = (struct wage_layer){
-        .kind = r[0], .weight_bits = r[1], .trainable = r[2] & 1,
-        .shift = (uint8_t)((r[1] == 8 ? 7 : 1) + r[3]),
+        .kind = r[0], .weight_bits = r[1], .store_bits = r[24],
+        .trainable = r[2] & 1, .activation = r[15],
+        .last = k + 1u == w->layer_count,
+        .halves_up = !w->paper && r[1] == 8 && r[24] == 16,
+        .shift = (uint8_t)(r[3] + (r[1] ? r[1] - 1 : 0)), .skip = r[25],
+        .joined = WAGE_NO_LAYER, .factor = load16(r + 26),
         .out_c = load16(r + 4), .kernel_h = r[6], .kernel_w = r[7],
         .stride_h = r[8], .stride_w = r[9], .pad_top = r[10],
         .pad_left = r[11], .pad_bottom = r[12], .pad_right = r[13],
-        .pool = r[14], .relu = r[15], .in_h = below.out_h,
-        .in_w = below.out_w, .in_c = below.out_c };
-    if ((r[2] & ~1) || !all_zero(r + 24, WAGE_RECORD_BYTES - 24))
+        .pool = r[14], .in_h = below.out_h, .in_w = below.out_w,
+        .in_c = below.out_c };
+    if ((r[2] & ~3) || !all_zero(r + 32, WAGE_RECORD_BYTES - 32)
+        || ((r[2] & 2) && !has_weights(l)) || (!(r[2] & 2) && load32(r + 28))
+        || (l->kind > WAGE_DEPTHWISE && l->kind <= WAGE_ADD && load32(r + 16))
+        || (l->skip && l->kind != WAGE_ADD)
+        || (l->factor && l->kind != WAGE_AVERAGE_POOL))
         return WAGE_E_RESERVED;
     if (l->trainable < below.trainable)
         return WAGE_E_LAYERS;
-    if (l->kind != WAGE_DENSE && l->kind != WAGE_CONV2D)
-        return WAGE_E_KIND;
-    if (l->weight_bits != 2 && l->weight_bits != 8)
-        return WAGE_E_BITS;
-    if (r[3] > ALPHA_SHIFT_MAX)
-        return WAGE_E_LIMIT;
-    if (r[15] != (k + 1u < w->layer_count))
-        return WAGE_E_SHAPE;
-    int error = check_shape(l);
-    if (error)
-        return error;
-    if (load32(r + 20) != weight_bytes(l))
-        return WAGE_E_SHAPE;
-    if (outside(w, load32(r + 16), load32(r + 20)))
-        return WAGE_E_RANGE;
-    l->blob = w->blob + load32(r + 16);
-    return WAGE_OK;
+    int error = check_kind(w, l, r);
+    if (!error)
+        error = check_activation(l);
+    if (!error)
+        error = check_shape(w, l);
+    return error ? error : check_sections(w, l, r);
 }
 
 static int check_weights(const struct wage_layer *l)
 {
+    if (!l->weight_count)
+        return WAGE_OK;
+    int32_t max = l->trainable ? wage_weight_max(l)
+                               : ((int32_t)1 << (l->weight_bits - 1)) - 1;
     for (uint32_t i = 0; i < l->weight_count; i++) {
-        int bad;
-        if (l->weight_bits == 8 && l->trainable) {
-            int16_t x = (int16_t)load16(l->blob + 2 * i);
-            bad = x < -WAGE_WEIGHT_MAX_8 || x > WAGE_WEIGHT_MAX_8;
-        } else if (l->weight_bits == 8) {
-            bad = (int8_t)l->blob[i] == -128;
-        } else if (l->trainable) {
-            int8_t x = (int8_t)l->blob[i];
-            bad = x < -WAGE_WEIGHT_MAX_2 || x > WAGE_WEIGHT_MAX_2;
-        } else {
-            bad = load2(l->blob, i) == -2;
-        }
-        if (bad)
+        int32_t x;
+        if (l->trainable && l->store_bits > 8)
+            x = (int16_t)load16(l->blob + 2 * i);
+        else if (l->trainable || l->weight_bits > 2)
+            x = (int8_t)l->blob[i];
+        else
+            x = load2(l->blob, i);
+        if (x < -max || x > max)
             return WAGE_E_WEIGHT;
     }
+    for (uint32_t o = 0; l->blob_bias && o < l->out_c; o++)
+        if (wage_size((int32_t)load32(l->blob_bias + 4 * o)) > WAGE_BIAS_MAX)
+            return WAGE_E_WEIGHT;
+    return WAGE_OK;
+}
+
+/* An add `k` and its skip, the input of layer `source`. */
+static int check_add(const wage_t *w, unsigned k, const struct wage_layer *add,
+                     uint32_t *skips)
+{
+    const uint8_t *h = w->blob;
+    struct wage_layer l = { .out_h = load16(h + 20), .out_w = load16(h + 22),
+                            .out_c = load16(h + 24) };
+    if (add->skip < 1 || add->skip > k)
+        return WAGE_E_SHAPE;
+    unsigned source = k - add->skip;
+    for (unsigned j = 0; j < source; j++)
+        (void)wage_blob_layer(w, j, &l); // was checked before
+    if (l.out_h != add->in_h || l.out_w != add->in_w || l.out_c != add->in_c)
+        return WAGE_E_SHAPE;
+    if ((*skips & ((uint32_t)1 << source))
+        || (add->trainable && source < w->frozen_count))
+        return WAGE_E_LAYERS;
+    *skips |= (uint32_t)1 << source;
     return WAGE_OK;
 }
 
@@ -155,10 +247,13 @@ static int check_layers(wage_t *w)
     const uint8_t *h = w->blob;
     struct wage_layer l = { .out_h = load16(h + 20), .out_w = load16(h + 22),
                             .out_c = load16(h + 24) };
+    uint32_t skips = 0; // bit k: the input of layer k is one
     w->input_bytes = 0;
     w->frozen_count = 0;
     for (unsigned k = 0; k < w->layer_count; k++) {
         int error = wage_blob_layer(w, k, &l);
+        if (!error && l.kind == WAGE_ADD)
+            error = check_add(w, k, &l, &skips);
         if (!error)
             error = check_weights(&l);
         if (error)
@@ -212,7 +307,7 @@ static int check_header(const uint8_t *h, uint32_t count)
         return WAGE_E_LAYERS;
     if (count < WAGE_HEADER_BYTES + (uint32_t)h[16] * WAGE_RECORD_BYTES)
         return WAGE_E_RANGE;
-    if (h[31] || h[59] || load32(h + 60) || h[26] > 1)
+    if ((h[31] & ~3) || h[59] || h[26] > 1)
         return WAGE_E_RESERVED;
     uint16_t classes = load16(h + 18);
     return classes < 2 || classes > WAGE_CLASSES_MAX ? WAGE_E_SHAPE : WAGE_OK;
@@ -225,11 +320,16 @@ int wage_blob_read(wage_t *w, const uint8_t *blob, uint32_t blob_bytes)
         return error;
     *w = (wage_t){ .blob = blob, .blob_bytes = blob_bytes,
                    .blob_crc = load32(blob + 12), .layer_count = blob[16],
-                   .classes = (uint8_t)load16(blob + 18) };
+                   .classes = (uint8_t)load16(blob + 18),
+                   .paper = blob[31] & 1, .sse = blob[31] >> 1,
+                   .batch = load16(blob + 60), .momentum = blob[62] };
     w->config = (struct wage_config){
         .seed = load32(blob + 32), .lr_shift = (int8_t)blob[28],
-        .replays = blob[29], .gain_shift = blob[27], .threshold = blob[30] };
+        .replays = blob[29], .gain_shift = blob[27], .threshold = blob[30],
+        .lr_factor = blob[63] };
     error = wage_check_config(&w->config);
+    if (!error && (w->batch < 1 || w->batch > BATCH_MAX || w->momentum > 7))
+        error = WAGE_E_CONFIG;
     if (!error)
         error = check_layers(w);
     if (!error)

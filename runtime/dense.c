@@ -3,34 +3,49 @@
 
 #include <string.h>
 
-void wage_dense_forward(const struct wage_layer *layer, const int8_t *in,
-                        const struct wage_output *out, int8_t *row)
+void wage_dense_forward(const struct wage_layer *l, uint32_t n,
+                        const int8_t *in, const struct wage_output *out,
+                        int8_t *row)
 {
-    for (uint32_t o = 0; o < layer->out_c; o++) {
-        const int8_t *q = wage_row(layer, o, row);
-        int32_t acc = 0; // |acc| <= 128 * 127 * 131,071 < 2^31
-        for (uint32_t i = 0; i < layer->row_count; i++)
-            acc += in[i] * q[i];
-        wage_emit(layer, o, acc, out);
+    for (uint32_t o = 0; o < l->out_c; o++) {
+        const int8_t *q = wage_row(l, o, row), *a = in;
+        for (uint32_t s = 0; s < n; s++, a += l->in_count) {
+            int32_t acc = wage_bias(l, o); // SPEC 2.6 bounds it
+            for (uint32_t i = 0; i < l->row_count; i++)
+                acc += a[i] * q[i];
+            wage_emit(l, s * l->out_c + o, acc, out);
+        }
     }
 }
 
-void wage_dense_error(const struct wage_layer *layer, const int8_t *d,
+void wage_dense_error(const struct wage_layer *l, uint32_t n, const int8_t *d,
                       int32_t *e, int8_t *row)
 {
-    memset(e, 0, layer->in_count * sizeof *e);
-    for (uint32_t o = 0; o < layer->out_c; o++) {
-        if (d[o] == 0)
-            continue;
-        const int8_t *q = wage_row(layer, o, row);
-        for (uint32_t i = 0; i < layer->row_count; i++)
-            e[i] += q[i] * d[o];
+    memset(e, 0, n * l->in_count * sizeof *e);
+    for (uint32_t o = 0; o < l->out_c; o++) {
+        const int8_t *q = wage_row(l, o, row);
+        int32_t *to = e;
+        for (uint32_t s = 0; s < n; s++, to += l->in_count) {
+            int32_t error = d[s * l->out_c + o];
+            uint32_t run = error ? l->row_count : 0;
+            for (uint32_t i = 0; i < run; i++)
+                to[i] += q[i] * error;
+        }
     }
 }
 
-void wage_dense_gradient(const struct wage_layer *layer, const int8_t *in,
-                         const int8_t *d, uint32_t o, int32_t *g)
+void wage_dense_gradient(const struct wage_layer *l, uint32_t n,
+                         const int8_t *in, const int8_t *d, uint32_t o,
+                         uint32_t rows, int32_t *g)
 {
-    for (uint32_t i = 0; i < layer->row_count; i++)
-        g[i] = in[i] * d[o];
+    memset(g, 0, rows * l->row_count * sizeof *g);
+    for (uint32_t r = 0; r < rows; r++, g += l->row_count) {
+        const int8_t *a = in;
+        for (uint32_t s = 0; s < n; s++, a += l->in_count) {
+            int32_t error = d[s * l->out_c + o + r];
+            uint32_t run = error ? l->row_count : 0;
+            for (uint32_t i = 0; i < run; i++)
+                g[i] += a[i] * error;
+        }
+    }
 }

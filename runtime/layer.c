@@ -1,68 +1,97 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table of layer kinds, and the weights as all kinds see them.
+ * The table of layer kinds, and what all kinds share: weights in use, stored
+ * weights, activations.
  */
 #include "layer.h"
 #include "num.h"
 
 #include <stddef.h>
 
-const struct wage_kernels *wage_kernels(uint8_t kind)
-{
-    static const struct wage_kernels table[] = {
-        { wage_dense_forward, wage_dense_error, wage_dense_gradient },
-        { wage_conv2d_forward, wage_conv2d_error, wage_conv2d_gradient },
-    };
-    if (kind < 1 || kind > sizeof table / sizeof table[0])
-        return NULL;
-    return &table[kind - 1];
-}
+const struct wage_kernels wage_portable = {
+    { { wage_dense_forward, wage_dense_error, wage_dense_gradient },
+      { wage_conv2d_forward, wage_conv2d_error, wage_conv2d_gradient },
+      { wage_depthwise_forward, wage_depthwise_error,
+        wage_depthwise_gradient },
+      { wage_average_pool_forward, wage_average_pool_error, NULL },
+      { wage_max_pool_forward, wage_max_pool_error, NULL },
+      { wage_add_forward, wage_add_error, NULL } },
+    wage_mask_error,
+    wage_round_error,
+    wage_largest,
+    wage_update
+};
 
 const int8_t *wage_row(const struct wage_layer *layer, uint32_t o,
                        int8_t *row)
 {
     uint32_t first = o * layer->row_count;
-    if (layer->weight_bits == 8 && layer->trainable)
+    int spare = layer->store_bits - layer->weight_bits;
+    if (layer->trainable && (layer->halves_up || spare == 0))
         return layer->high + first;
-    if (layer->weight_bits == 8)
+    if (!layer->trainable && layer->weight_bits > 2)
         return (const int8_t *)layer->blob + first;
-    for (uint32_t i = 0; i < layer->row_count; i++) {
-        if (layer->trainable) {
-            int8_t w = layer->high[first + i];
-            row[i] = (int8_t)((w > 32) - (w < -32));
-        } else {
-            row[i] = load2(layer->blob, first + i);
-        }
-    }
+    for (uint32_t i = 0; i < layer->row_count; i++)
+        row[i] = layer->trainable
+            ? (int8_t)wage_rne(wage_weight(layer, first + i), spare)
+            : load2(layer->blob, first + i);
     return row;
+}
+
+int32_t wage_bias(const struct wage_layer *layer, uint32_t o)
+{
+    if (layer->bias)
+        return layer->bias[o];
+    return layer->blob_bias ? (int32_t)load32(layer->blob_bias + 4 * o) : 0;
+}
+
+/* Which masks of SPEC 3.5 a sum opens. */
+static unsigned masks_of(const struct wage_layer *layer, int32_t sum)
+{
+    int32_t above = layer->activation == WAGE_SIGNED && sum < 0 ? -sum : sum;
+    int open = layer->activation != WAGE_RELU || sum > 0;
+    int saturated = layer->activation != WAGE_NONE
+                    && (int64_t)above > (int64_t)127 << layer->shift;
+    return (open ? WAGE_OPEN : 0u) | (saturated ? WAGE_SATURATED : 0u);
 }
 
 void wage_emit(const struct wage_layer *layer, uint32_t i, int32_t sum,
                const struct wage_output *out)
 {
-    if (!layer->relu)
+    if (layer->last) {
         out->sum[i] = sum;
-    else if (sum <= 0)
+        return;
+    }
+    if (layer->mask)
+        set_code2(layer->mask, i, masks_of(layer, sum));
+    if (layer->activation == WAGE_RELU && sum <= 0)
         out->a[i] = 0;
     else
-        out->a[i] = (int8_t)wage_clamp(wage_rne(sum, layer->shift), 0, 127);
+        out->a[i] = (int8_t)wage_clamp(wage_rne(sum, layer->shift),
+                                       -127, 127);
 }
 
 int16_t wage_weight(const struct wage_layer *layer, uint32_t i)
 {
-    if (layer->weight_bits == 2)
+    if (!layer->low)
         return layer->high[i];
     return (int16_t)(layer->high[i] * 256 + layer->low[i]);
 }
 
 void wage_set_weight(struct wage_layer *layer, uint32_t i, int16_t weight)
 {
-    if (layer->weight_bits == 2) {
+    if (!layer->low) {
         layer->high[i] = (int8_t)weight;
         return;
     }
-    // the byte in use is the rounded weight; what is left fits in the other
+    // the upper byte is the rounded weight; what is left fits in the other
     int32_t high = wage_floor_shift((int32_t)weight + 128, 8);
     layer->high[i] = (int8_t)high;
     layer->low[i] = (int8_t)((int32_t)weight - high * 256);
+}
+
+int32_t wage_weight_max(const struct wage_layer *layer)
+{
+    int spare = layer->store_bits - layer->weight_bits;
+    return ((int32_t)1 << (layer->store_bits - 1)) - ((int32_t)1 << spare);
 }

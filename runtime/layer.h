@@ -2,7 +2,8 @@
  *
  * One layer of an open model and the kernels that work on it (internal).
  * A layer kind is one file with a triplet forward, error, gradient, and one
- * row in the table of layer.c.
+ * row in the table of layer.c. A batch of n samples lies one behind the
+ * other: element i of sample s is number s * count + i.
  */
 #ifndef WAGE_LAYER_H
 #define WAGE_LAYER_H
@@ -10,100 +11,200 @@
 #include "wage.h"
 
 /* cffi begin */
-enum wage_kind { WAGE_DENSE = 1, WAGE_CONV2D = 2 };
+enum wage_kind {
+    WAGE_DENSE = 1, WAGE_CONV2D = 2, WAGE_DEPTHWISE = 3,
+    WAGE_AVERAGE_POOL = 4, WAGE_MAX_POOL = 5, WAGE_ADD = 6
+};
+enum wage_activation { WAGE_NONE = 0, WAGE_RELU = 1, WAGE_SIGNED = 2 };
+#define WAGE_NO_LAYER 255
 
 struct wage_layer {
     uint8_t kind;               /* enum wage_kind */
-    uint8_t weight_bits;        /* in use: 2 or 8 */
+    uint8_t weight_bits;        /* kW: in use, 2..8; 0 without weights */
+    uint8_t store_bits;         /* kG: trainable weights, kW..16 */
     uint8_t trainable;          /* 0 or 1 */
-    uint8_t relu;               /* 0 for the last layer: wide logits */
+    uint8_t activation;         /* enum wage_activation */
+    uint8_t last;               /* 1: sums become wide logits */
+    uint8_t halves_up;          /* weights in use are `high`, SPEC 2.4 */
     uint8_t shift;              /* H of SPEC 2.5 */
     uint8_t kernel_h, kernel_w, stride_h, stride_w;
     uint8_t pad_top, pad_left, pad_bottom, pad_right;
     uint8_t pool;               /* 1 or 2 */
+    uint8_t skip;               /* of an add: layers below, else 0 */
+    uint8_t joined;             /* add whose skip is `in`, or WAGE_NO_LAYER */
+    uint16_t factor;            /* of an average pool */
     uint16_t in_h, in_w, in_c;
     uint16_t sum_h, sum_w;      /* before pooling */
     uint16_t out_h, out_w, out_c;
-    uint32_t in_count, out_count; /* elements */
+    uint32_t in_count, out_count; /* elements of one sample */
     uint32_t row_count;         /* weights of one output: the fan-in */
     uint32_t weight_count;
+    int32_t held_x;             /* exponent of `held` */
     const uint8_t *blob;        /* weights in the blob, SPEC 9.3 */
-    int8_t *high;               /* trainable: 8 bits: weights in use; 2 bits:
-                                 * stored weights. (out_c, row_count) */
-    int8_t *low;                /* 8 bits: w - 256 * high, same shape */
-    uint8_t *winner;            /* trainable with pool: (out_count) 2 bits */
-    int8_t *in;                 /* trainable: (in_count) */
+    const uint8_t *blob_bias;   /* bias in the blob, or NULL */
+    int8_t *high;               /* trainable: stored weights, upper bytes;
+                                 * (out_c, row_count) */
+    int8_t *low;                /* kG above 8: w - 256 * high, else NULL */
+    int16_t *velocity;          /* with momentum; same shape */
+    int32_t *bias;              /* trainable with bias: (out_c) */
+    uint8_t *winner;            /* trainable with pool: 2 bits an output */
+    uint8_t *mask;              /* trainable, paper: 2 bits an output:
+                                 * WAGE_OPEN, WAGE_SATURATED */
+    int8_t *held;               /* error of an add's output, for its skip */
+    int8_t *in;                 /* (batch, in_count), or NULL: not kept */
+    const int8_t *side;         /* of an add: the skip, (batch, in_count) */
 };
+
+#define WAGE_OPEN 1
+#define WAGE_SATURATED 2
 
 /* Forward writes int8 activations (hidden) or int32 sums (last) here. */
 struct wage_output {
-    int8_t *a;
-    int32_t *sum;
+    int8_t *a;                  /* (n, out_count) */
+    int32_t *sum;               /* (n, classes) */
+};
+
+/* How an update is made, SPEC 5.3. */
+struct wage_rate {
+    int32_t n;                  /* shift of the gradient */
+    uint8_t factor;             /* lr_factor */
+    uint8_t momentum;           /* M, 0: none */
+    uint32_t key, leak_key;     /* of the random draws */
 };
 
 /* Weights in use of output `o`; `row` (row_count) may serve as scratch. */
 const int8_t *wage_row(const struct wage_layer *layer, uint32_t o,
                        int8_t *row);
+/* Bias of output `o`, 0 without. */
+int32_t wage_bias(const struct wage_layer *layer, uint32_t o);
 
-/* SPEC 3.5: ReLU, rounding, clipping; or the sum as it is. */
+/* SPEC 3.5 for element `i` of the batch: masks, activation, rounding,
+ * clipping; or the sum as it is. */
 void wage_emit(const struct wage_layer *layer, uint32_t i, int32_t sum,
                const struct wage_output *out);
 
-/* in: (in_h, in_w, in_c) -> out: (out_h, out_w, out_c). */
-void wage_dense_forward(const struct wage_layer *layer, const int8_t *in,
-                        const struct wage_output *out, int8_t *row);
-/* d: (out_c) -> e: (in_count), sums of SPEC 5.1. */
-void wage_dense_error(const struct wage_layer *layer, const int8_t *d,
-                      int32_t *e, int8_t *row);
-/* g: (row_count), the gradient of the weights of output `o`, SPEC 5.2. */
-void wage_dense_gradient(const struct wage_layer *layer, const int8_t *in,
-                         const int8_t *d, uint32_t o, int32_t *g);
+/* in: (n, in_count) -> out: (n, out_count); row: (row_count) scratch. */
+void wage_dense_forward(const struct wage_layer *layer, uint32_t n,
+                        const int8_t *in, const struct wage_output *out,
+                        int8_t *row);
+/* d: (n, out_count) -> e: (n, in_count), sums of SPEC 5.1.1. */
+void wage_dense_error(const struct wage_layer *layer, uint32_t n,
+                      const int8_t *d, int32_t *e, int8_t *row);
+/* g: (rows, row_count), gradient of the weights of outputs o..o+rows-1. */
+void wage_dense_gradient(const struct wage_layer *layer, uint32_t n,
+                         const int8_t *in, const int8_t *d, uint32_t o,
+                         uint32_t rows, int32_t *g);
 
-void wage_conv2d_forward(const struct wage_layer *layer, const int8_t *in,
-                         const struct wage_output *out, int8_t *row);
-void wage_conv2d_error(const struct wage_layer *layer, const int8_t *d,
-                       int32_t *e, int8_t *row);
-void wage_conv2d_gradient(const struct wage_layer *layer, const int8_t *in,
-                          const int8_t *d, uint32_t o, int32_t *g);
+void wage_conv2d_forward(const struct wage_layer *layer, uint32_t n,
+                         const int8_t *in, const struct wage_output *out,
+                         int8_t *row);
+void wage_conv2d_error(const struct wage_layer *layer, uint32_t n,
+                       const int8_t *d, int32_t *e, int8_t *row);
+void wage_conv2d_gradient(const struct wage_layer *layer, uint32_t n,
+                          const int8_t *in, const int8_t *d, uint32_t o,
+                          uint32_t rows, int32_t *g);
 
-/* SPEC 4.1 to 4.4. Returns p[label]; writes d: (classes). */
-uint16_t wage_output_error(const wage_t *w, uint8_t label, int8_t *d);
+void wage_depthwise_forward(const struct wage_layer *layer, uint32_t n,
+                            const int8_t *in, const struct wage_output *out,
+                            int8_t *row);
+void wage_depthwise_error(const struct wage_layer *layer, uint32_t n,
+                          const int8_t *d, int32_t *e, int8_t *row);
+void wage_depthwise_gradient(const struct wage_layer *layer, uint32_t n,
+                             const int8_t *in, const int8_t *d, uint32_t o,
+                             uint32_t rows, int32_t *g);
+
+void wage_average_pool_forward(const struct wage_layer *layer, uint32_t n,
+                               const int8_t *in,
+                               const struct wage_output *out, int8_t *row);
+void wage_average_pool_error(const struct wage_layer *layer, uint32_t n,
+                             const int8_t *d, int32_t *e, int8_t *row);
+
+void wage_max_pool_forward(const struct wage_layer *layer, uint32_t n,
+                           const int8_t *in, const struct wage_output *out,
+                           int8_t *row);
+/* The winners are found again in layer->in. */
+void wage_max_pool_error(const struct wage_layer *layer, uint32_t n,
+                         const int8_t *d, int32_t *e, int8_t *row);
+
+void wage_add_forward(const struct wage_layer *layer, uint32_t n,
+                      const int8_t *in, const struct wage_output *out,
+                      int8_t *row);
+void wage_add_error(const struct wage_layer *layer, uint32_t n,
+                    const int8_t *d, int32_t *e, int8_t *row);
+
+/* SPEC 4.1 to 4.4: turns the logits of a sample (classes) into its errors e.
+ * Returns p[label]. */
+uint16_t wage_output_error(const wage_t *w, int32_t *logits, uint8_t label);
 
 /* SPEC 3.6. */
 uint8_t wage_argmax(const int32_t *logits, uint32_t count);
 
-/* SPEC 5.1: masks and quantises e: (count) to d: (count), with the
- * activations a: (count). Returns n, or -1 when all errors are 0. */
-int wage_quantise_error(int32_t *e, const int8_t *a, int8_t *d,
-                        uint32_t count);
+/* SPEC 4.5: the errors e: (n, classes) in w->logits as d: (n, classes).
+ * Returns the exponent x and the largest |d|. */
+int wage_quantise_output(const wage_t *w, uint32_t n, int8_t *d,
+                         int *largest);
 
-/* SPEC 5.3: updates the weights of output `o` with their gradient
- * g: (row_count), shift n and the key of this layer and step. */
-void wage_update(struct wage_layer *layer, uint32_t o, const int32_t *g,
-                 int n, uint32_t key);
+/* SPEC 5.1.2: joins the error that `add` keeps for its skip to e: (count),
+ * whose y is given. Returns the new y. */
+int wage_join(const struct wage_layer *add, int32_t *e, uint32_t count,
+              int y);
 
-/* Stored weight `i`, SPEC 2.4. */
+/* SPEC 5.1.3: masks elements from..from+count-1 of the errors e as the layer
+ * `below` says whose activations a are. Returns the largest |e| of them. */
+uint32_t wage_mask_error(const struct wage_layer *below, uint32_t from,
+                         uint32_t count, int32_t *e, const int8_t *a);
+
+/* SPEC 5.1.4, 5.1.5: quantises the same elements to d by the shift n - 7. */
+void wage_round_error(const struct wage_layer *below, uint32_t from,
+                      uint32_t count, int n, const int32_t *e, int8_t *d);
+
+/* Largest |x| of `count` numbers. */
+uint32_t wage_largest(const int32_t *x, uint32_t count);
+
+/* SPEC 5.3: updates weights `from`.. with their gradient g: (count). */
+void wage_update(struct wage_layer *layer, uint32_t from, uint32_t count,
+                 const int32_t *g, const struct wage_rate *rate);
+
+/* SPEC 5.4, with d: (n, out_count). */
+void wage_update_bias(struct wage_layer *layer, uint32_t n, const int8_t *d,
+                      const struct wage_rate *rate);
+
+/* Stored weight `i`, SPEC 2.4, and its largest size. */
 int16_t wage_weight(const struct wage_layer *layer, uint32_t i);
 void wage_set_weight(struct wage_layer *layer, uint32_t i, int16_t weight);
-/* cffi end */
+int32_t wage_weight_max(const struct wage_layer *layer);
 
-/* A layer kind is this. */
-struct wage_kernels {
-    void (*forward)(const struct wage_layer *layer, const int8_t *in,
-                    const struct wage_output *out, int8_t *row);
-    void (*error)(const struct wage_layer *layer, const int8_t *d,
+/* A layer kind is this; without weights gradient is NULL. */
+struct wage_layer_kernels {
+    void (*forward)(const struct wage_layer *layer, uint32_t n,
+                    const int8_t *in, const struct wage_output *out,
+                    int8_t *row);
+    void (*error)(const struct wage_layer *layer, uint32_t n, const int8_t *d,
                   int32_t *e, int8_t *row);
-    void (*gradient)(const struct wage_layer *layer, const int8_t *in,
-                     const int8_t *d, uint32_t o, int32_t *g);
+    void (*gradient)(const struct wage_layer *layer, uint32_t n,
+                     const int8_t *in, const int8_t *d, uint32_t o,
+                     uint32_t rows, int32_t *g);
 };
 
-/* NULL for a kind that does not exist. */
-const struct wage_kernels *wage_kernels(uint8_t kind);
+/* All arithmetic in bulk. wage_open() takes the portable set; another one
+ * with the same bits may replace it. */
+struct wage_kernels {
+    struct wage_layer_kernels layer[6]; /* by kind - 1 */
+    uint32_t (*mask_error)(const struct wage_layer *below, uint32_t from,
+                           uint32_t count, int32_t *e, const int8_t *a);
+    void (*round_error)(const struct wage_layer *below, uint32_t from,
+                        uint32_t count, int n, const int32_t *e, int8_t *d);
+    uint32_t (*largest)(const int32_t *x, uint32_t count);
+    void (*update)(struct wage_layer *layer, uint32_t from, uint32_t count,
+                   const int32_t *g, const struct wage_rate *rate);
+};
+/* cffi end */
 
-/* SPEC 6.2: offers the latent at the cut to the replay. */
+extern const struct wage_kernels wage_portable;
+
+/* SPEC 6.2: offers the latent of the first sample of the batch. */
 void wage_replay_offer(wage_t *w, uint8_t label);
 
-#define WAGE_WEIGHT_MAX_8 32512 /* 127 * 256 */
-#define WAGE_WEIGHT_MAX_2 64
+#define WAGE_BIAS_MAX 16777215 /* 2^24 - 1 */
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Softmax cross-entropy to the base 2 in integers, and how errors become
- * 8 bits. SPEC sections 4 and 5.1.
+ * The losses in integers, and how errors become 8 bits. SPEC sections 4 and
+ * 5.1.
  */
 #include "layer.h"
 #include "num.h"
@@ -32,44 +32,89 @@ uint8_t wage_argmax(const int32_t *logits, uint32_t count)
     return (uint8_t)best;
 }
 
-uint16_t wage_output_error(const wage_t *w, uint8_t label, int8_t *d)
+/* log2 of one over the unit of the errors, SPEC 4.4. */
+static int unit_shift(const wage_t *w)
+{
+    return w->sse ? 7 + w->layers[w->layer_count - 1].shift : 14;
+}
+
+uint16_t wage_output_error(const wage_t *w, int32_t *o, uint8_t label)
 {
     const struct wage_layer *last = &w->layers[w->layer_count - 1];
     int shift = 7 + last->shift - 4 - w->config.gain_shift;
-    uint32_t top = (uint32_t)w->logits[wage_argmax(w->logits, w->classes)];
-    uint32_t sum = 0; // <= 255 * 2^16
+    uint32_t top = (uint32_t)o[wage_argmax(o, w->classes)];
+    uint32_t sum = 0, p_label = 0; // sum <= 255 * 2^16
     for (uint32_t i = 0; i < w->classes; i++)
-        sum += exp2_below(top - (uint32_t)w->logits[i], shift);
-    uint32_t p_label = 0;
+        sum += exp2_below(top - (uint32_t)o[i], shift);
     for (uint32_t i = 0; i < w->classes; i++) {
-        uint32_t e = exp2_below(top - (uint32_t)w->logits[i], shift);
+        uint32_t e = exp2_below(top - (uint32_t)o[i], shift);
         uint32_t p = ((e << 14) + sum / 2) / sum;
-        int32_t error = (int32_t)p;
-        if (i == label) {
+        if (i == label)
             p_label = p;
-            error -= 1 << 14;
-        }
-        d[i] = (int8_t)wage_clamp(wage_rne(error, 7), -127, 127);
+        if (!w->sse)
+            o[i] = (int32_t)p;
     }
+    o[label] -= (int32_t)1 << unit_shift(w);
     return (uint16_t)p_label;
 }
 
-int wage_quantise_error(int32_t *e, const int8_t *a, int8_t *d,
-                        uint32_t count)
+int wage_quantise_output(const wage_t *w, uint32_t n, int8_t *d, int *largest)
+{
+    uint32_t count = n * w->classes;
+    int shift = unit_shift(w) - 7, x = 0;
+    uint32_t max = 1;
+    if (w->paper) {
+        max = wage_largest(w->logits, count);
+        if (max > 0)
+            shift = wage_ilog2_round(max) - 7;
+        x = shift + 7 - unit_shift(w);
+    }
+    *largest = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        int32_t error = wage_clamp(wage_rne(w->logits[i], shift), -127, 127);
+        int size = (int)wage_size(error);
+        d[i] = (int8_t)error;
+        if (size > *largest)
+            *largest = size;
+    }
+    return x;
+}
+
+uint32_t wage_largest(const int32_t *x, uint32_t count)
 {
     uint32_t max = 0;
     for (uint32_t i = 0; i < count; i++) {
-        // ReLU closed, or clipped?
-        if (a[i] <= 0 || a[i] == 127)
-            e[i] = 0;
-        uint32_t size = (uint32_t)(e[i] < 0 ? -e[i] : e[i]);
-        if (size > max)
-            max = size;
+        uint32_t size = wage_size(x[i]);
+        max = size > max ? size : max;
     }
-    if (max == 0)
-        return -1;
-    int n = wage_ilog2_round(max);
+    return max;
+}
+
+uint32_t wage_mask_error(const struct wage_layer *below, uint32_t from,
+                         uint32_t count, int32_t *e, const int8_t *a)
+{
+    e += from;
+    a += from;
+    if (below->mask) {
+        for (uint32_t i = 0; i < count; i++)
+            if (code2(below->mask, from + i) & WAGE_SATURATED)
+                e[i] = 0;
+    } else if (below->activation != WAGE_NONE) {
+        int8_t low = below->activation == WAGE_RELU ? 0 : -127;
+        for (uint32_t i = 0; i < count; i++)
+            e[i] = (a[i] <= low) | (a[i] == 127) ? 0 : e[i];
+    }
+    return wage_largest(e, count);
+}
+
+void wage_round_error(const struct wage_layer *below, uint32_t from,
+                      uint32_t count, int n, const int32_t *e, int8_t *d)
+{
+    e += from;
+    d += from;
     for (uint32_t i = 0; i < count; i++)
         d[i] = (int8_t)wage_clamp(wage_rne(e[i], n - 7), -127, 127);
-    return n;
+    for (uint32_t i = 0; below->mask && i < count; i++)
+        if (!(code2(below->mask, from + i) & WAGE_OPEN))
+            d[i] = 0;
 }

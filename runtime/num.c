@@ -1,34 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "num.h"
 
-int32_t wage_floor_shift(int32_t x, int n)
-{
-    // ~x is never negative here, so both shifts are defined by the language
-    return x >= 0 ? x >> n : ~(~x >> n);
-}
-
-int32_t wage_rne(int32_t x, int n)
-{
-    if (n <= 0)
-        return x * (int32_t)((uint32_t)1 << -n);
-    int32_t q = wage_floor_shift(x, n);
-    uint32_t rest = (uint32_t)x - ((uint32_t)q << n);
-    uint32_t half = (uint32_t)1 << (n - 1);
-    // above the middle, or at the middle and odd?
-    return q + (rest > half || (rest == half && (q & 1)));
-}
-
 int wage_ilog2_round(uint32_t m)
 {
     int k = 0;
     for (uint32_t rest = m; rest >>= 1;)
         k++;
     return k + ((uint64_t)m * m >= (uint64_t)1 << (2 * k + 1));
-}
-
-int32_t wage_clamp(int32_t x, int32_t lo, int32_t hi)
-{
-    return x < lo ? lo : x > hi ? hi : x;
 }
 
 uint32_t wage_mix(uint32_t x)
@@ -46,29 +24,9 @@ uint32_t wage_key(uint32_t seed, uint32_t step, uint32_t stage)
                     ^ (stage * (uint32_t)0x85ebca6b));
 }
 
-uint32_t wage_draw(uint32_t key, uint32_t i)
-{
-    uint32_t x = key + i * (uint32_t)0x9e3779b9;
-    x ^= x >> 16;
-    x *= x + x + 1;
-    return x ^ (x >> 16);
-}
-
 uint32_t wage_below(uint32_t bits, uint32_t n)
 {
     return (uint32_t)(((uint64_t)bits * n) >> 32);
-}
-
-int32_t wage_stochastic_shift(uint32_t m, int n, uint32_t r)
-{
-    if (n <= 0)
-        return n <= -16 || m > (uint32_t)65535 >> -n
-            ? (m ? 65535 : 0) : (int32_t)(m << -n);
-    if (n <= 16)
-        return (int32_t)((m + (r >> (16 - n))) >> n);
-    if (n - 16 >= 32)
-        return 0;
-    return (int32_t)(((m >> (n - 16)) + r) >> 16);
 }
 
 uint32_t wage_crc(uint32_t crc, const uint8_t *from, uint32_t count)

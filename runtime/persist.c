@@ -76,11 +76,12 @@ static void refuse_if(struct walk *k, int bad)
 static void walk_config(struct walk *k, struct wage_config *config)
 {
     pass32(k, &config->seed);
-    uint8_t bytes[4] = { (uint8_t)config->lr_shift, config->replays,
-                         config->gain_shift, config->threshold };
-    pass(k, bytes, 4);
+    uint8_t bytes[5] = { (uint8_t)config->lr_shift, config->replays,
+                         config->gain_shift, config->threshold,
+                         config->lr_factor };
+    pass(k, bytes, 5);
     struct wage_config now = { config->seed, (int8_t)bytes[0], bytes[1],
-                               bytes[2], bytes[3] };
+                               bytes[2], bytes[3], bytes[4] };
     refuse_if(k, wage_check_config(&now));
     if (k->way == LOAD)
         *config = now;
@@ -88,17 +89,34 @@ static void walk_config(struct walk *k, struct wage_config *config)
 
 static void walk_weights(struct walk *k, struct wage_layer *l)
 {
-    int16_t limit = l->weight_bits == 8 ? WAGE_WEIGHT_MAX_8
-                                        : WAGE_WEIGHT_MAX_2;
+    int32_t limit = l->weight_count ? wage_weight_max(l) : 0;
     for (uint32_t i = 0; i < l->weight_count; i++) {
         uint8_t bytes[2];
         store16(bytes, (uint16_t)wage_weight(l, i));
-        pass(k, bytes, l->weight_bits == 8 ? 2 : 1);
-        int16_t weight = l->weight_bits == 8 ? (int16_t)load16(bytes)
-                                             : (int8_t)bytes[0];
+        pass(k, bytes, l->low ? 2 : 1);
+        int16_t weight = l->low ? (int16_t)load16(bytes) : (int8_t)bytes[0];
         refuse_if(k, weight < -limit || weight > limit);
         if (k->way == LOAD)
             wage_set_weight(l, i, weight);
+    }
+    for (uint32_t o = 0; l->bias && o < l->out_c; o++) {
+        uint32_t bias = (uint32_t)l->bias[o];
+        bias = pass32(k, &bias);
+        refuse_if(k, wage_size((int32_t)bias) > WAGE_BIAS_MAX);
+        if (k->way == LOAD)
+            l->bias[o] = (int32_t)bias;
+    }
+}
+
+static void walk_velocity(struct walk *k, struct wage_layer *l)
+{
+    for (uint32_t i = 0; l->velocity && i < l->weight_count; i++) {
+        uint8_t bytes[2];
+        store16(bytes, (uint16_t)l->velocity[i]);
+        pass(k, bytes, 2);
+        refuse_if(k, load16(bytes) == 0x8000);
+        if (k->way == LOAD)
+            l->velocity[i] = (int16_t)load16(bytes);
     }
 }
 
@@ -150,6 +168,8 @@ static void walk_state(struct walk *k, wage_t *w)
     }
     for (unsigned i = w->frozen_count; i < w->layer_count; i++)
         walk_weights(k, &w->layers[i]);
+    for (unsigned i = w->frozen_count; i < w->layer_count; i++)
+        walk_velocity(k, &w->layers[i]);
     walk_replay(k, w);
 }
 

@@ -32,7 +32,7 @@ void wage_replay_offer(wage_t *w, uint8_t label)
     }
     if (w->replay_capacity == 0)
         return;
-    // the logits of this sample are no longer needed: count there
+    // the logits are not needed between steps: count there
     int32_t *stored = w->logits;
     memset(stored, 0, w->classes * sizeof *stored);
     for (uint32_t i = 0; i < w->replay_count; i++)

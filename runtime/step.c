@@ -13,91 +13,165 @@ static int8_t *output_of(const wage_t *w, unsigned k)
 {
     if (k + 1 == w->layer_count)
         return NULL;
-    if (k + 1 >= w->frozen_count)
+    if (w->layers[k + 1].in)
         return w->layers[k + 1].in;
     return k & 1 ? w->odd : w->even;
 }
 
-static void forward(wage_t *w, const int8_t *in, unsigned from, unsigned to)
+static void forward(wage_t *w, uint32_t n, const int8_t *in, unsigned from,
+                    unsigned to)
 {
+    const int8_t *first = in;
     for (unsigned k = from; k < to; k++) {
-        const struct wage_layer *layer = &w->layers[k];
+        struct wage_layer *layer = &w->layers[k];
         struct wage_output out = { output_of(w, k), w->logits };
-        wage_kernels(layer->kind)->forward(layer, in, &out, w->row);
+        if (layer->kind == WAGE_ADD) {
+            unsigned source = k - layer->skip;
+            layer->side = source == from ? first : w->layers[source].in;
+        }
+        w->kernels->layer[layer->kind - 1].forward(layer, n, in, &out,
+                                                   w->row);
         in = out.a;
     }
 }
 
-/* The sample through the frozen layers, to the cut. */
-static void forward_frozen(wage_t *w, const int8_t *x)
+/* Samples through the frozen layers, to the cut. */
+static void forward_frozen(wage_t *w, uint32_t n, const int8_t *x)
 {
     if (w->frozen_count == 0)
-        memcpy(w->latent, x, w->latent_bytes);
+        memcpy(w->latent, x, n * w->latent_bytes);
     else
-        forward(w, x, 0, w->frozen_count);
+        forward(w, n, x, 0, w->frozen_count);
 }
 
-/* From the error in w->even down to the first trainable layer. */
-static void backward(wage_t *w)
+static void forward_trainable(wage_t *w, uint32_t n)
+{
+    forward(w, n, w->latent, w->frozen_count, w->layer_count);
+}
+
+/* Gradient and update of layer `k` with the error d, x of its output. */
+static void learn_layer(wage_t *w, unsigned k, uint32_t n, const int8_t *d,
+                        int x)
+{
+    struct wage_layer *l = &w->layers[k];
+    const struct wage_config *c = &w->config;
+    struct wage_rate rate = {
+        .factor = c->lr_factor, .momentum = w->momentum,
+        .key = wage_key(c->seed, w->step, 1 + k),
+        .leak_key = wage_key(c->seed, w->step, WAGE_STAGE_LEAK + k) };
+    uint32_t rows = w->paper || w->batch > 1 ? l->out_c : 1;
+    int f = l->store_bits - 8;
+    for (uint32_t o = 0; l->weight_count && o < l->out_c; o += rows) {
+        uint32_t count = rows * l->row_count, max = 1;
+        w->kernels->layer[l->kind - 1].gradient(l, n, l->in, d, o, rows,
+                                                w->wide);
+        if (w->paper)
+            max = w->kernels->largest(w->wide, count);
+        if (max == 0)
+            return;
+        rate.n = (w->paper ? wage_ilog2_round(max) : 7 - x) - c->lr_shift - f;
+        w->kernels->update(l, o * l->row_count, count, w->wide, &rate);
+    }
+    rate.n = 1 - l->weight_bits - x - c->lr_shift;
+    if (l->bias)
+        wage_update_bias(l, n, d, &rate);
+}
+
+/* The error of layer `k`'s input from that of its output, d with exponent
+ * *x. Writes it to `below` and *x. Returns 0 when it is all zero. */
+static int error_below(wage_t *w, unsigned k, uint32_t n, const int8_t *d,
+                       int8_t *below, int *x)
+{
+    const struct wage_layer *l = &w->layers[k];
+    uint32_t count = n * l->in_count;
+    int y = *x - l->shift;
+    w->kernels->layer[l->kind - 1].error(l, n, d, w->wide, w->row);
+    if (l->joined != WAGE_NO_LAYER)
+        y = wage_join(&w->layers[l->joined], w->wide, count, y);
+    uint32_t max = w->kernels->mask_error(l - 1, 0, count, w->wide, l->in);
+    int shift = max ? wage_ilog2_round(max) : 7;
+    w->kernels->round_error(l - 1, 0, count, shift, w->wide, below);
+    *x = y + shift - 7;
+    return max > 0;
+}
+
+/* From the output error in w->even down to the first trainable layer. */
+static void backward(wage_t *w, uint32_t n, int x)
 {
     int8_t *d = w->even, *below = w->odd;
-    int x = 0;
+    unsigned waiting = 0; // adds whose skip has not had its error yet
     for (unsigned k = w->layer_count; k-- > w->frozen_count;) {
-        struct wage_layer *layer = &w->layers[k];
-        const struct wage_kernels *kernels = wage_kernels(layer->kind);
-        int n = -1;
-        if (k > w->frozen_count) { // with the weights as they were
-            kernels->error(layer, d, w->wide, w->row);
-            n = wage_quantise_error(w->wide, layer->in, below,
-                                    layer->in_count);
+        struct wage_layer *l = &w->layers[k];
+        int here = x, more = 0;
+        if (l->held) {
+            memcpy(l->held, d, n * l->out_count);
+            l->held_x = x;
+            waiting++;
         }
-        uint32_t key = wage_key(w->config.seed, w->step, 1 + k);
-        int shift = 7 - x - w->config.lr_shift
-                    - (layer->weight_bits == 8 ? 8 : 0);
-        for (uint32_t o = 0; o < layer->out_c; o++) {
-            kernels->gradient(layer, layer->in, d, o, w->wide);
-            wage_update(layer, o, w->wide, shift, key);
-        }
-        if (n < 0) // nothing left for the layers below
+        if (l->joined != WAGE_NO_LAYER)
+            waiting--;
+        if (k > w->frozen_count) // with the weights as they were
+            more = error_below(w, k, n, d, below, &x);
+        learn_layer(w, k, n, d, here);
+        if (!more && !waiting) // nothing left for the layers below
             return;
-        x += n - 7 - layer->shift;
         int8_t *swap = d;
         d = below;
         below = swap;
     }
 }
 
-/* One step on the latent at the cut. */
-static void step(wage_t *w, uint8_t label, struct wage_record *record)
+static void look(wage_t *w, uint32_t s, struct wage_record *record)
 {
-    forward(w, w->latent, w->frozen_count, w->layer_count);
-    record->label = label;
-    record->prediction = wage_argmax(w->logits, w->classes);
-    record->p_label = wage_output_error(w, label, w->even);
-    int largest = 0;
-    for (unsigned i = 0; i < w->classes; i++) {
-        int size = w->even[i] < 0 ? -w->even[i] : w->even[i];
-        if (size > largest)
-            largest = size;
+    int32_t *logits = w->logits + s * w->classes;
+    record->prediction = wage_argmax(logits, w->classes);
+    record->p_label = wage_output_error(w, logits, record->label);
+    record->skipped = 0;
+}
+
+/* One step on the first `n` latents and labels; the first `known` of them
+ * have records to be filled. */
+static void step(wage_t *w, uint32_t n, struct wage_record *records,
+                 uint32_t known)
+{
+    int largest;
+    forward_trainable(w, n);
+    for (uint32_t s = 0; s < n; s++) {
+        struct wage_record unused, *r = s < known ? &records[s] : &unused;
+        r->label = w->label[s];
+        look(w, s, r);
     }
-    record->skipped = largest == 0 || largest < w->config.threshold;
-    if (!record->skipped)
-        backward(w);
+    int x = wage_quantise_output(w, n, w->even, &largest);
+    int skip = largest == 0 || largest < w->config.threshold;
+    for (uint32_t s = 0; s < known; s++)
+        records[s].skipped = (uint8_t)skip;
+    if (!skip)
+        backward(w, n, x);
     w->step++;
     w->metrics.steps++;
 }
 
-static void replay(wage_t *w)
+/* The new sample, which is the first latent, and replayed ones after it. */
+static void learn_with_replays(wage_t *w, uint8_t label,
+                               struct wage_record *record)
 {
     uint32_t key = wage_key(w->config.seed, w->sample, WAGE_STAGE_REPLAY);
-    if (w->replay_count == 0)
-        return;
-    for (unsigned k = 0; k < w->config.replays; k++) {
-        uint32_t slot = wage_below(wage_draw(key, k), w->replay_count);
-        struct wage_record unused;
-        memcpy(w->latent, w->replay_latent + slot * w->latent_bytes,
-               w->latent_bytes);
-        step(w, w->replay_label[slot], &unused);
+    uint32_t left = 1u + (w->replay_count ? w->config.replays : 0), k = 0;
+    w->label[0] = label;
+    while (left) {
+        uint32_t n = left < w->batch ? left : w->batch;
+        uint32_t s = k ? 0 : 1, known = 1 - (k > 0);
+        for (; s < n; s++) {
+            uint32_t draw = wage_draw(key, k + s - 1);
+            uint32_t slot = wage_below(draw, w->replay_count);
+            memcpy(w->latent + s * w->latent_bytes,
+                   w->replay_latent + slot * w->latent_bytes,
+                   w->latent_bytes);
+            w->label[s] = w->replay_label[slot];
+        }
+        step(w, n, record, known);
+        k += n;
+        left -= n;
     }
 }
 
@@ -121,27 +195,50 @@ int wage_learn(wage_t *w, uint32_t id, const int8_t *x, uint8_t label,
     if (label >= w->classes)
         return WAGE_E_LABEL;
     record->id = id;
-    forward_frozen(w, x);
-    step(w, label, record);
-    count(w, record);
+    forward_frozen(w, 1, x);
     wage_replay_offer(w, label);
-    replay(w);
+    learn_with_replays(w, label, record);
+    count(w, record);
     w->sample++;
     w->last_id = id;
     return WAGE_OK;
 }
 
-int wage_predict(wage_t *w, const int8_t *x, uint8_t label,
-                 struct wage_record *record)
+/* Checks a batch and begins its records. */
+static int take_batch(const wage_t *w, uint32_t n, const uint8_t *labels,
+                      struct wage_record *records)
 {
-    if (label >= w->classes)
-        return WAGE_E_LABEL;
-    forward_frozen(w, x);
-    forward(w, w->latent, w->frozen_count, w->layer_count);
-    record->id = 0;
-    record->label = label;
-    record->prediction = wage_argmax(w->logits, w->classes);
-    record->p_label = wage_output_error(w, label, w->even);
-    record->skipped = 0;
+    if (n < 1 || n > w->batch)
+        return WAGE_E_BATCH;
+    for (uint32_t s = 0; s < n; s++)
+        if (labels[s] >= w->classes)
+            return WAGE_E_LABEL;
+    for (uint32_t s = 0; s < n; s++)
+        records[s] = (struct wage_record){ .label = labels[s] };
+    return WAGE_OK;
+}
+
+int wage_predict(wage_t *w, uint32_t n, const int8_t *x,
+                 const uint8_t *labels, struct wage_record *records)
+{
+    int error = take_batch(w, n, labels, records);
+    if (error)
+        return error;
+    forward_frozen(w, n, x);
+    forward_trainable(w, n);
+    for (uint32_t s = 0; s < n; s++)
+        look(w, s, &records[s]);
+    return WAGE_OK;
+}
+
+int wage_train(wage_t *w, uint32_t n, const int8_t *x, const uint8_t *labels,
+               struct wage_record *records)
+{
+    int error = take_batch(w, n, labels, records);
+    if (error)
+        return error;
+    forward_frozen(w, n, x);
+    memcpy(w->label, labels, n);
+    step(w, n, records, n);
     return WAGE_OK;
 }

@@ -2,12 +2,11 @@
  *
  * WAGE: trains a small neural network on the device, in integers only.
  *
- * What it does: opens a model (a blob, which may stay in flash), predicts,
- * learns one labelled sample at a time with replay of earlier ones, saves and
- * restores everything learned. What it never does: allocate memory, use
- * floating point, keep globals, print, or call a library beyond memcpy and
- * memset. The same blob, samples and seed give the same bits on every CPU.
- * The caller owns all memory. A minimal program:
+ * It opens a model (a blob, which may stay in flash), predicts, learns with
+ * replay of earlier samples, saves and restores. It never allocates memory,
+ * uses floating point, keeps globals, prints, or calls a library beyond
+ * memcpy and memset. The same blob, samples and seed give the same bits on
+ * every CPU. The caller owns all memory. A minimal program:
  *
  *     int32_t bytes = wage_arena_bytes(blob, blob_bytes);
  *     wage_open(&w, blob, blob_bytes, arena, arena_bytes);
@@ -41,7 +40,7 @@ enum wage_err {
     WAGE_E_RESERVED = -6,    /* a reserved field or unknown flag is set */
     WAGE_E_LAYERS = -7,      /* no layer, too many, or frozen after trainable */
     WAGE_E_KIND = -8,        /* a layer kind this runtime does not have */
-    WAGE_E_BITS = -9,        /* weights of a width other than 2 or 8 */
+    WAGE_E_BITS = -9,        /* a width of weights that does not exist */
     WAGE_E_SHAPE = -10,      /* sizes that do not fit together */
     WAGE_E_LIMIT = -11,      /* sums could overflow 32 bits, or too large */
     WAGE_E_RANGE = -12,      /* a section lies outside the blob */
@@ -66,7 +65,9 @@ enum wage_err {
     WAGE_E_STORE = -31,      /* the board has no store */
     WAGE_E_STORE_SIZE = -32, /* the store is too small for two checkpoints */
     WAGE_E_STORE_IO = -33,   /* read, program, erase or read-back failed */
-    WAGE_E_NO_CHECKPOINT = -34 /* no whole checkpoint of this model */
+    WAGE_E_NO_CHECKPOINT = -34, /* no whole checkpoint of this model */
+    WAGE_E_BATCH = -35,      /* no sample, or more than the batch */
+    WAGE_E_POLICY = -36      /* a trainable bias in the paper's policy */
 };
 
 /* Settings of learning; the blob carries the defaults. */
@@ -76,6 +77,7 @@ struct wage_config {
     uint8_t replays;     /* replayed steps after each new sample, 0..255 */
     uint8_t gain_shift;  /* softmax sharpness 2^gain_shift, 0..7 */
     uint8_t threshold;   /* no update if max |output error| is below, 0..127 */
+    uint8_t lr_factor;   /* times this, 1..15 */
 };
 
 /* What one prediction or one learned sample gave. */
@@ -106,38 +108,34 @@ struct wage_store {
                    uint32_t count);
     int (*erase)(void *context, uint32_t at);
     void *context;
-    uint32_t bytes;          /* size of the store */
-    uint32_t erase_bytes;    /* erase unit, a power of two */
-    uint32_t program_bytes;  /* program unit, a power of two, 1..32 */
+    uint32_t bytes, erase_bytes, program_bytes; /* size; the units, powers of
+                              * two, that to program 1..32 */
 };
 
 /* One open model. Do not rely on the contents. */
 typedef struct wage {
     const uint8_t *blob;
-    uint32_t blob_bytes;
-    uint32_t blob_crc;          /* the model's identity */
+    uint32_t blob_bytes, blob_crc; /* the CRC is the model's identity */
     struct wage_config config;
     struct wage_metrics metrics;
     struct wage_layer *layers;  /* in the arena */
+    const struct wage_kernels *kernels;
     uint8_t layer_count, frozen_count, classes;
+    uint8_t paper, sse, momentum; /* SPEC 2.8, 5.3 */
     uint32_t input_bytes, latent_bytes; /* of a sample, at the cut */
-    uint32_t stream, last_id;   /* 0: none yet */
+    uint32_t stream, last_id, generation; /* 0: none yet */
     uint32_t step, sample;      /* learned since the factory */
-    uint32_t generation;        /* of the newest checkpoint, 0: none */
-    uint16_t replay_capacity, replay_count;
-    uint8_t *replay_label;
-    int8_t *replay_latent;      /* (replay_capacity, latent_bytes) */
-    uint32_t *class_total;      /* (classes) offered to the replay so far */
-    uint32_t *class_seen, *class_correct; /* (classes) since wage_start */
-    int8_t *latent;             /* (latent_bytes) input of the trainable part */
-    int8_t *even, *odd;         /* activations of the frozen part, errors */
-    int8_t *row;                /* one row of 2-bit weights, unpacked */
-    int32_t *wide, *logits;     /* error sums, gradient of a row; (classes) */
+    uint16_t batch, replay_capacity, replay_count;
+    uint8_t *label, *replay_label; /* (batch), (replay_capacity) */
+    int8_t *latent, *replay_latent; /* the same x latent_bytes */
+    uint32_t *class_total, *class_seen, *class_correct; /* (classes) */
+    int8_t *even, *odd, *row;   /* scratch */
+    int32_t *wide, *logits;     /* sums; (batch, classes), then errors */
 } wage_t;
 
 /* What a blob says of itself. */
 struct wage_info {
-    uint16_t input_h, input_w, input_c;
+    uint16_t input_h, input_w, input_c, batch; /* batch: samples a step */
     uint8_t input_map, classes; /* how bytes become activations, SPEC 3.2 */
     uint32_t input_bytes, latent_bytes; /* of a sample, at the cut */
     uint32_t arena_bytes;    /* that wage_open() needs */
@@ -153,24 +151,27 @@ int wage_info(const uint8_t *blob, uint32_t blob_bytes,
 int32_t wage_arena_bytes(const uint8_t *blob, uint32_t blob_bytes);
 
 /* Checks everything, then opens. `blob` must stay; `arena` (on an 8-byte
- * boundary) belongs to `w` until the last call. Returns 0 or an error, then
- * nothing was written. */
+ * boundary) is `w`'s from then on. Returns 0 or an error: nothing written. */
 int wage_open(wage_t *w, const uint8_t *blob, uint32_t blob_bytes,
               uint8_t *arena, uint32_t arena_bytes);
 
-/* Begins a stream of samples named `stream` (not 0), or goes on with it when
- * it is the one already begun: then nothing changes. A new stream clears the
- * metrics and takes `config` (NULL: as it is). Returns 0 or an error. */
+/* Begins a stream of samples named `stream` (not 0), clears the metrics and
+ * takes `config` (NULL: as it is); when it is the one already begun, nothing
+ * changes. Returns 0 or an error. */
 int wage_start(wage_t *w, uint32_t stream, const struct wage_config *config);
 
-/* Predicts the class of `x` (input_bytes activations, unit 2^-7). Changes
- * nothing that is saved. Returns 0 or an error. */
-int wage_predict(wage_t *w, const int8_t *x, uint8_t label,
-                 struct wage_record *record);
+/* Predicts `count` samples, 1..batch; x: (count, input_bytes) activations,
+ * unit 2^-7. Changes nothing that is saved. Returns 0 or an error. */
+int wage_predict(wage_t *w, uint32_t count, const int8_t *x,
+                 const uint8_t *labels, struct wage_record *records);
 
-/* Learns one sample: a step on it, then config.replays steps on replayed
- * ones. `id` must be the last id of the stream plus 1. Returns 0 or an
- * error; then nothing has changed. */
+/* One step on `count` samples, 1..batch, at once, without stream and replay.
+ * Returns 0 or an error; then nothing has changed. */
+int wage_train(wage_t *w, uint32_t count, const int8_t *x,
+               const uint8_t *labels, struct wage_record *records);
+
+/* Learns a sample and config.replays replayed ones, `batch` a step. `id` is
+ * the stream's last one plus 1. Returns 0 or an error; nothing changed. */
 int wage_learn(wage_t *w, uint32_t id, const int8_t *x, uint8_t label,
                struct wage_record *record);
 
@@ -178,19 +179,18 @@ int wage_learn(wage_t *w, uint32_t id, const int8_t *x, uint8_t label,
 int wage_class_metrics(const wage_t *w, uint8_t label,
                        uint32_t *seen, uint32_t *correct);
 
-/* CRC-32 over all trainable weights (SPEC 7.1), and over everything that a
- * checkpoint holds; and the bytes of a checkpoint. */
+/* CRC-32 over all trainable weights (SPEC 7.1), over everything that a
+ * checkpoint holds; bytes of a checkpoint. */
 uint32_t wage_weight_crc(const wage_t *w);
 uint32_t wage_state_crc(const wage_t *w);
 uint32_t wage_checkpoint_bytes(const wage_t *w);
 
-/* Writes everything learned as one new generation into the older of the two
- * halves of the store; the other stays whole. Returns 0 or an error. */
+/* Writes everything learned as a new generation into the older half of the
+ * store; the other stays whole. Returns 0 or an error. */
 int wage_save(wage_t *w, const struct wage_store *store);
 
 /* Takes the newest whole checkpoint of this very blob. Returns 0 or an error:
- * WAGE_E_NO_CHECKPOINT on a fresh store, nothing changed; after
- * WAGE_E_STORE_IO open again. */
+ * WAGE_E_NO_CHECKPOINT, nothing changed; after WAGE_E_STORE_IO open again. */
 int wage_restore(wage_t *w, const struct wage_store *store);
 
 /* Erases both checkpoints; the next wage_open() has the factory weights. */

@@ -18,22 +18,26 @@ from typing import Any
 
 import numpy as np
 
-HEADER = struct.Struct("<4sHHIIBBHHHHBBbBBBIHHI16sI")
+HEADER = struct.Struct("<4sHHIIBBHHHHBBbBBBIHHI16sHBB")
 HEADER_FIELDS = [
     "magic", "format", "header_bytes", "blob_bytes", "crc", "layers", "record_bytes", "classes",
     "height", "width", "channels", "input_map", "gain_shift", "lr_shift", "replays", "threshold",
-    "reserved", "seed", "replay_capacity", "factory_samples", "factory_offset", "name",
-    "reserved_end",
+    "flags", "seed", "replay_capacity", "factory_samples", "factory_offset", "name", "batch",
+    "momentum", "lr_factor",
 ]  # fmt: skip
-RECORD = struct.Struct("<BBBBH2B2B4BBBII24s")
-DENSE, CONV2D = 1, 2
+RECORD = struct.Struct("<BBBBH2B2B4BBBIIBBHI16s")
+DENSE, CONV2D, DEPTHWISE, AVERAGE_POOL, MAX_POOL, ADD = range(1, 7)
+WEIGHTLESS = (AVERAGE_POOL, MAX_POOL, ADD)
+RELU, SIGNED = PAPER, SSE = 1, 2  # activations; flags of the header
+TRAINABLE, BIAS = 1, 2  # flags of a layer
+POINT = {"kernel": (1, 1), "pad": (0, 0, 0, 0)}
 Shape = tuple[int, int, int]
 Fields = dict[str, Any]
 
 
 def dense(out: int, **fields: Any) -> Fields:
     """A dense layer of `out` outputs, 8 bits, frozen unless flags=1."""
-    return {"kind": DENSE, "out": out, "kernel": (1, 1), "pad": (0, 0, 0, 0)} | fields
+    return {"kind": DENSE, "out": out} | POINT | fields
 
 
 def conv2d(out: int, **fields: Any) -> Fields:
@@ -41,17 +45,63 @@ def conv2d(out: int, **fields: Any) -> Fields:
     return {"kind": CONV2D, "out": out, "kernel": (3, 3), "pad": (1, 1, 1, 1)} | fields
 
 
+def depthwise(channels: int, **fields: Any) -> Fields:
+    """A 3 x 3 depthwise convolution, padding 1, 8 bits, frozen unless flags=1."""
+    return {"kind": DEPTHWISE, "out": channels, "kernel": (3, 3), "pad": (1, 1, 1, 1)} | fields
+
+
+def average_pool(channels: int, kernel: tuple[int, int], **fields: Any) -> Fields:
+    """The average of windows, without padding, one beside the other."""
+    factor, shift = average_factor(kernel[0] * kernel[1])
+    own = {"kind": AVERAGE_POOL, "factor": factor, "alpha_shift": shift}
+    return max_pool(channels, kernel) | own | fields
+
+
+def max_pool(channels: int, kernel: tuple[int, int], **fields: Any) -> Fields:
+    """The largest of windows, without padding, one beside the other."""
+    window = {"kernel": kernel, "stride": kernel, "pad": (0, 0, 0, 0)}
+    return {"kind": MAX_POOL, "out": channels} | window | fields
+
+
+def add(channels: int, skip: int, **fields: Any) -> Fields:
+    """Its input plus the input of the layer `skip` layers below."""
+    return {"kind": ADD, "out": channels, "skip": skip} | POINT | fields
+
+
+def average_factor(size: int) -> tuple[int, int]:
+    """factor and shift S of an average over `size`: round(2^S / size), 15 bits if sums allow."""
+    rounded = [((2 << shift) // size + 1) >> 1 for shift in range(25)]
+    shift = max(s for s, f in enumerate(rounded) if size * f < 1 << 24 and f < 1 << 15)
+    return rounded[shift], shift
+
+
 def complete(layer: Fields, last: bool) -> Fields:
-    """All fields of a record but its section, those left out by default."""
+    """All fields of a record but its sections, those left out by default."""
     default = {"bits": 8, "flags": 0, "alpha_shift": 0, "stride": (1, 1), "pool": 1}
-    return default | {"activation": 0 if last else 1, "reserved": b""} | layer
+    default |= {"activation": 0 if last else RELU, "reserved": b"", "skip": 0, "factor": 0}
+    if layer["kind"] in WEIGHTLESS:
+        default |= {"bits": 0, "activation": 0 if layer["kind"] != ADD else default["activation"]}
+    return default | {"store_bits": store_bits(layer)} | layer
+
+
+def store_bits(layer: Fields) -> int:
+    """kG of a layer: as given, else 16 with 8 bits in use and 8 with fewer."""
+    if not layer.get("flags", 0) & TRAINABLE or layer.get("kind", DENSE) in WEIGHTLESS:
+        return layer.get("store_bits", 0)
+    return layer.get("store_bits", 16 if layer.get("bits", 8) == 8 else 8)
 
 
 def fan_in(layer: Fields, shape: Shape) -> int:
     """Products in one sum of a layer with input `shape`."""
     if layer["kind"] == DENSE:
         return shape[0] * shape[1] * shape[2]
-    return layer["kernel"][0] * layer["kernel"][1] * shape[2]
+    channels = 1 if layer["kind"] in (DEPTHWISE, *WEIGHTLESS) else shape[2]
+    return layer["kernel"][0] * layer["kernel"][1] * channels
+
+
+def weight_count(layer: Fields, shape: Shape) -> int:
+    """Weights of a layer with input `shape`."""
+    return 0 if layer["kind"] in WEIGHTLESS else max(0, layer["out"] * fan_in(layer, shape))
 
 
 def out_shape(layer: Fields, shape: Shape) -> Shape:
@@ -66,11 +116,18 @@ def out_shape(layer: Fields, shape: Shape) -> Shape:
     return -(-rows // pool), -(-columns // pool), layer["out"]
 
 
+def shapes(layers: list[Fields], shape: Shape) -> list[Shape]:
+    """The input of each layer, and the output of the last."""
+    found = [tuple(shape)]
+    for layer in layers:
+        found.append(out_shape(layer, found[-1]))
+    return found
+
+
 def limit(layer: Fields) -> int:
     """Largest magnitude of a weight of this layer as it is kept."""
-    if layer.get("flags", 0) & 1:
-        return 64 if layer.get("bits", 8) == 2 else 32512
-    return 1 if layer.get("bits", 8) == 2 else 127
+    bits, kept = layer.get("bits", 8), store_bits(layer) or layer.get("bits", 8)
+    return ((1 << (bits - 1)) - 1) << (kept - bits)
 
 
 def pack_weights(layer: Fields, weights: Any) -> bytes:
@@ -78,11 +135,21 @@ def pack_weights(layer: Fields, weights: Any) -> bytes:
     if isinstance(weights, bytes):
         return weights
     w = np.asarray(weights, np.int64).reshape(-1)
-    bits, trainable = layer.get("bits", 8), layer.get("flags", 0) & 1
+    bits, trainable = layer.get("bits", 8), layer.get("flags", 0) & TRAINABLE
     if bits == 2 and not trainable:
         codes = np.append(w & 3, np.zeros(-len(w) % 4, np.int64)).reshape(-1, 4)
         return (codes << np.array([0, 2, 4, 6])).sum(axis=1).astype(np.uint8).tobytes()
-    return w.astype("<i2" if bits == 8 and trainable else "i1").tobytes()
+    return w.astype("<i2" if trainable and store_bits(layer) > 8 else "i1").tobytes()
+
+
+def pack_bias(layer: Fields) -> bytes:
+    """The bias of a layer that has one; zeros when left out."""
+    if not layer["flags"] & BIAS:
+        return b""
+    bias = layer.get("bias")
+    return (
+        bias if isinstance(bias, bytes) else np.array(bias or [0] * layer["out"], "<i4").tobytes()
+    )
 
 
 def make_blob(
@@ -94,8 +161,8 @@ def make_blob(
 ) -> bytes:
     """A blob of these layers; factory: labels and latents of the first replayed samples.
 
-    layer["weights"]: canonical integers or bytes, zeros when left out.
-    layer["offset"], layer["weight_bytes"], every field in `header`: as they are.
+    layer["weights"], layer["bias"]: canonical integers or bytes, zeros when left out (a bias
+    only with its flag). Offsets, sizes and every field in `header`: as they are.
     """
     header = header or {}
     at = HEADER.size + RECORD.size * len(layers)
@@ -104,19 +171,12 @@ def make_blob(
         layer = complete(layer, last=number == len(layers))
         weights = layer.get("weights")
         if weights is None:
-            weights = np.zeros(max(0, layer["out"] * fan_in(layer, shape)), np.int64)
-        section = pack_weights(layer, weights)
-        offset = layer.get("offset", at)
-        size = layer.get("weight_bytes", len(section))
-        records.append(
-            RECORD.pack(
-                layer["kind"], layer["bits"], layer["flags"], layer["alpha_shift"], layer["out"],
-                *layer["kernel"], *layer["stride"], *layer["pad"], layer["pool"],
-                layer["activation"], offset, size, layer["reserved"],
-            )
-        )  # fmt: skip
-        sections.append(section)
-        at += len(section)
+            weights = np.zeros(weight_count(layer, shape), np.int64)
+        section, bias = pack_weights(layer, weights), pack_bias(layer)
+        own = {"offset": at if section else 0, "weight_bytes": len(section)}
+        records.append(pack_record(own | {"bias_offset": at + len(section) if bias else 0} | layer))
+        sections.append(section + bias)
+        at += len(section + bias)
         shape = out_shape(layer, shape)
     labels, latents = factory if factory else ([], np.zeros(0, np.int8))
     factory_section = bytes(labels) + np.asarray(latents).astype(np.int8).tobytes()
@@ -126,13 +186,23 @@ def make_blob(
         "record_bytes": RECORD.size, "classes": max(0, shape[0] * shape[1] * shape[2]),
         "height": input_shape[0], "width": input_shape[1], "channels": input_shape[2],
         "input_map": 0, "gain_shift": 2, "lr_shift": -6, "replays": 1, "threshold": 0,
-        "reserved": 0, "seed": 1, "replay_capacity": len(labels),
+        "flags": 0, "seed": 1, "replay_capacity": len(labels),
         "factory_samples": len(labels), "factory_offset": at if labels else 0,
-        "name": b"test", "reserved_end": 0,
+        "name": b"test", "batch": 1, "momentum": 0, "lr_factor": 1,
     } | header  # fmt: skip
     head = HEADER.pack(*(fields[name] for name in HEADER_FIELDS))
     blob = head + b"".join(records) + b"".join(sections) + factory_section
     return blob if "crc" in header else seal(blob)
+
+
+def pack_record(layer: Fields) -> bytes:
+    """A layer's record from all of its fields."""
+    return RECORD.pack(
+        layer["kind"], layer["bits"], layer["flags"], layer["alpha_shift"], layer["out"],
+        *layer["kernel"], *layer["stride"], *layer["pad"], layer["pool"], layer["activation"],
+        layer["offset"], layer["weight_bytes"], layer["store_bits"], layer["skip"],
+        layer["factor"], layer["bias_offset"], layer["reserved"],
+    )  # fmt: skip
 
 
 def seal(blob: bytes) -> bytes:
@@ -161,13 +231,13 @@ def alpha_shift(fan_in: int) -> int:
 def small_blob(**header: int) -> bytes:
     """One trainable dense layer: 4 inputs, 3 classes."""
     layer = dense(3, flags=1, alpha_shift=1)
-    layer["weights"] = random_weights(layer, (1, 1, 4), random.Random(3))
-    return make_blob([layer], (1, 1, 4), header=header)
+    weights = random_weights(layer, (1, 1, 4), random.Random(3))
+    return make_blob([layer | {"weights": weights}], (1, 1, 4), header=header)
 
 
 def random_weights(layer: Fields, shape: Shape, rng: random.Random) -> list[int]:
     """Stored weights of a layer, spread over three quarters of their range."""
-    count, largest = layer["out"] * fan_in(layer, shape), limit(layer)
+    count, largest = weight_count(layer, shape), limit(layer)
     spread = largest * 3 // 4 or 1
     weights = [rng.randint(-spread, spread) for _ in range(count)]
     for _ in range(1 + count // 50):  # and some at the ends
@@ -175,57 +245,144 @@ def random_weights(layer: Fields, shape: Shape, rng: random.Random) -> list[int]
     return weights
 
 
-def random_conv2d(rng: random.Random, shape: Shape) -> Fields:
-    """A convolution that fits its input, without weights."""
-    kernel = tuple(rng.randint(1, min(side, 4)) for side in shape[:2])
-    pad = tuple(rng.randrange(k) for k in (*kernel, *kernel))
+def random_window(rng: random.Random, shape: Shape, largest: int = 4) -> Fields:
+    """Kernel, padding and stride that fit an input."""
+    kernel = tuple(rng.randint(1, min(side, largest)) for side in shape[:2])
     stride = (rng.choice((1, 1, 2, 3)), rng.choice((1, 1, 2, 3)))
-    pool, out = rng.choice((1, 2)), rng.randint(1, 6)
-    return conv2d(out, kernel=kernel, pad=pad, stride=stride, pool=pool)
+    return {"kernel": kernel, "pad": tuple(rng.randrange(k) for k in 2 * kernel), "stride": stride}
 
 
-def random_layers(rng: random.Random, shape: Shape, classes: int) -> list[Fields]:
-    """Up to two convolutions, up to two dense layers, with the weights: all valid."""
-    layers, at = [], shape
-    for _ in range(rng.randint(0, 2)):
-        layers.append(random_conv2d(rng, at))
-        at = out_shape(layers[-1], at)
-    if rng.randrange(4) == 0:  # no dense layer: one pool window is the output
-        kernel = tuple(max(1, side - rng.randrange(2)) for side in at[:2])
-        layers.append(conv2d(classes, kernel=kernel, pad=(0, 0, 0, 0), pool=2))
-    else:
-        layers += [dense(rng.randint(1, 12)) for _ in range(rng.randint(0, 1))]
-        layers.append(dense(classes))
-    frozen, at = rng.randint(0, len(layers) - 1), shape
-    for index, layer in enumerate(layers):
-        scale = max(0, alpha_shift(fan_in(layer, at)) + rng.choice((-1, 0, 0, 1)))
-        layer |= {"bits": rng.choice((2, 8)), "flags": int(index >= frozen), "alpha_shift": scale}
-        layer["weights"] = random_weights(layer, at, rng)
-        at = out_shape(layer, at)
+def random_same(rng: random.Random, shape: Shape) -> Fields:
+    """A layer with weights whose output has the shape of its input."""
+    kernel = tuple(rng.choice((1, 3)) if side > 1 else 1 for side in shape[:2])
+    window = {"kernel": kernel, "pad": 2 * tuple(k // 2 for k in kernel)}
+    return rng.choice((conv2d, depthwise))(shape[2], **window)
+
+
+def random_average_pool(rng: random.Random, shape: Shape, whole: bool) -> Fields:
+    """An average of the whole input, or of windows, now and then with an odd factor."""
+    window = {"kernel": shape[:2], "pad": (0, 0, 0, 0)} if whole else random_window(rng, shape)
+    pool = average_pool(shape[2], window["kernel"]) | window
+    if rng.randrange(4) == 0:
+        pool |= {"factor": rng.choice((1, 3, 65535)), "alpha_shift": rng.choice((0, 2, 18))}
+    return pool
+
+
+def random_layer(rng: random.Random, shape: Shape) -> Fields:
+    """Any layer but dense or add."""
+    what = rng.randrange(10)
+    if what < 3:
+        return random_same(rng, shape)
+    if what < 6:
+        window = random_window(rng, shape)
+        return conv2d(rng.randint(1, 6), **window, pool=rng.choice((1, 2)))
+    if what < 8:
+        return depthwise(shape[2], **random_window(rng, shape), pool=rng.choice((1, 2)))
+    if what < 9:
+        return max_pool(shape[2], (1, 1)) | random_window(rng, shape)
+    return random_average_pool(rng, shape, whole=False)
+
+
+def random_skip(rng: random.Random, layers: list[Fields], shape: Shape) -> Fields | None:
+    """An add that may follow the layers, if a tensor below has the right shape."""
+    found = shapes(layers, shape)
+    taken = {at - layer["skip"] for at, layer in enumerate(layers) if layer["kind"] == ADD}
+    free = [j for j in range(len(layers)) if found[j] == found[-1] and j not in taken]
+    if not free:
+        return None
+    scale = rng.choice((0, 0, 1, 1, 2, 7))
+    return add(found[-1][2], len(layers) - rng.choice(free), alpha_shift=scale)
+
+
+def random_head(rng: random.Random, shape: Shape, classes: int) -> list[Fields]:
+    """The last layers: what gives as many sums as there are classes."""
+    what, whole = rng.randrange(8), {"kernel": shape[:2], "pad": (0, 0, 0, 0)}
+    if what < 4:
+        hidden = [dense(rng.randint(1, 12)) for _ in range(rng.choice((0, 0, 1, 2)))]
+        return [*hidden, dense(classes)]
+    if what == 4:  # one pool window is the output
+        smaller = tuple(max(1, side - rng.randrange(2)) for side in shape[:2])
+        return [conv2d(classes, kernel=smaller, pad=(0, 0, 0, 0), pool=2)]
+    if what == 5:
+        return [conv2d(classes, **POINT), depthwise(classes, **whole)]
+    at = (*shape[:2], classes)
+    return [conv2d(classes, **POINT), random_average_pool(rng, at, whole=True)]
+
+
+def random_cut(rng: random.Random, layers: list[Fields]) -> int:
+    """Where the trainable layers begin: above no add's skip, and one of them has weights."""
+    ends = {at: at - layer["skip"] for at, layer in enumerate(layers) if layer["kind"] == ADD}
+    most = max(at for at, layer in enumerate(layers) if layer["kind"] not in WEIGHTLESS)
+    crossed = {f for at, low in ends.items() for f in range(low + 1, at + 1)}
+    free = [f for f in range(most + 1) if f not in crossed]
+    return rng.choice((*free, free[-1]))
+
+
+def random_numbers(rng: random.Random, layer: Fields, shape: Shape, paper: bool) -> Fields:
+    """Widths, scale, weights and bias of a layer with weights."""
+    bits = rng.choice((2, 8, 2, 8, rng.randint(2, 8)))
+    usual = 16 if bits == 8 else 8
+    fields = {"bits": bits, "alpha_shift": alpha_shift(fan_in(layer, shape))}
+    fields["alpha_shift"] = max(0, fields["alpha_shift"] + rng.choice((-1, 0, 0, 1)))
+    if layer["flags"] & TRAINABLE:
+        fields["store_bits"] = rng.choice((usual, usual, rng.randint(bits, 16)))
+    if rng.randrange(3) == 0 and not (paper and layer["flags"] & TRAINABLE):
+        one = 1 << (6 + bits + fields["alpha_shift"])  # 1.0 in the unit of the sums
+        ends = (0, one, -one, (1 << 24) - 1, 1 - (1 << 24))
+        bias = [rng.choice((rng.randint(-one, one),) * 6 + ends) for _ in range(layer["out"])]
+        fields |= {"flags": layer["flags"] | BIAS, "bias": bias}
+    return fields | {"weights": random_weights(layer | fields, shape, rng)}
+
+
+def random_layers(
+    rng: random.Random, shape: Shape, classes: int, paper: bool = False
+) -> list[Fields]:
+    """Layers of any kind with their weights, all valid, for either policy."""
+    layers: list[Fields] = []
+    for _ in range(rng.randint(0, 3)):
+        layers.append(random_layer(rng, shapes(layers, shape)[-1]))
+        if (skip := random_skip(rng, layers, shape)) and rng.randrange(3):
+            layers.append(skip)
+    layers += random_head(rng, shapes(layers, shape)[-1], classes)
+    frozen = random_cut(rng, layers)
+    for index, (layer, at) in enumerate(zip(layers, shapes(layers, shape), strict=False)):
+        layer["flags"] = int(index >= frozen)
+        if index < len(layers) - 1 and layer["kind"] not in (AVERAGE_POOL, MAX_POOL):
+            layer["activation"] = rng.choice((RELU, RELU, SIGNED))
+        if layer["kind"] not in WEIGHTLESS:
+            layer |= random_numbers(rng, layer, at, paper)
     return layers
 
 
-def random_model(seed: int, **header: Any) -> bytes:
-    """A small valid blob with random shapes, widths, settings, weights and replay."""
-    rng = random.Random(seed)
-    shape = (rng.randint(1, 9), rng.randint(1, 9), rng.randint(1, 3))
-    classes = rng.randint(2, 6)
-    layers = random_layers(rng, shape, classes)
-    at = shape
-    for layer in layers:
-        if layer["flags"] & 1:
-            break
-        at = out_shape(layer, at)
-    capacity = rng.choice((0, 1, 5, 12))
-    labels = [rng.randrange(classes) for _ in range(rng.randint(0, capacity))]
-    low = -127 if at == shape else 0
-    latents = [rng.randint(low, 127) for _ in range(len(labels) * at[0] * at[1] * at[2])]
-    settings = {
+def random_settings(rng: random.Random, paper: bool) -> Fields:
+    """Fields of the header that say how a model learns."""
+    rates = (*range(-4, 4), -24, 7) if paper else (*range(-10, -1), -24, 7)
+    return {
         "input_map": rng.randrange(2), "gain_shift": rng.randrange(5),
-        "lr_shift": rng.choice((*range(-10, -1), -24, 7)), "replays": rng.randrange(4),
+        "lr_shift": rng.choice(rates), "replays": rng.randrange(5),
         "threshold": rng.choice((0, 0, 8, 40)), "seed": rng.getrandbits(32),
-        "replay_capacity": capacity, "name": b"random %d" % seed,
+        "batch": rng.choice((1, 1, rng.randint(1, 8))), "momentum": rng.choice((0, 0, 1, 3, 7)),
+        "lr_factor": rng.choice((1, 1, 3, 15)),
     }  # fmt: skip
+
+
+def random_model(seed: int, **header: Any) -> bytes:
+    """A small valid blob with random shapes, kinds, widths, settings, weights and replay."""
+    rng = random.Random(200 + seed)  # the first 48 models have something of everything
+    sides = (
+        (1, rng.randint(4, 20)) if rng.randrange(4) == 0 else (rng.randint(1, 9), rng.randint(1, 9))
+    )
+    shape, classes = (*sides, rng.randint(1, 3)), rng.randint(2, 6)
+    flags = header.get("flags", rng.choice((0, 0, PAPER | SSE, rng.randrange(4))))
+    layers = random_layers(rng, shape, classes, paper=bool(flags & PAPER))
+    frozen = sum(not layer["flags"] & TRAINABLE for layer in layers)
+    at = shapes(layers, shape)[frozen]
+    capacity = header.get("replay_capacity", rng.choice((0, 1, 5, 12)))
+    labels = [rng.randrange(classes) for _ in range(rng.randint(0, capacity))]
+    low = 0 if frozen and layers[frozen - 1].get("activation") == RELU else -127
+    latents = [rng.randint(low, 127) for _ in range(len(labels) * at[0] * at[1] * at[2])]
+    settings = random_settings(rng, bool(flags & PAPER))
+    settings |= {"flags": flags, "replay_capacity": capacity, "name": b"random %d" % seed}
     factory = (labels, np.array(latents)) if labels else None
     return make_blob(layers, shape, factory=factory, header=settings | header)
 

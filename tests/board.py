@@ -14,7 +14,7 @@ from wage_host.core import ERROR_NAMES
 BODY, CRC = 6, 4  # bytes
 FIELDS_KEPT = 40
 FIELDS_SPARE = 8
-NEEDED = {lib.WAGE_HELLO: 2, lib.WAGE_START: 6, lib.WAGE_SAMPLE: 2, lib.WAGE_EVAL: 2,
+NEEDED = {lib.WAGE_HELLO: 2, lib.WAGE_START: 7, lib.WAGE_SAMPLE: 2, lib.WAGE_EVAL: 2,
           lib.WAGE_STATS: 0, lib.WAGE_SAVE: 0, lib.WAGE_RESET: 1}  # fmt: skip
 MODEL_ERRORS_OK = {lib.WAGE_HELLO, lib.WAGE_RESET}
 
@@ -184,13 +184,14 @@ class Board:
         return lib.WAGE_WELCOME, self.welcome()
 
     def _start(self, m: Reply) -> tuple[int, dict[int, int]]:
-        stream, _, lr_shift, replays, gain_shift, threshold = m.fields[:6]
+        stream, _, lr_shift, replays, gain_shift, threshold, lr_factor = m.fields[:7]
         lr_shift -= lr_shift >> 31 << 32
-        if not -128 <= lr_shift <= 127 or max(replays, gain_shift, threshold) > 255:
+        if not -128 <= lr_shift <= 127 or max(replays, gain_shift, threshold, lr_factor) > 255:
             raise RefusedError("CONFIG")
         if stream == 0:
             raise RefusedError("STREAM")
-        if not -24 <= lr_shift <= 7 or gain_shift > 7 or threshold > 127:
+        good = -24 <= lr_shift <= 7 and gain_shift <= 7 and threshold <= 127
+        if not good or not 1 <= lr_factor <= 15:
             raise RefusedError("CONFIG")
         if stream != self.stream:
             self.stream, self.last_id, self.changed = stream, 0, True

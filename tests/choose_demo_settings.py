@@ -8,11 +8,12 @@ seven of them, then 8 and 9 arrive; what it knows is measured on the eighth.
 
 # SPDX-License-Identifier: MIT
 
+import dataclasses
 import itertools
 from pathlib import Path
 
 import numpy as np
-from wage_host import demo, network, train
+from wage_host import data, demo, network, train
 from wage_host.core import Config, Core, Sample
 from wage_host.stream import accuracy
 
@@ -26,8 +27,8 @@ Fold = tuple[network.Network, list[Sample], list[Sample], list[Sample]]
 
 def folds(text: str) -> list[Fold]:
     """For each fold: network trained on old digits, those digits, the new ones, validation."""
-    x, labels = demo.digits()
-    x = (x >> 1).astype(np.int8).reshape(len(x), -1)
+    pictures, labels = demo.digits()
+    x = (pictures >> 1).astype(np.int8).reshape(len(labels), -1)
     index, new = np.arange(len(x)), np.isin(labels, demo.NEW)
 
     def samples(mask: np.ndarray) -> list[Sample]:
@@ -37,8 +38,10 @@ def folds(text: str) -> list[Fold]:
     for seed, fold in enumerate(FOLDS):
         learned = (index % 5 != 4) & (index % 10 != fold)
         known = samples(learned & ~new)
-        config = Config(seed, demo.TRAINING.lr_shift, 0, demo.TRAINING.gain_shift, 0)
-        net = train.train(network.parse(text, seed), known, demo.EPOCHS, config)
+        config = dataclasses.replace(demo.TRAINING.config, seed=seed)
+        how = dataclasses.replace(demo.TRAINING, config=config)
+        old = data.Data("digits", pictures[learned & ~new], labels[learned & ~new])
+        net, _ = train.run(network.parse(text, seed), old, how)
         out.append((net, known, samples(learned & new), samples(index % 10 == fold)))
     return out
 

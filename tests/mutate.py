@@ -67,7 +67,11 @@ def good_body(rng: random.Random, session: int, last_id: int, size: int, classes
     sample = (last_id + rng.choice((1, 1, 1, 0)), rng.randrange(classes))
     choices = [
         (lib.WAGE_HELLO, (1, 1), b""),
-        (lib.WAGE_START, (rng.randint(1, 3), rng.getrandbits(32), rng.randrange(8), 1, 2, 0), b""),
+        (
+            lib.WAGE_START,
+            (rng.randint(1, 3), rng.getrandbits(32), rng.randrange(8), 1, 2, 0, rng.randint(1, 15)),
+            b"",
+        ),
         (lib.WAGE_SAMPLE, sample, x),
         (lib.WAGE_SAMPLE, sample, x),
         (lib.WAGE_EVAL, sample, x),
@@ -130,12 +134,15 @@ def frame_case(rng: random.Random, session: int, last_id: int, size: int, classe
 # -- blobs -------------------------------------------------------------------
 
 LAYER_FIELDS = {
-    "kind": (0, 1, 2, 3, 255), "bits": (0, 1, 2, 4, 8, 16), "flags": (0, 1, 2, 128, 255),
-    "alpha_shift": (0, 1, 20, 21, 255), "stride": ((0, 1), (1, 0), (2, 3), (255, 255)),
-    "pool": (0, 1, 2, 3, 255), "activation": (0, 1, 2, 255), "reserved": (b"\1", bytes(23) + b"\1"),
+    "kind": (0, 1, 2, 3, 4, 5, 6, 7, 255), "bits": (0, 1, 2, 5, 8, 9, 16),
+    "flags": (0, 1, 2, 3, 4, 128, 255), "alpha_shift": (0, 1, 7, 8, 20, 21, 24, 25, 255),
+    "stride": ((0, 1), (1, 0), (2, 3), (255, 255)), "pool": (0, 1, 2, 3, 255),
+    "activation": (0, 1, 2, 3, 255), "reserved": (b"\1", bytes(15) + b"\1"),
     "pad": ((1, 1, 1, 1), (3, 0, 0, 0), (0, 2, 0, 2), (255, 255, 255, 255)),
     "offset": (0, 1, 63, 64, 112, 0x7FFFFFFF, 0xFFFFFFFF),
-    "weight_bytes": (0, 1, 0x7FFFFFFF, 0xFFFFFFFF),
+    "bias_offset": (0, 1, 63, 64, 112, 0x7FFFFFFF, 0xFFFFFFFF),
+    "weight_bytes": (0, 1, 0x7FFFFFFF, 0xFFFFFFFF), "store_bits": (0, 1, 2, 8, 9, 15, 16, 17, 255),
+    "skip": (0, 1, 2, 31, 255), "factor": (0, 1, 258, 0xFFFF),
 }  # fmt: skip
 HEADER_FIELDS = {
     "magic": (b"WAGF", b"EGAW"), "format": (0, 2, 0xFFFF), "header_bytes": (0, 63, 65),
@@ -143,9 +150,10 @@ HEADER_FIELDS = {
     "record_bytes": (0, 47, 49), "classes": (0, 1, 2, 255, 256, 0xFFFF),
     "height": (0, 1, 300, 0xFFFF), "width": (0, 1, 300, 0xFFFF), "channels": (0, 1, 300, 0xFFFF),
     "input_map": (0, 1, 2, 255), "gain_shift": (0, 7, 8, 255), "lr_shift": (-128, -25, -24, 7, 8),
-    "replays": (0, 1, 255), "threshold": (0, 127, 128, 255), "reserved": (1, 255),
+    "replays": (0, 1, 255), "threshold": (0, 127, 128, 255), "flags": (0, 1, 2, 3, 4, 255),
     "replay_capacity": (0, 1, 100, 0xFFFF), "factory_samples": (0, 1, 100, 0xFFFF),
-    "factory_offset": (0, 1, 64, 0xFFFFFFFF), "reserved_end": (1, 0x80000000),
+    "factory_offset": (0, 1, 64, 0xFFFFFFFF), "batch": (0, 1, 2, 9, 4096, 4097, 0xFFFF),
+    "momentum": (0, 1, 7, 8, 255), "lr_factor": (0, 1, 15, 16, 255),
     "name": (b"x" * 16, b"\xff" * 15, b""), "seed": (0, 0xFFFFFFFF),
 }  # fmt: skip
 
@@ -154,8 +162,8 @@ def wrong_model(rng: random.Random, seed: int) -> bytes:
     """A random model with one field of the header or of a layer set to an edge, CRC right."""
     draw = random.Random(seed)
     shape, classes = tuple(draw.randint(1, 7) for _ in range(3)), draw.randint(2, 6)
-    layers = blobs.random_layers(draw, shape, classes)
-    header: dict[str, Any] = {}
+    layers = blobs.random_layers(draw, shape, classes, paper=draw.randrange(2) == 0)
+    header: dict[str, Any] = {"flags": draw.choice((0, 0, 1, 2, 3))}
     if rng.randrange(2):
         field = rng.choice(list(LAYER_FIELDS))
         rng.choice(layers)[field] = rng.choice(LAYER_FIELDS[field])

@@ -4,7 +4,8 @@
     output = native.run(program, b"input")
 
 A harness reads cases on stdin and writes one line a case. Programs are kept in the user's
-temporary folder, by the contents of every file that goes into them.
+temporary folder, by the contents of every file that goes into them. CPUS are emulated ones: there
+harnesses of the bare runtime take their cases from a file (semihosting).
 """
 
 # SPDX-License-Identifier: MIT
@@ -29,6 +30,23 @@ SANITIZE = (
     "-fno-omit-frame-pointer",
 )  # fmt: skip
 LIMIT_S = 240
+START = str(ROOT / "tests/native/cortex_m")
+ARM = ("-mthumb", "--specs=rdimon.specs", "-nostartfiles", "-T", START + ".ld", START + ".c")
+RISCV = ("--specs=picolibc.specs", "--oslib=semihost", "--crt0=hosted",
+         "-Wl,--defsym=__flash=0x80000000,--defsym=__flash_size=4M,--defsym=__ram=0x80400000,"
+         "--defsym=__ram_size=8M,--defsym=__stack_size=64K")  # fmt: skip
+QEMU = ("-semihosting-config", "enable=on,target=native,chardev=out", "-chardev", "stdio,id=out",
+        "-display", "none", "-monitor", "none", "-serial", "none", "-kernel")  # fmt: skip
+CPUS = {  # compiler and its flags, emulator
+    "cortex-m0": (("arm-none-eabi-gcc", "-Os", "-mcpu=cortex-m0", *ARM),
+                  ("qemu-system-arm", "-M", "mps2-an385")),
+    "cortex-m3": (("arm-none-eabi-gcc", "-O2", "-mcpu=cortex-m3", *ARM),
+                  ("qemu-system-arm", "-M", "mps2-an385")),
+    "cortex-m4": (("arm-none-eabi-gcc", "-O3", "-mcpu=cortex-m4", *ARM),
+                  ("qemu-system-arm", "-M", "mps2-an386")),
+    "riscv32": (("riscv64-unknown-elf-gcc", "-O2", "-march=rv32imac", "-mabi=ilp32", *RISCV),
+                ("qemu-system-riscv32", "-M", "virt", "-bios", "none")),
+}  # fmt: skip
 
 
 def sources(root: Path, harness: str) -> list[Path]:
@@ -72,14 +90,38 @@ def build(harness: str, flags: Sequence[str], root: Path = ROOT) -> Path:
     return program
 
 
+def emulate(harness: str, cpu: str, cases: Iterable[bytes], folder: Path) -> list[str]:
+    """Compiles a harness of the bare runtime for an emulated CPU and gives it the cases."""
+    (compiler, *flags), (emulator, *machine) = CPUS[cpu]
+    files = [*sorted((ROOT / "runtime").glob("*.c")), ROOT / "tests/native" / f"{harness}.c"]
+    command = [need(compiler), *WARNINGS, '-DCASES_FILE="cases"', *map(str, files)]
+    command += [*flags, f"-I{ROOT / 'runtime'}", f"-I{ROOT / 'tests/native'}", "-o", "image"]
+    need(emulator)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    cases = list(cases)
+    (folder / "cases").write_bytes(framed(cases))
+    done = subprocess.run(
+        [emulator, *machine, *QEMU, "image"], cwd=folder, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, f"died after {len(lines)} of {len(cases)} cases: {done.stderr}"
+    return lines
+
+
+def framed(cases: Iterable[bytes]) -> bytes:
+    """Cases as a harness reads them."""
+    return b"".join(struct.pack("<I", len(case)) + case for case in cases)
+
+
 def run(program: Path, cases: Iterable[bytes], *arguments: str) -> list[str]:
     """Gives each case, its length before it, to the program; returns a line for each."""
     cases = list(cases)
-    data = b"".join(struct.pack("<I", len(case)) + case for case in cases)
     own = os.environ | {"ASAN_OPTIONS": "exitcode=99:allocator_may_return_null=0"}
     done = subprocess.run(
         [program, *arguments],
-        input=data,
+        input=framed(cases),
         capture_output=True,
         timeout=LIMIT_S,
         env=own,

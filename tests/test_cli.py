@@ -275,9 +275,17 @@ def test_saving_often_without_a_store(demo_files: demo.Files, tmp_path: Path) ->
 
 
 def test_setting_out_of_range(demo_files: demo.Files, tmp_path: Path) -> None:
-    code, line = refused(*learn(demo_files, "--lr-shift", 9), cwd=tmp_path)
+    code, line = refused(*learn(demo_files, "--gain-shift", 9), cwd=tmp_path)
     assert code == 12
-    assert "lr-shift -24..7" in line
+    assert "gain-shift 0..7" in line
+
+
+def test_learning_rate_is_written_as_in_training(demo_files: demo.Files, tmp_path: Path) -> None:
+    usual, same, other = (
+        json.loads(run(*learn(demo_files, *lr), "--json", cwd=tmp_path).stdout)["weight_crc"]
+        for lr in ((), ("--lr", "1/16"), ("--lr", "3*2^-5"))
+    )
+    assert usual == same != other
 
 
 def test_damaged_model(demo_files: demo.Files, tmp_path: Path) -> None:

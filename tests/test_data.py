@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from wage_host import data, network
-from wage_host.errors import DataError, LabelError, ModelError, ShapeError
+from wage_host.errors import DataError, LabelError, ShapeError
 
 NET = network.parse("2x2x1 3FC", 1)
 
@@ -129,44 +129,3 @@ def test_labels_and_shapes_are_checked_before_anything_is_sent() -> None:
     other = data.Data("d", np.zeros((2, 5), np.uint8), np.array([0, 1]))
     with pytest.raises(ShapeError, match=r"samples of 5 \(5 values\), the model takes 2x2x1 \(4\)"):
         data.samples(other, NET.info())
-
-
-@pytest.mark.parametrize(
-    "text, said",
-    [
-        ("", "begin with the input and name layers"),
-        ("8x8 10FC", "begin with the input and name layers"),
-        ("8x8x1", "begin with the input and name layers"),
-        ("0x8x1 10FC", "begin with the input and name layers"),
-        ("8x8x1 8D3 10FC", "'8D3' is no layer"),
-        ("8x8x1 0FC", "'0FC' is no layer"),
-        ("8x8x1 8C0 10FC", "'8C0' is no layer"),
-        ("8x8x1 8C3/0 10FC", "'8C3/0' is no layer"),
-        ("8x8x1 10FC-MP2", "'10FC-MP2' is no layer"),
-        ("8x8x1 8C3:3 10FC", "'8C3:3' is no layer"),
-        ("8x8x1 8C9v 10FC", "leaves nothing of its input"),
-        ("8x8x1 8C4 10FC", "an even kernel cannot keep the size: write 8C4v"),
-        ("8x8x1 8C3", "gives no classes: end with a layer of 2FC to 255FC"),
-        ("8x8x1 300FC", "gives no classes: end with a layer of 2FC to 255FC"),
-        ("8x8x1 70000FC 10FC", "is too large"),
-    ],
-)
-def test_networks_that_cannot_be_are_named(text: str, said: str) -> None:
-    with pytest.raises(ModelError) as caught:
-        network.parse(text, 1)
-    assert said in str(caught.value)
-
-
-def test_network_comes_back_from_its_file(tmp_path: Path) -> None:
-    net = network.parse("9x7x2 5C3/2 4C3v-MP2:2 6FC:2 3FC", 4)
-    network.save(net, tmp_path / "n.npz")
-    read = network.load(tmp_path / "n.npz")
-    assert network.blob(read, "n", NET_CONFIG, 2, 0, []) == network.blob(
-        net, "n", NET_CONFIG, 2, 0, []
-    )
-    (tmp_path / "cut.npz").write_bytes((tmp_path / "n.npz").read_bytes()[:-40])
-    with pytest.raises(ModelError, match="is no network of 'wage-host train', or is damaged"):
-        network.load(tmp_path / "cut.npz")
-
-
-NET_CONFIG = network.Config(seed=1, lr_shift=-4, replays=1, gain_shift=2, threshold=0)

@@ -206,7 +206,8 @@ def test_settings_that_fit_no_board_are_refused_before_the_link() -> None:
     from wage_host.errors import Refused
 
     good = {"seed": 1, "lr_shift": -4, "replays": 1, "gain_shift": 2, "threshold": 0}
-    for name, value in (("seed", -1), ("seed", 1 << 32), ("replays", 256), ("lr_shift", -200)):
-        with pytest.raises(Refused, match=r"lr-shift -24\.\.7"):
+    for name, value in (("seed", -1), ("seed", 1 << 32), ("replays", 256), ("lr_shift", -200),
+                        ("lr_factor", 256)):  # fmt: skip
+        with pytest.raises(Refused, match=r"lr 2\^-24 to 15\*2\^7"):
             Config(**{**good, name: value})
     assert Config(**good).seed == 1

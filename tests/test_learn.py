@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import nets
 import numpy as np
 import pytest
 import reference as ref
@@ -16,7 +17,7 @@ from wage_host.core import Config, Core, Record, Sample
 from wage_host.device import Device
 from wage_host.link import LinkLost
 
-CONFIG = Config(seed=7, lr_shift=-4, replays=9, gain_shift=2, threshold=0)
+CONFIG = Config(seed=7, lr_shift=-5, replays=9, gain_shift=2, threshold=0, lr_factor=3)
 STREAM = 4711
 COUNT = 40  # samples; with 9 replays 400 steps
 
@@ -68,6 +69,24 @@ def test_board_in_process_has_the_same_weights(
     assert [r.id for r in records] == list(range(1, COUNT + 1))
     assert stats.steps >= 300
     assert (stats.weight_crc, stats.state_crc) == (twin.weight_crc(), twin.state_crc())
+
+
+@pytest.mark.parametrize("policy", nets.POLICIES)
+def test_board_learns_every_kind_in_batches(policy: str, tmp_path: Path) -> None:
+    """New sample and replays in one step, velocities and biases in its store."""
+    settings = {"batch": 4, "momentum": 2, "replay_capacity": 6}
+    blob = nets.net("planes", 5, policy, **settings)
+    model, samples = ref.open_model(blob), nets.samples_of(blob, 1, 12)
+    ref.start(model, STREAM, ref.Config(**dataclasses.asdict(CONFIG)))
+    for number, (x, label) in enumerate(samples, 1):
+        ref.learn(model, number, x, label)
+        assert model.metrics.steps == 3 * number  # 10 samples, 4 a step
+    for count in (7, 12):  # the second time from what was saved
+        board = sim.SimBoard(blob, tmp_path / "store")
+        with Device(lambda board=board: link.SimLink(board)) as device:
+            learn(device, samples[:count], save_every=7)
+            stats = device.stats()
+    assert (stats.weight_crc, stats.state_crc) == (ref.weight_crc(model), ref.state_crc(model))
 
 
 def test_board_behind_a_socket_has_the_same_weights(
@@ -238,5 +257,3 @@ def test_evaluating_learns_nothing(demo_blob: Path, samples: list[Sample]) -> No
         there = [(r.id, r.prediction, r.p_label) for r in device.evaluate(samples)]
         assert device.stats() == before
     assert there == [(r.id, r.prediction, r.p_label) for r in core.evaluate(samples)]
-
-

@@ -3,16 +3,20 @@
 # SPDX-License-Identifier: MIT
 
 import random
-from itertools import islice
+from dataclasses import replace
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 import blobs
 import cside
+import nets
 import numpy as np
 import pytest
 import reference as ref
 from blobs import conv2d, dense
+from cside import LEVELS
+from parity import Twins
 from wage_host import data, demo
 from wage_host._core import ffi, lib
 from wage_host.core import ERROR_NAMES, Core
@@ -22,6 +26,7 @@ SAMPLES = 60
 STATE_EVERY = 5
 DEMO_SAMPLES = 160  # each with 15 replays
 ERASE_BYTES = 64
+MOST = (1 << 24) - 1  # of a bias
 
 
 class RamStore:
@@ -69,61 +74,22 @@ class RamStore:
         return found[0]
 
 
-class Twins:
-    """One model in both implementations."""
-
-    def __init__(self, blob: bytes) -> None:
-        self.core, self.model = Core(blob), ref.open_model(blob)
-        self.same_state()
-
-    def start(self, stream: int, config: ref.Config | None = None) -> None:
-        """Begins or resumes a stream."""
-        given = ffi.NULL
-        if config is not None:
-            given = ffi.new("struct wage_config *", tuple(vars(config).values()))
-        assert lib.wage_start(self.core.wage, stream, given) == 0
-        ref.start(self.model, stream, config)
-
-    def learn(self, x: np.ndarray, label: int) -> ref.Record:
-        """Learns one sample; the records are equal, and what a prediction said before."""
-        guess = ffi.new("struct wage_record *")
-        assert lib.wage_predict(self.core.wage, cside.given(x, "int8"), label, guess) == 0
-        assert as_record(guess) == ref.predict(self.model, x, label)
-        id = self.model.last_id + 1
-        record = ref.learn(self.model, id, x, label)
-        assert as_record(cside.learn(self.core, id, x, label)) == record
-        assert (guess.prediction, guess.p_label) == (record.prediction, record.p_label)
-        return record
-
-    def same_state(self) -> None:
-        """The CRCs are equal, and the counts by class as C tells them."""
-        assert self.core.weight_crc() == ref.weight_crc(self.model)
-        assert self.core.state_crc() == ref.state_crc(self.model)
-        model, seen, right = self.model, ffi.new("uint32_t *"), ffi.new("uint32_t *")
-        for c in range(model.classes):
-            assert lib.wage_class_metrics(self.core.wage, c, seen, right) == 0
-            assert (seen[0], right[0]) == (model.class_seen[c], model.class_correct[c])
-        over = lib.wage_class_metrics(self.core.wage, model.classes, seen, right)
-        assert ERROR_NAMES[over] == "WAGE_E_LABEL"
-
-
-def as_record(record: Any) -> ref.Record:
-    """struct wage_record as the oracle's."""
-    return ref.Record(
-        record.id, record.label, record.prediction, record.p_label, int(record.skipped)
-    )
-
-
 @pytest.mark.parametrize("number", MODELS)
 def test_random_model_learns_the_same(number: int) -> None:
     blob = blobs.random_model(number)
-    twins = Twins(blob)
+    twins, draw = Twins(blob, LEVELS[number % len(LEVELS)]), random.Random(number)
     twins.start(1)
-    for n, (x, label) in enumerate(blobs.random_stream(blob, number, SAMPLES), 1):
+    samples = list(blobs.random_stream(blob, number, SAMPLES))
+    for n, (x, label) in enumerate(samples, 1):
         if n == SAMPLES // 2:  # another stream with other settings
             config = twins.model.config
-            twins.start(2, ref.Config(config.seed ^ number, -6, 2, number % 8, number % 3 * 16))
+            other = ref.Config(
+                config.seed ^ number, -6, 2, number % 8, number % 3 * 16, 1 + number % 15
+            )
+            twins.start(2, other)
         twins.learn(x, label)
+        if n % 3 == 0:
+            twins.train(draw.choices(samples, k=draw.randint(1, twins.model.batch)))
         if n % STATE_EVERY == 0:
             twins.same_state()
     twins.same_state()
@@ -132,41 +98,121 @@ def test_random_model_learns_the_same(number: int) -> None:
     ]
 
 
+def features(model: ref.Model) -> set[tuple]:
+    """What this model has, in words."""
+    config, policy = model.config, "paper" if model.paper else "continual"
+    seen = {("cut", bool(model.frozen)), ("map", model.input_map), ("policy", policy, model.sse)}
+    seen |= {("threshold", config.threshold > 0), ("gain", config.gain_shift > 0)}
+    seen |= {("lr", config.lr_shift), ("replays", config.replays), ("batch", model.batch > 1)}
+    seen |= {("replay", model.replay_capacity > 0, bool(model.replay), config.replays > 0)}
+    seen |= {("momentum", policy, model.momentum > 0), ("factor", policy, config.lr_factor > 1)}
+    for layer in model.layers:
+        shape = (layer.stride != (1, 1), layer.pool, any(layer.pad))
+        seen |= {(layer.kind, layer.trainable, *shape), ("kind", layer.kind, layer.trainable)}
+        seen |= {("activation", policy, layer.activation)}
+        seen |= {("bias", layer.trainable, layer.kind, layer.bias is not None)}
+        if layer.w is not None:
+            seen |= {("bits", layer.bits, layer.trainable)}
+            seen |= {("spare", layer.store_bits - layer.bits)}
+    return seen
+
+
 def test_random_models_cover_what_there_is() -> None:
     seen, changed, deep = set(), 0, 0
     for number in MODELS:
         blob = blobs.random_model(number)
         model = ref.open_model(blob)
-        layers, config = model.layers, model.config
-        seen |= {("cut", bool(model.frozen)), ("map", model.input_map)}
-        seen |= {("threshold", config.threshold > 0), ("gain", config.gain_shift > 0)}
-        seen |= {("lr", config.lr_shift), ("replays", config.replays)}
-        seen |= {("replay", model.replay_capacity > 0, bool(model.replay), config.replays > 0)}
-        for layer in layers:
-            shape = (layer.stride != (1, 1), layer.pool, any(layer.pad))
-            seen.add((layer.kind, layer.bits, layer.trainable))
-            seen.add((layer.kind, layer.trainable, *shape))
-        before = [layer.w.copy() for layer in model.trained]
+        seen |= features(model)
+        before = [layer.w.copy() for layer in model.learning]
         ref.start(model, 1)
         for id, (x, label) in enumerate(blobs.random_stream(blob, number, 20), 1):
             ref.learn(model, id, x, label)
-        moved = [bool((a != b.w).any()) for a, b in zip(before, model.trained, strict=True)]
+        moved = [bool((a != b.w).any()) for a, b in zip(before, model.learning, strict=True)]
         changed += moved[-1]
         deep += moved[0] and len(moved) > 1
-    wanted = {("cut", True), ("cut", False), ("threshold", True), ("gain", True), ("map", 1)}
-    wanted |= {("lr", -24), ("lr", 7), ("lr", -5), ("replays", 0), ("replays", 3)}
-    wanted |= {("replay", True, True, True), ("replay", True, False, True)}
-    wanted |= {("replay", False, False, True)}
-    wanted |= {(kind, bits, trainable) for kind in (1, 2) for bits in (2, 8)
-               for trainable in (False, True)}  # fmt: skip
-    wanted |= {(2, trainable, True, 2, True) for trainable in (False, True)}
+    both = (False, True)
+    wanted = {("cut", cut) for cut in both} | {("map", 1), ("threshold", True), ("gain", True)}
+    wanted |= {("lr", -24), ("lr", 7), ("replays", 0), ("replays", 3), ("batch", True)}
+    wanted |= {("replay", True, True, True), ("replay", False, False, True)}
+    wanted |= {(what, policy, True) for what in ("policy", "momentum", "factor")
+               for policy in ("continual", "paper")}  # fmt: skip
+    wanted |= {("activation", policy, which) for policy in ("continual", "paper")
+               for which in (ref.NONE, ref.RELU, ref.SIGNED)}  # fmt: skip
+    wanted |= {("kind", kind, trainable) for kind in range(1, 7) for trainable in both}
+    wanted |= {("bits", bits, True) for bits in range(2, 9)} | {("bits", 2, False)}
+    wanted |= {("bias", trainable, ref.DENSE, True) for trainable in both}
+    wanted |= {(2, trainable, True, 2, True) for trainable in both}
+    wanted |= {("spare", spare) for spare in (0, 1, 6, 8)}
     assert wanted <= seen, wanted - seen
     assert changed > 20 and deep > 5, (changed, deep)
 
 
-@pytest.mark.parametrize("number", [2, 5, 11, 17])
+@pytest.mark.parametrize("bits", nets.WIDTHS)
+@pytest.mark.parametrize("policy", nets.POLICIES)
+@pytest.mark.parametrize("name", nets.NETS)
+def test_every_kind_learns_the_same(name: str, policy: str, bits: int) -> None:
+    for batch in (1, 2, 8):
+        settings = {"batch": batch, "momentum": batch // 2, "lr_factor": (1, 3, 15)[batch % 3],
+                    "replay_capacity": 5, "replays": 5}  # fmt: skip
+        frozen = {"planes": 4, "lines": 3}[name] * (batch == 2)
+        blob = nets.net(name, bits, policy, seed=bits, frozen=frozen, **settings)
+        assert nets.is_complete(blob)
+        for level in LEVELS[1:] if batch == 8 else LEVELS[:1]:
+            twins = Twins(blob, level)
+            twins.start(1)
+            before = [layer.w.copy() for layer in twins.model.learning]
+            samples = nets.samples_of(blob, bits, 12)
+            twins.train(samples[:batch])
+            for x, label in samples[8:11]:
+                twins.learn(x, label)
+                twins.same_state()
+            twins.train(samples[: max(1, batch - 1)])
+            twins.same_state()
+            moved = [(a != b.w).any() for a, b in zip(before, twins.model.learning, strict=True)]
+            assert all(moved), moved
+
+
+def test_steps_of_a_batch_are_the_new_sample_and_replayed_ones() -> None:
+    blob = nets.net("lines", 8, "continual", batch=4, replay_capacity=9, replays=9)
+    twins = Twins(blob)
+    twins.start(1)
+    for n, (x, label) in enumerate(nets.samples_of(blob, 3, 6), 1):
+        twins.learn(x, label)
+        assert twins.core.wage.metrics.steps == twins.model.metrics.steps == 3 * n  # 4, 4 and 2
+    twins.same_state()
+
+
+# Where skips join (SPEC 5.1.2)
+
+
+@pytest.mark.parametrize("policy", nets.POLICIES)
+def test_skips_join_the_same_however_far_apart(
+    policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    branches, join = set(), ref.steps.join
+
+    def watched(e: np.ndarray, y: int, held: tuple) -> tuple:
+        near = "none" if held[1] is None or y is None else held[1] - y
+        if near != "none":
+            near = "far" if near > 16 else "gone" if near < -31 else "near"
+        branches.add(near if e.any() else "zero")
+        return join(e, y, held)
+
+    monkeypatch.setattr(ref.steps, "join", watched)
+    for number, scales in enumerate(product((1, 20), (1, 20), (0, 7))):
+        for dead in (False, True):
+            twins = Twins(nets.joined(scales, policy, number, dead), LEVELS[number % len(LEVELS)])
+            samples = nets.samples_of(bytes(twins.core._blob)[:-1], number, 9)
+            for some in nets.batches(samples, 3):
+                twins.train(some)
+                twins.same_state()
+    assert branches >= {"zero", "near", "far"}, branches
+
+
+@pytest.mark.parametrize("number", range(8))
 def test_checkpoints_are_the_same_bytes(number: int) -> None:
-    blob = blobs.random_model(number, lr_shift=-5, replay_capacity=6, replays=2)
+    blob = blobs.random_model(number, lr_shift=-5, replay_capacity=6, replays=2,
+                              momentum=number % 3, batch=1 + number % 4)  # fmt: skip
     twins = Twins(blob)
     unit = (1, 4, 16, 32)[number % 4]
     half = -(-ref.checkpoint_bytes(twins.model) // ERASE_BYTES) * ERASE_BYTES
@@ -190,7 +236,57 @@ def test_checkpoints_are_the_same_bytes(number: int) -> None:
     twins.same_state()
 
 
-def digits_network(seed: int, bits: tuple[int, ...]) -> bytes:
+def put(what: str, model: ref.Model, value: int) -> None:
+    """One number of the state."""
+    layer = next(layer for layer in model.learning if layer.bias is not None)
+    if what == "weight":
+        layer.w[0, 0] = value
+    elif what == "bias":
+        layer.bias[0] = value
+    elif what == "velocity":
+        layer.v[0, 0] = value
+    elif what == "label":
+        model.replay[0] = (value, model.replay[0][1])
+    else:
+        model.config = replace(model.config, **{what: value})
+
+
+@pytest.mark.parametrize(
+    ("what", "good", "bad"),
+    [("weight", (112, -112), (113, -113)), ("bias", (MOST, -MOST), (MOST + 1, -MOST - 1)),
+     ("velocity", (32767, -32767), (-32768,)), ("label", (0, 3), (4, 255)),
+     ("lr_factor", (1, 15), (0, 16, 255)), ("lr_shift", (-24, 7), (-25, 8)),
+     ("gain_shift", (0, 7), (8,)), ("threshold", (0, 127), (128,))],
+)  # fmt: skip
+def test_checkpoints_outside_their_ranges_are_refused(
+    what: str, good: tuple[int, ...], bad: tuple[int, ...]
+) -> None:
+    layers = [dense(4, flags=3, bits=4, store_bits=8, weights=[1] * 12, bias=[0] * 4)]
+    settings = {"momentum": 1, "replay_capacity": 3}
+    blob = blobs.make_blob(layers, (1, 1, 3), header=settings)
+    for value in (*good, *bad):
+        twins = Twins(blob)
+        twins.start(1)
+        twins.learn(np.array([1, 2, 3]), 1)
+        put(what, twins.model, value)
+        data = ref.checkpoint(twins.model, 1, 1)
+        half = -(-len(data) // ERASE_BYTES) * ERASE_BYTES
+        store, core = RamStore(half, 1), Core(blob)
+        store.bytes[half : half + len(data)] = data
+        found = ERROR_NAMES[lib.wage_restore(core.wage, store.c)]
+        fresh = ref.open_model(blob)
+        if value in good:
+            assert found == "WAGE_OK"
+            ref.load_state(fresh, data[32:])
+            assert core.state_crc() == ref.state_crc(fresh) == ref.state_crc(twins.model)
+        else:
+            assert found == "WAGE_E_NO_CHECKPOINT"
+            with pytest.raises(ref.RefusedError, match="NO_CHECKPOINT"):
+                ref.load_state(fresh, data[32:])
+            assert core.state_crc() == Core(blob).state_crc()
+
+
+def digits_network(seed: int, bits: tuple[int, ...], **header: int) -> bytes:
     """Two convolutions with pools and two dense layers, all of which learn."""
     rng, at = random.Random(seed), (8, 8, 1)
     layers = [conv2d(8, pool=2), conv2d(12, pool=2), dense(24), dense(10)]
@@ -199,13 +295,17 @@ def digits_network(seed: int, bits: tuple[int, ...]) -> bytes:
         layer |= {"flags": 1, "bits": width, "alpha_shift": scale}
         layer["weights"] = blobs.random_weights(layer, at, rng)
         at = blobs.out_shape(layer, at)
-    header = {"replay_capacity": 25, "replays": 3, "lr_shift": -5, "seed": seed, "input_map": 1}
-    return blobs.make_blob(layers, (8, 8, 1), header=header)
+    own = {"replay_capacity": 25, "replays": 3, "lr_shift": -5, "seed": seed, "input_map": 1}
+    return blobs.make_blob(layers, (8, 8, 1), header=own | header)
 
 
-@pytest.mark.parametrize("bits", [(8, 8, 8, 8), (2, 2, 2, 2), (8, 2, 2, 8)])
-def test_whole_network_learns_digits_the_same(seed: int, bits: tuple[int, ...]) -> None:
-    twins = Twins(digits_network(seed, bits))
+@pytest.mark.parametrize("paper", [False, True], ids=["continual", "paper"])
+@pytest.mark.parametrize("bits", [(8, 8, 8, 8), (2, 2, 2, 2), (8, 2, 3, 5)])
+def test_whole_network_learns_digits_the_same(
+    seed: int, bits: tuple[int, ...], paper: bool
+) -> None:
+    own = {"flags": blobs.PAPER | blobs.SSE, "lr_shift": 1, "batch": 4} if paper else {}
+    twins = Twins(digits_network(seed, bits, **own))
     inputs, labels = demo.digits()
     twins.start(1)
     before = [layer.w.copy() for layer in twins.model.layers]

@@ -16,7 +16,7 @@ from wage_host.core import Config, Core
 from wage_host.device import Device
 from wage_host.errors import ProtocolMismatch
 
-CONFIG = Config(seed=1, lr_shift=-4, replays=1, gain_shift=2, threshold=0)
+CONFIG = Config(seed=1, lr_shift=-4, replays=1, gain_shift=2, threshold=0, lr_factor=3)
 Change = Callable[[wire.Message], wire.Message]
 
 

@@ -141,7 +141,7 @@ def test_conv2d_is_the_sum_and_its_adjoints(seed: int) -> None:
     rng = random.Random(seed)
     layer = random_conv(rng, pool=rng.choice((1, 2)))
     a = random_tensor(rng, layer.in_shape)
-    z, winner = ref.conv2d_forward(layer, a)
+    z, winner = ref.forward(layer, a)
     assert z.shape == layer.out_shape
     sums = slow_conv2d(layer, a)
     for y, x, o in np.ndindex(*layer.out_shape):
@@ -153,8 +153,8 @@ def test_conv2d_is_the_sum_and_its_adjoints(seed: int) -> None:
     # the sum is linear in a and in q: <z, d> = <a, error(d)> = <q, gradient(a, d)>
     d = random_tensor(rng, layer.out_shape)
     dot = (z * d).sum()
-    assert (a * ref.conv2d_error(layer, d, winner)).sum() == dot
-    assert (layer.q * ref.conv2d_gradient(layer, a, d, winner)).sum() == dot
+    assert (a * ref.layers.conv2d_error(layer, d, winner)).sum() == dot
+    assert (layer.q * ref.layers.conv2d_gradient(layer, a, d, winner)).sum() == dot
 
 
 def test_max_pool_takes_the_first_of_equals_and_odd_sizes() -> None:
@@ -167,7 +167,7 @@ def test_max_pool_takes_the_first_of_equals_and_odd_sizes() -> None:
 def test_weights_in_use_at_their_thresholds() -> None:
     shape = (1, 1, 1)
     eight = ref.Layer(ref.DENSE, 0, 8, True, 0, shape, 1, (1, 1), (1, 1), (0,) * 4, 1)
-    two = replace(eight, bits=2)
+    two = replace(eight, bits=2, store_bits=8)
     for w, q in ((32512, 127), (-32512, -127), (127, 0), (128, 1), (-128, 0), (-129, -1)):
         eight.w = np.array([[w]])
         assert eight.q.tolist() == [[q]]

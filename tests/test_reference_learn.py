@@ -4,42 +4,47 @@
 
 import random
 from dataclasses import replace
-from fractions import Fraction
 
 import blobs
 import numpy as np
 import pytest
 import reference as ref
-from blobs import dense, make_blob, small_blob
+from blobs import PAPER, dense, make_blob, small_blob
 
 # Output error (SPEC 4)
 
 
 def test_table_of_powers_is_rounded_right() -> None:
-    for k, power in enumerate(ref.train.POWERS.tolist()):
+    for k, power in enumerate(ref.steps.POWERS.tolist()):
         # 2 * power - 1 < 2^17 * 2^(-k/16) < 2 * power + 1, to the 16th power
         assert (2 * power - 1) ** 16 < 1 << (17 * 16 - k) < (2 * power + 1) ** 16
 
 
 def test_output_error_of_certain_and_of_equal_logits() -> None:
-    d, p = ref.output_error(np.array([5, 5, 5, 5]), 2, 7, 3)
-    assert p.tolist() == [4096] * 4 and d.tolist() == [32, 32, -96, 32]
-    d, p = ref.output_error(np.array([1 << 30, -(1 << 30)]), 1, 7, 7)
-    assert p.tolist() == [16384, 0] and d.tolist() == [127, -127]
-    d, p = ref.output_error(np.array([1 << 30, -(1 << 30)]), 0, 7, 7)
-    assert d.tolist() == [0, 0]
+    e, p = ref.output_error(np.array([5, 5, 5, 5]), 2, 7, 3)
+    assert p.tolist() == [4096] * 4 and e.tolist() == [4096, 4096, -12288, 4096]
+    e, p = ref.output_error(np.array([1 << 30, -(1 << 30)]), 1, 7, 7)
+    assert p.tolist() == [16384, 0] and e.tolist() == [16384, -16384]
+    e, p = ref.output_error(np.array([1 << 30, -(1 << 30)]), 0, 7, 7)
+    assert e.tolist() == [0, 0]
     _, p = ref.output_error(np.array([0, -(1 << 14)]), 0, 7, 0)  # one unit: half as likely
     assert p.tolist() == [10923, 5461]
 
 
+def test_output_error_of_squares_leaves_the_probabilities() -> None:
+    o = np.array([0, -(1 << 14)])
+    e, p = ref.output_error(o, 1, 7, 0, sse=True)
+    assert e.tolist() == [0, -(2 << 14)] and p.tolist() == [10923, 5461]
+    assert o.tolist() == [0, -(1 << 14)]
+
+
 def slow_output_error(o: list[int], label: int, h: int, gain: int) -> tuple[list[int], list[int]]:
-    """SPEC 4.1 to 4.4 in loops: d and p."""
-    table = ref.train.POWERS.tolist()
+    """SPEC 4.1 to 4.4 in loops: e and p."""
+    table = ref.steps.POWERS.tolist()
     u = [min((max(o) - v) * 16 * 2**gain // 2 ** (7 + h), 511) for v in o]
     powers = [table[v % 16] // 2 ** (v // 16) for v in u]
     p = [(v * 2**14 + sum(powers) // 2) // sum(powers) for v in powers]
-    e = [v - 2**14 * (i == label) for i, v in enumerate(p)]
-    return [max(-127, min(127, round(Fraction(v, 128)))) for v in e], p
+    return [v - 2**14 * (i == label) for i, v in enumerate(p)], p
 
 
 def test_output_error_is_that_of_the_document() -> None:
@@ -49,8 +54,11 @@ def test_output_error_is_that_of_the_document() -> None:
         spread = 1 << rng.randint(1, min(30, h + 14))
         o = [rng.randint(-spread, spread) for _ in range(classes)]
         label = rng.randrange(classes)
-        d, p = ref.output_error(np.array(o), label, h, gain)
-        assert (d.tolist(), p.tolist()) == slow_output_error(o, label, h, gain)
+        e, p = ref.output_error(np.array(o), label, h, gain)
+        assert (e.tolist(), p.tolist()) == slow_output_error(o, label, h, gain)
+        e, again = ref.output_error(np.array(o), label, h, gain, sse=True)
+        assert e.tolist() == [v - 2 ** (7 + h) * (i == label) for i, v in enumerate(o)]
+        assert again.tolist() == p.tolist()
     far = np.array([0] + [-(1 << 30)] * 254)
     assert ref.output_error(far, 0, 7, 0)[1].tolist() == [16384] + [0] * 254
 
@@ -60,86 +68,42 @@ def test_prediction_is_the_lowest_of_equals() -> None:
     assert ref.predict(model, np.array([1, 1]), 2).prediction == 0
 
 
-# A step (SPEC 5), once more in loops, for dense layers
-
-
-def slow_q(w: int, bits: int) -> int:
-    """SPEC 2.4 for one weight."""
-    return (w + 128) // 256 if bits == 8 else int(w > 32) - int(w < -32)
-
-
-def slow_step(model: ref.Model, x: list[int], label: int) -> list[list[list[int]]]:
-    """SPEC 3 to 5 in loops: the stored weights after one step of trainable dense layers."""
-    config, layers, inputs, a = model.config, model.layers, [], x
-    stores = [layer.w.tolist() for layer in layers]
-    for i, layer in enumerate(layers):
-        inputs.append(a)
-        rows = [[slow_q(w, layer.bits) for w in row] for row in stores[i]]
-        z = [sum(q * v for q, v in zip(row, a, strict=True)) for row in rows]
-        a = [min(127, round(Fraction(max(v, 0), 2**layer.h))) for v in z]
-    d = [int(v) for v in ref.output_error(np.array(z), label, layer.h, config.gain_shift)[0]]
-    exponent = 0
-    for i, layer in reversed(list(enumerate(layers))):
-        old = [[slow_q(w, layer.bits) for w in row] for row in stores[i]]
-        n = 7 - exponent - config.lr_shift - (8 if layer.bits == 8 else 0)
-        key = ref.key(config.seed, model.step, i + 1)
-        for o, j in np.ndindex(len(d), len(inputs[i])):
-            g = d[o] * inputs[i][j]
-            delta = ref.stochastic_shift(abs(g), n, ref.fraction(key, o * len(inputs[i]) + j))
-            moved = stores[i][o][j] - (delta if g > 0 else -delta if g < 0 else 0)
-            stores[i][o][j] = max(-layer.limit, min(layer.limit, moved))
-        e = [sum(old[o][j] * d[o] for o in range(len(d))) for j in range(len(inputs[i]))]
-        e = [v if 0 < a < 127 else 0 for v, a in zip(e, inputs[i], strict=True)]
-        if not any(e):
-            break
-        n = ref.ilog2_round(max(abs(v) for v in e))
-        d = [max(-127, min(127, round(v * Fraction(2) ** (7 - n)))) for v in e]
-        exponent += n - 7 - layer.h
-    return stores
-
-
-def random_mlp(seed: int) -> bytes:
-    """Three trainable dense layers of mixed widths."""
-    rng, at, layers = random.Random(seed), (1, 2, 6), [dense(9), dense(7), dense(4)]
-    for layer in layers:
-        scale = max(0, blobs.alpha_shift(blobs.fan_in(layer, at)) - rng.randrange(3))
-        layer |= {"flags": 1, "bits": rng.choice((2, 8)), "alpha_shift": scale}
-        layer["weights"] = blobs.random_weights(layer, at, rng)
-        at = blobs.out_shape(layer, at)
-    return make_blob(layers, (1, 2, 6), header={"lr_shift": rng.randint(-8, 0), "seed": seed})
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_step_is_that_of_the_document(seed: int) -> None:
-    blob = random_mlp(seed)
-    model = ref.open_model(blob)
-    for x, label in blobs.random_stream(blob, seed, 12):
-        want = slow_step(model, x.tolist(), label % 4)
-        ref.step(model, x.astype(np.int64).reshape(1, 2, 6), label % 4)
-        assert [layer.w.tolist() for layer in model.layers] == want
-    assert model.step == 12
+# When a step is skipped (SPEC 4.6)
 
 
 def test_step_below_the_threshold_changes_only_the_counters() -> None:
-    model = ref.open_model(make_blob([dense(4, flags=1)], (1, 1, 3), header={"threshold": 97}))
+    settings = {"threshold": 97, "batch": 2}
+    model = ref.open_model(make_blob([dense(4, flags=1)], (1, 1, 3), header=settings))
     before = ref.weight_bytes(model)
-    x = np.full((1, 1, 3), 100)
-    assert ref.step(model, x, 1) == (0, 4096, 1)  # errors are 32 and -96
+    x = np.full((2, 1, 1, 3), 100)
+    step = ref.step(model, x, [1, 3])  # errors are 32 and -96
+    assert (step.predictions, step.p_labels, step.skipped) == ([0, 0], [4096, 4096], 1)
     assert (ref.weight_bytes(model), model.step) == (before, 1)
     model.config = replace(model.config, threshold=96)
-    assert ref.step(model, x, 1) == (0, 4096, 0)
+    assert not ref.step(model, x, [1, 3]).skipped
     assert ref.weight_bytes(model) != before
     assert model.step == model.metrics.steps == 2
+
+
+def test_batch_is_learned_when_one_of_its_errors_is_large_enough() -> None:
+    layer = dense(2, flags=1, bits=2, weights=[64, -64])
+    settings = {"threshold": 100, "batch": 2, "gain_shift": 7}
+    model = ref.open_model(make_blob([layer], (1, 1, 1), header=settings))
+    good = np.full((1, 1, 1, 1), 127)
+    assert ref.step(model, good, [0]).skipped
+    assert not ref.step(model, np.concatenate([good, good]), [0, 1]).skipped
 
 
 @pytest.mark.parametrize("threshold", [0, 1, 2])
 def test_step_without_any_error_is_skipped(threshold: int) -> None:
     layer = dense(2, flags=1, weights=[32512, -32512])
     settings = {"threshold": threshold, "gain_shift": 7}
-    model = ref.open_model(make_blob([layer], (1, 1, 1), header=settings))
-    before = ref.weight_bytes(model)
-    assert ref.step(model, np.full((1, 1, 1), 127), 0) == (0, 16384, 1)
-    assert (ref.weight_bytes(model), model.step) == (before, 1)
+    for flags in (0, PAPER):
+        header = settings | {"flags": flags}
+        model = ref.open_model(make_blob([layer], (1, 1, 1), header=header))
+        before = ref.weight_bytes(model)
+        assert ref.step(model, np.full((1, 1, 1, 1), 127), [0]).skipped
+        assert (ref.weight_bytes(model), model.step) == (before, 1)
 
 
 # Samples and replay (SPEC 6)
@@ -212,28 +176,97 @@ def test_learn_counts_and_replays() -> None:
     assert model.config.seed == 9
 
 
-def test_learn_is_a_step_an_offer_and_steps_on_drawn_slots() -> None:
+def slow_latent(model: ref.Model, x: np.ndarray) -> np.ndarray:
+    """What the frozen layers make of one sample, layer by layer."""
+    tensors = [x.astype(np.int64).reshape(model.input_shape)]
+    for at, layer in enumerate(model.frozen):
+        side = tensors[at - layer.skip] if layer.kind == ref.ADD else None
+        tensors.append(ref.activate(layer, ref.forward(layer, tensors[-1], side)[0]))
+    return tensors[-1]
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_learn_is_an_offer_and_steps_on_the_new_and_drawn_slots(seed: int) -> None:
+    blob = blobs.random_model(seed, replays=seed % 5, replay_capacity=7, batch=1 + seed % 4)
+    model, twin = ref.open_model(blob), ref.open_model(blob)
+    for n, (x, label) in enumerate(blobs.random_stream(blob, seed, 10)):
+        ref.start(model, 1 + n // 5)  # ids begin anew, samples go on
+        record = ref.learn(model, 1 + n % 5, x, label)
+        latent = slow_latent(twin, x)
+        twin.sample = n
+        ref.replay_offer(twin, latent, label)
+        todo = [(label, latent)]
+        for k in range(seed % 5):
+            bits = ref.draw(ref.key(twin.config.seed, n, 65), k)
+            todo.append(twin.replay[bits * len(twin.replay) // 2**32])
+        first = None
+        while todo:
+            some, todo = todo[: twin.batch], todo[twin.batch :]
+            step = ref.step(twin, np.stack([a for _, a in some]), [c for c, _ in some])
+            first = first or step
+        assert record == ref.Record(
+            1 + n % 5, label, first.predictions[0], first.p_labels[0], first.skipped
+        )
+        assert ref.weight_bytes(model) == ref.weight_bytes(twin)
+        assert (model.step, model.sample) == (twin.step, n + 1)
+
+
+def test_learn_fills_batches_with_the_new_sample_first() -> None:
+    model = ref.open_model(small_blob(replay_capacity=3, replays=6, batch=4))
+    ref.start(model, 7)
+    seen, step = [], ref.sample.step
+
+    def spy(model: ref.Model, latents: np.ndarray, labels: list[int]) -> ref.Step:
+        seen.append((latents[:, 0, 0, 0].tolist(), labels))
+        return step(model, latents, labels)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ref.sample, "step", spy)
+        ref.learn(model, 1, np.array([5, 0, 0, 0]), 2)
+        assert seen == [([5] * 4, [2] * 4), ([5] * 3, [2] * 3)]  # it is in the replay already
+        seen.clear()
+        ref.learn(model, 2, np.array([6, 0, 0, 0]), 1)
+    assert [len(labels) for _, labels in seen] == [4, 3] and seen[0][0][0] == 6
+    assert {6, 5} == {v for values, _ in seen for v in values}
+    assert (model.step, model.metrics.steps, model.metrics.samples) == (4, 4, 2)
+
+
+def test_learn_without_room_for_a_replay_is_one_step() -> None:
+    model = ref.open_model(small_blob(replays=9, batch=4))
+    ref.start(model, 7)
+    ref.learn(model, 1, np.array([5, 0, 0, 0]), 2)
+    assert (model.step, model.sample, model.class_total) == (1, 1, [0, 0, 1])
+
+
+def test_train_is_one_step_that_only_the_steps_count() -> None:
     for seed in range(12):
-        blob = blobs.random_model(seed, replays=3, replay_capacity=7, lr_shift=-5)
+        blob = blobs.random_model(seed, batch=3)
         model, twin = ref.open_model(blob), ref.open_model(blob)
-        samples = list(blobs.random_stream(blob, seed, 10))
-        for n, (x, label) in enumerate(samples):
-            ref.start(model, 1 + n // 5)  # ids begin anew, samples go on
-            ref.learn(model, 1 + n % 5, x, label)
-            latent = x.astype(np.int64).reshape(twin.input_shape)
-            for layer in twin.frozen:
-                z, _ = ref.layers.forward(layer, latent)
-                latent = np.array([min(127, max(0, ref.rne(int(v), layer.h))) for v in z.flat])
-                latent = latent.reshape(z.shape)
-            ref.step(twin, latent, label)
-            twin.sample = n
-            ref.replay_offer(twin, latent, label)
-            for k in range(3):
-                bits = ref.draw(ref.key(twin.config.seed, n, 65), k)
-                old_label, old = twin.replay[bits * len(twin.replay) // 2**32]
-                ref.step(twin, old, old_label)
-            assert ref.weight_bytes(model) == ref.weight_bytes(twin)
-            assert (model.step, model.sample) == (twin.step, n + 1)
+        samples = list(blobs.random_stream(blob, seed, 3))
+        step = ref.train(model, samples)  # no stream is needed
+        ref.step(
+            twin, np.stack([slow_latent(twin, x) for x, _ in samples]), [c for _, c in samples]
+        )
+        assert ref.state_bytes(model) == ref.state_bytes(twin)
+        assert (model.step, model.metrics, model.sample) == (1, ref.Metrics(steps=1), 0)
+        assert (model.last_id, model.stream, len(step.predictions)) == (0, 0, 3)
+        guesses = [ref.predict(ref.open_model(blob), x, c) for x, c in samples]
+        assert step.predictions == [g.prediction for g in guesses]
+        assert step.p_labels == [g.p_label for g in guesses]
+
+
+def test_train_refuses_too_many_none_and_no_class() -> None:
+    model = ref.open_model(small_blob(batch=2))
+    before, x = ref.state_bytes(model), np.zeros(4, np.int64)
+    for samples, name in (
+        ([], "BATCH"),
+        ([(x, 9)] * 3, "BATCH"),
+        ([(x, 0), (x, 3)], "LABEL"),
+    ):
+        with pytest.raises(ref.RefusedError, match=f"^WAGE_E_{name}$"):
+            ref.train(model, samples)
+    assert ref.state_bytes(model) == before
+    ref.train(model, [(x, 0), (x, 2)])
 
 
 def test_learn_and_start_refuse() -> None:
@@ -244,6 +277,8 @@ def test_learn_and_start_refuse() -> None:
         (lambda: ref.learn(model, 1, x, 0), "STREAM"),
         (lambda: ref.start(model, 0), "STREAM"),
         (lambda: ref.start(model, 1, ref.Config(0, 8, 0, 0, 0)), "CONFIG"),
+        (lambda: ref.start(model, 1, ref.Config(0, 0, 0, 0, 0, 0)), "CONFIG"),
+        (lambda: ref.start(model, 1, ref.Config(0, 0, 0, 0, 0, 16)), "CONFIG"),
     ):
         with pytest.raises(ref.RefusedError, match=f"^WAGE_E_{name}$"):
             call()

@@ -1,11 +1,10 @@
-"""C functions against the oracle, bit by bit: primitives, errors, updates, the replay."""
+"""C functions against the oracle, bit by bit: primitives, the replay, what is refused."""
 
 # SPDX-License-Identifier: MIT
 
 import random
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from math import isqrt
 
 import blobs
@@ -14,13 +13,11 @@ import numpy as np
 import pytest
 import reference as ref
 from blobs import dense, make_blob
-from cside import CLayer, given
 from wage_host._core import ffi, lib
 from wage_host.core import ERROR_NAMES, Core
 
 INT32 = (-(1 << 31), (1 << 31) - 1)
 WORD = 0xFFFFFFFF
-ONE = ref.Layer(ref.DENSE, 0, 8, True, 0, (1, 1, 1), 1, (1, 1), (1, 1), (0,) * 4, 1)
 
 
 @pytest.fixture
@@ -77,6 +74,15 @@ def test_random_words(rng: random.Random) -> None:
         assert lib.wage_draw(y, x) == ref.draw(y, x)
         assert lib.wage_below(x, y) == ref.below(x, y)
         assert lib.wage_below(y, z) == ref.below(y, z)
+        assert lib.wage_fraction(x, y) == ref.fraction(x, y)
+        assert lib.wage_fraction(y, z) == ref.fraction(y, z)
+
+
+def test_words_of_the_document() -> None:
+    key = lib.wage_key(1, 2, 3)
+    assert key == 0x9834EEDC
+    assert [lib.wage_draw(key, i) for i in (0, 1)] == [0xA3297841, 0xD9132248]
+    assert [lib.wage_fraction(key, i) for i in range(4)] == [0x7841, 0xA329, 0x2248, 0xD913]
 
 
 def test_stochastic_shift(rng: random.Random) -> None:
@@ -98,143 +104,15 @@ def test_crc(rng: random.Random) -> None:
         assert lib.wage_crc(first, data[cut:], count - cut) == zlib.crc32(data)
 
 
-# Errors (SPEC 3.6, 4, 5.1)
-
-
-def logits(rng: random.Random, classes: int, h: int) -> list[int]:
-    """Logits: alike, far apart, at the ends of int32, some equal."""
-    spread = rng.choice((0, 1, 1 << rng.randint(1, 31), 1 << min(31, h + rng.randint(0, 9))))
-    o = [max(INT32[0], min(INT32[1], rng.randint(-spread, spread))) for _ in range(classes)]
-    for _ in range(rng.choice((0, 0, 1, 3))):
-        o[rng.randrange(classes)] = rng.choice((*INT32, 0, o[0], INT32[0] + 1))
-    return o
-
-
-def test_output_error_and_prediction(rng: random.Random) -> None:
-    for _ in range(4000):
-        classes = rng.choice((2, 2, 3, 10, rng.randint(2, 255), 255))
-        layer = replace(ONE, bits=rng.choice((2, 8)), alpha_shift=rng.randint(0, 20))
-        layer.w = np.zeros((1, 1), np.int64)
-        gain, label = rng.randrange(8), rng.randrange(classes)
-        o = np.array(logits(rng, classes, layer.h))
-        d, p = ref.output_error(o, label, layer.h, gain)
-        got, p_label = cside.output_error(o, label, CLayer(layer, last=True), gain)
-        assert p_label == p[label], (o, label, layer.h, gain)
-        np.testing.assert_array_equal(got, d)
-        assert lib.wage_argmax(given(o, "int32"), classes) == o.argmax()
-
-
-def test_output_error_at_every_distance(rng: random.Random) -> None:
-    for h in (1, 5, 6, 7, 8, 14, 27):
-        layer = replace(ONE, bits=2 if h < 7 else 8, alpha_shift=h - (1 if h < 7 else 7))
-        layer.w = np.zeros((1, 1), np.int64)
-        c = CLayer(layer, last=True)
-        for gain in (0, 3, 7):
-            unit = max(0, 7 + h - 4 - gain)  # u is the distance shifted by this
-            for u in range(min(520, (1 << 32) >> unit)):
-                below = (u << unit) + rng.randrange(1 << unit)
-                o = np.array([INT32[1], INT32[1] - below])
-                for label in (0, 1):
-                    d, p = ref.output_error(o, label, h, gain)
-                    got, p_label = cside.output_error(o, label, c, gain)
-                    assert (got.tolist(), p_label) == (d.tolist(), p[label]), (h, gain, u)
-
-
-def test_output_error_tells_each_power_from_its_neighbours(rng: random.Random) -> None:
-    layer = replace(ONE, bits=2, alpha_shift=3)  # with gain 7 a unit of the logits is one of u
-    layer.w = np.zeros((1, 1), np.int64)
-    c, told = CLayer(layer, last=True), set()
-    for _ in range(1500):
-        u = np.array([0, *(rng.randrange(48) for _ in range(rng.randint(1, 6)))])
-        want = [ref.output_error(-u, label, layer.h, 7)[1][label] for label in range(len(u))]
-        for label, p in enumerate(want):
-            assert cside.output_error(-u, label, c, 7)[1] == p, u
-        if len(told) < 32:
-            told |= {(k, by) for k in range(16) for by in (-1, 1) if p_with(u, k, by) != want}
-    assert len(told) == 32  # a table with any number off by one would have been seen
-
-
-def p_with(u: np.ndarray, k: int, by: int) -> list[int]:
-    """SPEC 4.3 with the number k of the table off by `by`."""
-    table = ref.train.POWERS.copy()
-    table[k] += by
-    powers = table[u % 16] >> (u // 16)
-    return (((powers << 14) + powers.sum() // 2) // powers.sum()).tolist()
-
-
-def masked(e: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """SPEC 5.1: no error where the ReLU is closed or the activation saturated."""
-    return np.where((a == 0) | (a == 127), 0, e)
-
-
-def test_quantise_error(rng: random.Random) -> None:
-    for _ in range(3000):
-        count, bound = rng.randint(1, 60), rng.randint(1, 31)
-        largest = (1 << bound) - 1
-        e = np.array([rng.randint(-largest, largest) for _ in range(count)])
-        e[rng.randrange(count)] = rng.choice((largest, -largest, 0, 1, -1))
-        a = np.array([rng.choice((0, 1, 2, 64, 126, 127)) for _ in range(count)])
-        got, n = cside.quantise_error(e, a)
-        wide = masked(e, a)
-        if not wide.any():
-            assert n == -1
-        else:
-            d, want = ref.quantise_error(wide)
-            assert n == want
-            np.testing.assert_array_equal(got, d)
-
-
-# The update (SPEC 5.3)
-
-
-def random_gradient(rng: random.Random, shape: tuple[int, int]) -> np.ndarray:
-    """A gradient of one size or of all, with zeros and the largest that a model can have."""
-    largest = rng.choice((3, 200, 127 * 127, 1 << 24, 128 * 127 * 131071))
-    flat = [rng.randint(-largest, largest) for _ in range(shape[0] * shape[1])]
-    flat = [rng.choice((v, v, v, 0, largest, -largest, v >> 9)) for v in flat]
-    return np.array(flat).reshape(shape)
-
-
-def test_update(rng: random.Random) -> None:
-    moved = 0
-    for _ in range(1500):
-        fan_in, out = rng.randint(1, 13), rng.randint(1, 5)
-        layer = replace(ONE, index=rng.randrange(32), bits=rng.choice((2, 8)), out=out,
-                        in_shape=(1, 1, fan_in))  # fmt: skip
-        weights = [rng.choice((rng.randint(-layer.limit, layer.limit), layer.limit, -layer.limit))
-                   for _ in range(out * fan_in)]  # fmt: skip
-        layer.w = np.array(weights).reshape(out, fan_in)
-        config = ref.Config(rng.getrandbits(32), rng.randint(-24, 7), 0, 0, 0)
-        step, g = rng.getrandbits(32), random_gradient(rng, (out, fan_in))
-        near = int(np.abs(g).max()).bit_length() - rng.randint(-3, 17)  # n that moves weights
-        n = rng.choice((near, near, near, rng.randint(-60, 80), rng.randint(-1200, 1200)))
-        x = 7 - config.lr_shift - (8 if layer.bits == 8 else 0) - n
-        c = CLayer(layer)
-        key = lib.wage_key(config.seed, step, 1 + layer.index)
-        before = layer.w.copy()
-        ref.update(layer, g, x, config, step)
-        for o in range(out):
-            lib.wage_update(c.c, o, given(g[o], "int32"), n, key)
-        np.testing.assert_array_equal(c.weights(), layer.w)
-        moved += int((before != layer.w).sum())
-    assert moved > 10000
-
-
-def test_every_stored_weight_is_kept_and_used_as_documented() -> None:
-    for bits, limit in ((8, 32512), (2, 64)):
-        layer = replace(ONE, bits=bits, out=2 * limit + 1)
-        layer.w = np.arange(-limit, limit + 1).reshape(-1, 1)
-        c = CLayer(layer)
-        np.testing.assert_array_equal(c.weights(), layer.w)
-        np.testing.assert_array_equal(c.used(), layer.q)
-
-
 # The replay (SPEC 6.2), and what is refused (6.1, 6.4)
 
 
-def reservoir(rng: random.Random, classes: int, capacity: int) -> tuple[Core, ref.Model]:
+def reservoir(
+    rng: random.Random, classes: int, capacity: int, batch: int = 1
+) -> tuple[Core, ref.Model]:
     """A model that keeps its inputs, in both implementations."""
     header = {"replay_capacity": capacity, "replays": 0, "seed": rng.getrandbits(32)}
+    header["batch"] = batch
     blob = make_blob([dense(classes, flags=1)], (1, 1, 2), header=header)
     core, model = Core(blob), ref.open_model(blob)
     return core, model
@@ -275,34 +153,44 @@ def refusal(call: Callable[[], object]) -> str:
     return "WAGE_OK"
 
 
+def named(result: object) -> str:
+    """The name of what C answers."""
+    return result if isinstance(result, str) else "WAGE_OK"
+
+
 def test_start_and_learn_refuse_the_same_in_the_same_order(rng: random.Random) -> None:
-    core, model = reservoir(rng, 3, 2)
+    core, model = reservoir(rng, 3, 2, batch=3)
     x, seen = np.array([5, -6]), set()
     for _ in range(3000):
         if rng.randrange(3) == 0:
             low, high = rng.choice((-25, -24, -9)), rng.choice((0, 7, 8))
             values = (rng.getrandbits(32), rng.choice((low, high)), rng.choice((0, 3)),
-                      rng.choice((0, 7, 8)), rng.choice((0, 127, 128)))  # fmt: skip
+                      rng.choice((0, 7, 8)), rng.choice((0, 127, 128)),
+                      rng.choice((0, 1, 1, 15, 15, 16)))  # fmt: skip
             stream, config = rng.choice((0, 1, 1, 2)), ref.Config(*values)
             c_config = ffi.new("struct wage_config *", values)
             got = ERROR_NAMES[lib.wage_start(core.wage, stream, c_config)]
             want = refusal(lambda s=stream, c=config: ref.start(model, s, c))
         elif rng.randrange(5) == 0:
-            label, record = rng.choice((0, 2, 3, 255)), ffi.new("struct wage_record *")
-            got = ERROR_NAMES[lib.wage_predict(core.wage, given(x, "int8"), label, record)]
+            label = rng.choice((0, 2, 3, 255))
+            got = named(cside.together(core, lib.wage_predict, [x], [label]))
             want = refusal(lambda y=label: ref.predict(model, x, y))
+        elif rng.randrange(5) == 0:
+            labels = [rng.choice((0, 1, 2, 2, 3)) for _ in range(rng.randrange(5))]
+            got = named(cside.together(core, lib.wage_train, [x] * len(labels), labels))
+            want = refusal(lambda them=labels: ref.train(model, [(x, y) for y in them]))
         else:
             if rng.randrange(100) == 0:
                 core.wage.last_id = model.last_id = WORD
             id = (model.last_id + rng.choice((0, 1, 1, 1, 2))) & WORD
             label = rng.choice((0, 1, 2, 3, 255))
-            record = cside.learn(core, id, x, label)
-            got = record if isinstance(record, str) else "WAGE_OK"
+            got = named(cside.learn(core, id, x, label))
             want = refusal(lambda i=id, y=label: ref.learn(model, i, x, y))
         assert got == want
         assert core.state_crc() == ref.state_crc(model)
         seen.add(got)
-    assert seen >= {f"WAGE_{n}" for n in ("OK", "E_STREAM", "E_ORDER", "E_LABEL", "E_CONFIG")}
+    names = ("OK", "E_STREAM", "E_ORDER", "E_LABEL", "E_CONFIG", "E_BATCH")
+    assert seen == {f"WAGE_{n}" for n in names}
 
 
 def test_counters_wrap(rng: random.Random) -> None:

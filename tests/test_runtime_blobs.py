@@ -5,11 +5,12 @@
 import random
 import struct
 from collections import Counter
+from itertools import product
 
 import blobs
 import numpy as np
 import reference as ref
-from blobs import HEADER, RECORD, conv2d, dense, make_blob
+from blobs import HEADER, RECORD, SSE, add, average_pool, conv2d, dense, depthwise, make_blob
 from wage_host._core import ffi, lib
 from wage_host.core import ERROR_NAMES, Core, Info, info
 
@@ -19,11 +20,11 @@ ARENA_OPENED = 1 << 20
 # Where fields begin, and their bytes
 HEADER_SIZES = {
     4: 2, 6: 2, 8: 4, 16: 1, 17: 1, 18: 2, 20: 2, 22: 2, 24: 2, 26: 1, 27: 1, 28: 1, 29: 1, 30: 1,
-    31: 1, 32: 4, 36: 2, 38: 2, 40: 4, 44: 1, 58: 1, 59: 1, 60: 4,
+    31: 1, 32: 4, 36: 2, 38: 2, 40: 4, 44: 1, 58: 1, 59: 1, 60: 2, 62: 1, 63: 1,
 }  # fmt: skip
 RECORD_SIZES = {
     0: 1, 1: 1, 2: 1, 3: 1, 4: 2, 6: 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1, 13: 1, 14: 1, 15: 1,
-    16: 4, 20: 4, 24: 1, 47: 1,
+    16: 4, 20: 4, 24: 1, 25: 1, 26: 2, 28: 4, 32: 1, 47: 1,
 }  # fmt: skip
 VALUES = (
     0, 1, 2, 3, 4, 7, 8, 9, 16, 20, 21, 24, 32, 33, 48, 64, 127, 128, 231, 232, 255, 256, 300, 1024,
@@ -56,7 +57,7 @@ def same_model(blob: bytes, model: ref.Model) -> None:
     assert c.arena_bytes >= ref.blob.kept_bytes(model)
     size = int(np.prod(model.input_shape))
     want = Info(model.name, model.blob_crc, model.input_shape, model.input_map, model.classes,
-                size, latent, c.arena_bytes)  # fmt: skip
+                size, latent, c.arena_bytes, model.batch)  # fmt: skip
     assert c == want
     if c.arena_bytes > ARENA_OPENED:
         return
@@ -65,12 +66,18 @@ def same_model(blob: bytes, model: ref.Model) -> None:
     assert lib.wage_checkpoint_bytes(core.wage) == ref.checkpoint_bytes(model)
     assert core.state_crc() == ref.state_crc(model)
     for k, layer in enumerate(model.layers):
-        c_layer, row = core.wage.layers[k], ffi.new("int8_t[]", layer.fan_in)
+        c_layer = core.wage.layers[k]
         assert (c_layer.sum_h, c_layer.sum_w, c_layer.out_c) == layer.sum_shape
         assert (c_layer.out_h, c_layer.out_w, c_layer.out_c) == layer.out_shape
+        if layer.w is None:
+            assert c_layer.weight_count == c_layer.row_count == 0
+            continue
+        row = ffi.new("int8_t[]", layer.fan_in)
         for o in {0, layer.out - 1}:
             used = ffi.buffer(lib.wage_row(ffi.addressof(c_layer), o, row), layer.fan_in)
             np.testing.assert_array_equal(np.frombuffer(used, np.int8), layer.q[o])
+            bias = 0 if layer.bias is None else layer.bias[o]
+            assert lib.wage_bias(ffi.addressof(c_layer), o) == bias
 
 
 def put(blob: bytearray, at: int, size: int, value: int) -> None:
@@ -124,7 +131,8 @@ def test_mutated_blobs_are_refused_for_the_same_reason(seed: int) -> None:
         if model is not None:
             same_model(blob, model)
     print(f"--seed={seed}", dict(names))
-    assert len(names) >= 15 and min(names[name] for name in names if name != "MAGIC") > 10
+    rare = {"MAGIC", "POLICY"}
+    assert len(names) >= 16 and min(names[name] for name in names if name not in rare) > 10
 
 
 def test_two_faults_give_the_first_in_the_order_of_the_document(seed: int) -> None:
@@ -152,16 +160,18 @@ def test_limits_are_at_the_same_number() -> None:
     for side in (361, 362, 363):
         wide = [conv2d(1, **point), conv2d(1, kernel=(255, 255), pad=(0, 0, 0, 0)), last]
         verdict(make_blob(wide, (362, side, 1)))
-    for shape, name in (((3, 43690, 1), "OK"), ((512, 256, 1), "E_LIMIT")):  # 131,070 and 131,072
+    for shape, name in (((512, 256, 1), "OK"), ((3, 43691, 1), "E_LIMIT")):  # 131,072 and 131,073
         assert verdict(make_blob([last], shape))[0] == "WAGE_" + name
-        strided = conv2d(1, kernel=(1, 1), pad=(0, 0, 0, 0), pool=2)
+        strided = conv2d(1, **point, pool=2)
         small = conv2d(1, kernel=(2, 1), stride=(2, 1), pad=(0, 0, 0, 0))
         assert verdict(make_blob([strided, small, last], shape))[0] == "WAGE_" + name
-    for kernel, in_c, name in (((3, 1), 43690, "OK"), ((4, 4), 8192, "E_LIMIT")):
+    for kernel, in_c, name in (((4, 4), 8192, "OK"), ((4, 4), 8193, "E_LIMIT")):
         deep = [conv2d(1, kernel=kernel, pad=(0, 0, 0, 0)), last]
         assert verdict(make_blob(deep, (4, 4, in_c)))[0] == "WAGE_" + name
         wide = [conv2d(in_c, kernel=kernel, pad=(0, 0, 0, 0)), last]
         assert verdict(make_blob(wide, (*kernel, 1)))[0] == "WAGE_" + name
+        channels = [depthwise(in_c, kernel=kernel, pad=(0, 0, 0, 0)), dense(2, flags=1)]
+        assert verdict(make_blob(channels, (*kernel, in_c)))[0] == "WAGE_OK"
     for rows in (65526, 65527, 65528):
         verdict(make_blob([conv2d(1, kernel=(9, 1), pad=(8, 0, 8, 0), pool=2), last], (rows, 1, 1)))
         verdict(make_blob([conv2d(1, kernel=(1, 9), pad=(0, 8, 0, 8), pool=2), last], (1, rows, 1)))
@@ -174,6 +184,43 @@ def test_limits_are_at_the_same_number() -> None:
     for out, name in ((16384, "SHAPE"), (16385, "LIMIT")):  # times 131,070: about 2^31 weights
         blob = make_blob([dense(out, weights=b""), last | {"weights": b""}], (1, 3, 43690))
         assert verdict(blob)[0] == "WAGE_E_" + name
+
+
+def test_limits_of_batches_pools_and_logits() -> None:
+    last, point = dense(2, flags=1), {"kernel": (1, 1), "pad": (0, 0, 0, 0)}
+    for batch, name in ((2, "OK"), (3, "E_LIMIT"), (4096, "E_LIMIT"), (4097, "E_CONFIG")):
+        blob = make_blob([conv2d(1, **point), last], (256, 256, 1), header={"batch": batch})
+        assert verdict(blob)[0] == "WAGE_" + name
+    for factor, name in ((258, "OK"), (259, "E_LIMIT"), (0, "E_SHAPE")):
+        pool = average_pool(1, (255, 255), factor=factor, alpha_shift=24)
+        assert verdict(make_blob([pool, last], (255, 255, 1)))[0] == "WAGE_" + name
+    for fan_in, scale, name in ((130000, 10, "OK"), (130000, 11, "E_LIMIT"), (131072, 0, "E_LIMIT"),
+                                (4, 16, "OK"), (4, 17, "E_LIMIT")):  # fmt: skip
+        one = dense(2, flags=1, alpha_shift=scale)
+        blob = make_blob([one], (1, fan_in // 4, 4), header={"flags": SSE})
+        assert verdict(blob)[0] == "WAGE_" + name, (fan_in, scale)
+
+
+def test_skips_are_checked_one_by_one() -> None:
+    for skips in product(range(5), repeat=3):
+        layers = [dense(2), *(add(2, skip) for skip in skips), dense(2, flags=1)]
+        sources = [k - skip for k, skip in enumerate(skips, 1)]
+        name = "OK"
+        for number, (skip, source) in enumerate(zip(skips, sources, strict=True)):
+            if skip == 0 or source < 0:
+                name = "E_SHAPE"
+            elif source in sources[:number]:
+                name = "E_LAYERS"
+            if name != "OK":
+                break
+        assert verdict(make_blob(layers, (1, 1, 2)))[0] == "WAGE_" + name, skips
+    for frozen in range(5):
+        layers = [dense(2), dense(2), add(2, 1), add(2, 2), dense(2)]
+        for number, layer in enumerate(layers):
+            layer["flags"] = int(number >= frozen)
+        verdict(make_blob(layers, (1, 1, 2)))
+    other = [dense(2), dense(3), add(3, 1), dense(2, flags=1)]
+    assert verdict(make_blob(other, (1, 1, 2)))[0] == "WAGE_E_SHAPE"
 
 
 def test_arena_of_a_gibibyte_is_refused() -> None:

@@ -116,6 +116,7 @@ static void welcome_model(const struct serve *s, uint32_t *f)
     f[WAGE_WELCOME_REPLAYS] = w->config.replays;
     f[WAGE_WELCOME_GAIN_SHIFT] = w->config.gain_shift;
     f[WAGE_WELCOME_THRESHOLD] = w->config.threshold;
+    f[WAGE_WELCOME_LR_FACTOR] = w->config.lr_factor;
     f[WAGE_WELCOME_WEIGHT_CRC] = wage_weight_crc(w);
     f[WAGE_WELCOME_STATE_CRC] = wage_state_crc(w);
 }
@@ -163,9 +164,10 @@ static int start(struct serve *s)
     struct wage_config config = {
         f[WAGE_START_SEED], (int8_t)lr_shift,
         (uint8_t)f[WAGE_START_REPLAYS], (uint8_t)f[WAGE_START_GAIN_SHIFT],
-        (uint8_t)f[WAGE_START_THRESHOLD] };
+        (uint8_t)f[WAGE_START_THRESHOLD], (uint8_t)f[WAGE_START_LR_FACTOR] };
     if (config.lr_shift != lr_shift || f[WAGE_START_REPLAYS] > 255
-        || f[WAGE_START_GAIN_SHIFT] > 255 || f[WAGE_START_THRESHOLD] > 255)
+        || f[WAGE_START_GAIN_SHIFT] > 255 || f[WAGE_START_THRESHOLD] > 255
+        || f[WAGE_START_LR_FACTOR] > 255)
         return WAGE_E_CONFIG;
     int error = wage_start(&s->model, f[WAGE_START_STREAM], &config);
     if (error)
@@ -198,11 +200,12 @@ static int sample(struct serve *s, int learn)
     int known = learn && w->stream && id <= w->last_id;
     struct wage_record record = { .prediction = 0 };
     uint32_t before = port_micros(s->port);
+    uint8_t class = (uint8_t)label;
     int error = WAGE_OK;
     if (learn && !known)
-        error = wage_learn(w, id, x, (uint8_t)label, &record);
+        error = wage_learn(w, id, x, class, &record);
     else if (!learn)
-        error = wage_predict(w, x, (uint8_t)label, &record);
+        error = wage_predict(w, 1, x, &class, &record);
     if (error)
         return error;
     f[WAGE_RECORD_US] = port_micros(s->port) - before;

@@ -1,9 +1,14 @@
-"""Compiles the C runtime, the serve loop and the simulated board into wage_host._core.
+"""Compiles the C runtime, host kernels, the serve loop and the simulated board: wage_host._core.
 
 The declarations are cut out of the C headers themselves, between their marks `cffi begin`
 and `cffi end`: Python has no second copy of a constant.
 """
 
+import os
+import shlex
+import subprocess
+import sysconfig
+import tempfile
 from pathlib import Path
 
 from cffi import FFI
@@ -14,10 +19,12 @@ HEADERS = [
     "runtime/num.h",
     "runtime/layer.h",
     "runtime/wire.h",
+    "host/kernels/kernels.h",
     "firmware/src/serve.h",
     "boards/sim/sim.h",
 ]
-FOLDERS = ["runtime", "firmware/src", "boards/sim"]
+FOLDERS = ["runtime", "host/kernels", "firmware/src", "boards/sim"]
+OPENMP = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
 
 
 def declarations() -> str:
@@ -26,14 +33,31 @@ def declarations() -> str:
     for name in HEADERS:
         text = (ROOT / name).read_text(encoding="utf-8")
         parts.append(text.split("/* cffi begin */")[1].split("/* cffi end */")[0])
-    return "\n".join(parts)
+    return "\n".join(parts).replace("static inline ", "")
 
 
 def sources() -> list[str]:
     """C files of the extension, relative to the project."""
-    files = sorted((ROOT / "runtime").glob("*.c"))
+    files = sorted((ROOT / "runtime").glob("*.c")) + sorted((ROOT / "host/kernels").glob("*.c"))
     files += [ROOT / "firmware/src/serve.c", ROOT / "boards/sim/port.c"]
     return [str(file.relative_to(ROOT)) for file in files]
+
+
+def openmp() -> list[str]:
+    """-fopenmp where the compiler has it: then kernels use all cores, with the same bits.
+
+    No flag names a CPU: one wheel runs everywhere, and kernels choose by themselves.
+    """
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "openmp.c")
+        source.write_text(OPENMP, encoding="utf-8")
+        command = [*compiler, "-fopenmp", str(source), "-o", str(source.with_suffix(".out"))]
+        try:
+            done = subprocess.run(command, capture_output=True, check=False)
+        except OSError:
+            return []
+    return ["-fopenmp"] if done.returncode == 0 else []
 
 
 ffi = FFI()
@@ -44,6 +68,7 @@ ffi.set_source(
     sources=sources(),
     include_dirs=FOLDERS,
     depends=[str(p.relative_to(ROOT)) for f in FOLDERS for p in (ROOT / f).glob("*.h")],
-    extra_compile_args=["-std=c99", "-O3"],
+    extra_compile_args=["-std=c99", "-O3", *openmp()],
+    extra_link_args=openmp(),
     py_limited_api=True,
 )

@@ -1,7 +1,7 @@
 """wage-host: a board that learns, from the command line.
 
     wage-host demo                                  see it learn, without a board
-    wage-host train --data D.npz --network '…' -o N.npz
+    wage-host train --data D.npz --network '…' -o N.npz      (--network list: those with a name)
     wage-host convert N.npz -o M.wage               a model for a board
     wage-host info M.wage | --port P                what a model or a board is
     wage-host ports                                 which boards are plugged in
@@ -18,11 +18,11 @@ answers). Every command takes --json: then one object is the last line of standa
 with "ok": true, or "ok": false with "error" and "code".
 
 Exit codes: 0 done, 1 internal error, 2 wrong usage, 3 no such port, 4 port busy, 5 no answer,
-6 no common protocol version, 7 the board has another model, 8 data file unreadable, 9 label out
-of range, 10 samples of the wrong shape, 11 too little memory for the model, 12 refused by the
-board, 13 a tool is missing, 14 the firmware did not build, 15 model file unusable, 16 the board
-has no store, 17 log unusable, 18 board and host differ, 19 a file cannot be written,
-130 interrupted (Ctrl-C).
+6 no common protocol version, 7 the board has another model, 8 data file unreadable, 9 labels
+that are not the model's classes, 10 samples of the wrong shape, 11 too little memory for the
+model, 12 refused by the board, 13 a tool is missing, 14 the firmware did not build, 15 model
+file unusable, 16 the board has no store, 17 log unusable, 18 board and host differ, 19 a file
+cannot be written, 20 a training checkpoint cannot be used, 130 interrupted (Ctrl-C).
 """
 
 import json

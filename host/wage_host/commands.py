@@ -26,7 +26,7 @@ from wage_host.errors import (
 )
 from wage_host.log import Log, default_path
 from wage_host.models import watch_training
-from wage_host.options import FILE, board_line, command, open_device, port_options
+from wage_host.options import FILE, RATE, board_line, command, open_device, port_options
 from wage_host.screen import Screen
 
 log_option = click.option(
@@ -44,7 +44,7 @@ def this_command() -> str:
 @click.option("--data", "file", type=FILE, required=True, help="New samples: .npz, .csv, IDX.")
 @click.option("--eval-data", type=FILE, help="Samples for the accuracy before and after.")
 @click.option("--seed", type=int, help="Of the random draws; default: the model's.")
-@click.option("--lr-shift", type=int, help="Learning rate 2^N; default: the model's.")
+@click.option("--lr", type=RATE, help="Learning rate, as 2^-4; default: the model's.")
 @click.option("--replays", type=int, help="Replayed steps a sample; default: the model's.")
 @click.option("--gain-shift", type=int, help="Softmax sharpness 2^N; default: the model's.")
 @click.option("--threshold", type=int, help="Skip errors below N / 127; default: the model's.")
@@ -63,7 +63,7 @@ def do_learn(
     model: Path | None,
     store: Path | None,
     timeout: float,
-    **settings: int | None,
+    **settings: Any,
 ) -> dict[str, Any]:
     """Stream labelled samples to a board and watch it learn."""
     new, test = data.load(file), data.load(eval_data) if eval_data else None
@@ -73,6 +73,8 @@ def do_learn(
     ):
         device.check_store()
         given = {name: value for name, value in settings.items() if value is not None}
+        if "lr" in given:
+            given["lr_factor"], given["lr_shift"] = given.pop("lr")
         number = secrets.randbits(32) | 1
         if resume is None:
             config = dataclasses.replace(device.config(), **given)
@@ -108,7 +110,8 @@ def _earlier(
             "WAGE_E_STREAM",
             f"the board has learned something else since run {run}: start a new run",
         )
-    settings = {field.name: earlier[field.name] for field in dataclasses.fields(Config)}
+    names = (field.name for field in dataclasses.fields(Config))
+    settings = {name: earlier[name] for name in names if name in earlier}
     return earlier["stream"], Config(**settings)
 
 

@@ -1,12 +1,14 @@
 """The C runtime in this process: the same bits as a board, without one."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from wage_host._core import ffi, lib
-from wage_host.errors import REMEDY, ArenaError, ModelError, Refused, short
+from wage_host.errors import REMEDY, ArenaError, ModelError, Refused, WrongUsage, short
 
 ERROR_NAMES = ffi.typeof("enum wage_err").elements
 PLACES = {
@@ -15,23 +17,35 @@ PLACES = {
     lib.WAGE_PLACE_BOARD: "board",
 }
 
+RECORD = ffi.typeof("struct wage_record")
+RECORD_DTYPE = np.dtype(
+    {
+        "names": [name for name, _ in RECORD.fields],
+        "formats": [f"u{ffi.sizeof(field.type)}" for _, field in RECORD.fields],
+        "offsets": [field.offset for _, field in RECORD.fields],
+        "itemsize": ffi.sizeof(RECORD),
+    }
+)
+
+NO_WEIGHTS = np.zeros((0, 0), np.int16)
 Sample = tuple[np.ndarray, int]  # int8 activations of the model's input, label
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Settings of learning, as struct wage_config."""
+    """Settings of learning, as struct wage_config; the rate is lr_factor · 2^lr_shift."""
 
     seed: int
     lr_shift: int
     replays: int
     gain_shift: int
     threshold: int
+    lr_factor: int = 1
 
     def __post_init__(self) -> None:
         """Refuses what does not fit struct wage_config; the runtime checks the rest."""
         small = -128 <= self.lr_shift <= 127 and all(
-            0 <= n <= 255 for n in (self.replays, self.gain_shift, self.threshold)
+            0 <= n <= 255 for n in (self.replays, self.gain_shift, self.threshold, self.lr_factor)
         )
         if not small or not 0 <= self.seed < 1 << 32:
             raise Refused("WAGE_E_CONFIG")
@@ -81,6 +95,7 @@ class Info:
     input_bytes: int
     latent_bytes: int
     arena_bytes: int
+    batch: int = 1
 
 
 def check(result: int) -> int:
@@ -107,13 +122,28 @@ def info(blob: bytes) -> Info:
         input_bytes=out.input_bytes,
         latent_bytes=out.latent_bytes,
         arena_bytes=out.arena_bytes,
+        batch=out.batch,
     )
 
 
-class Core:
-    """A model open in this process. Its methods are those of Device."""
+def kernels(level: int | None) -> Any:
+    """The C kernels of a level, 0 (portable) to the best of this computer.
 
-    def __init__(self, blob: bytes, arena_bytes: int | None = None):
+    None: $WAGE_KERNELS, else the best. All give the same bits.
+    """
+    given = os.environ.get("WAGE_KERNELS") if level is None else str(level)
+    if given is None:
+        return lib.wage_host_kernels(lib.wage_host_level())
+    found = lib.wage_host_kernels(int(given)) if given in ("0", "1", "2") else ffi.NULL
+    if found == ffi.NULL:
+        raise WrongUsage(f"this computer has no kernels '{given}': WAGE_KERNELS is 0, 1 or 2")
+    return found
+
+
+class Core:
+    """A model open in this process. Its methods are those of Device, and more."""
+
+    def __init__(self, blob: bytes, arena_bytes: int | None = None, level: int | None = None):
         self.info = info(blob)
         size = self.info.arena_bytes if arena_bytes is None else arena_bytes
         self._blob = ffi.new("uint8_t[]", blob)
@@ -126,11 +156,14 @@ class Core:
                 f"the model needs an arena of {self.info.arena_bytes} bytes and has {size}"
             )
         check(error)
+        self.wage.kernels = kernels(level)
 
     def config(self) -> Config:
         """The settings in force."""
         c = self.wage.config
-        return Config(c.seed, c.lr_shift, c.replays, c.gain_shift, c.threshold)
+        return Config(
+            **{field.name: getattr(c, field.name) for field in dataclasses.fields(Config)}
+        )
 
     def start(self, stream: int, config: Config) -> int:
         """Begins or resumes `stream`. Returns the id learned last in it."""
@@ -140,33 +173,52 @@ class Core:
 
     def learn(self, samples: Iterable[Sample]) -> Iterator[Record]:
         """Learns the samples that follow the last one learned."""
+        record = ffi.new("struct wage_record *")
         for x, label in samples:
-            yield self._run(lib.wage_learn, self.wage.last_id + 1, x, label)
+            data = self._input(x)
+            check(lib.wage_learn(self.wage, self.wage.last_id + 1, data, label, record))
+            yield _taken(record)
 
     def evaluate(self, samples: Iterable[Sample]) -> Iterator[Record]:
         """Predicts each sample; learns nothing."""
-
-        def predict(wage, _id, x, label, record):
-            return lib.wage_predict(wage, x, label, record)
-
-        for number, (x, label) in enumerate(samples, 1):
-            yield dataclasses.replace(self._run(predict, 0, x, label), id=number)
-
-    def _run(self, function, number: int, x: np.ndarray, label: int) -> Record:
         record = ffi.new("struct wage_record *")
+        for number, (x, label) in enumerate(samples, 1):
+            check(lib.wage_predict(self.wage, 1, self._input(x), [label], record))
+            yield dataclasses.replace(_taken(record), id=number)
+
+    def train(self, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Learns by steps of `batch` samples, the last one with what is left; no replay.
+
+        x: (n, …) int8; labels: (n). Returns what each sample gave before its step, fields
+        `prediction`, `p_label` (2^-14) and `skipped` (n).
+        """
+        return self._all(lib.wage_train, x, labels)
+
+    def predict(self, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Predicts; as train(), but learns nothing."""
+        return self._all(lib.wage_predict, x, labels)
+
+    def _all(self, function: Callable[..., int], x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        count, size, step = len(x), self.info.input_bytes, self.info.batch
+        labels = np.asarray(labels)
+        if len(labels) != count or (x := np.ascontiguousarray(x, np.int8)).size != count * size:
+            raise Refused("WAGE_E_INPUT")
+        if count and not 0 <= labels.min() <= labels.max() < self.info.classes:
+            raise Refused("WAGE_E_LABEL")
+        data = ffi.from_buffer("int8_t[]", x)
+        label = ffi.from_buffer("uint8_t[]", np.ascontiguousarray(labels, np.uint8))
+        records = np.zeros(count, RECORD_DTYPE)
+        out = ffi.cast("struct wage_record *", ffi.from_buffer(records))
+        for at in range(0, count, step):
+            some = min(step, count - at)
+            check(function(self.wage, some, data + at * size, label + at, out + at))
+        return records
+
+    def _input(self, x: np.ndarray) -> Any:
         data = ffi.from_buffer("int8_t[]", np.ascontiguousarray(x, np.int8))
         if len(data) != self.info.input_bytes:
             raise Refused("WAGE_E_INPUT")
-        check(function(self.wage, number, data, label, record))
-        return Record(
-            record.id,
-            record.label,
-            record.prediction,
-            record.p_label,
-            bool(record.skipped),
-            False,
-            0,
-        )
+        return data
 
     def weight_crc(self) -> int:
         """CRC-32 of all trainable weights in canonical order."""
@@ -176,18 +228,85 @@ class Core:
         """CRC-32 of everything a checkpoint holds."""
         return lib.wage_state_crc(self.wage)
 
-    def weights(self) -> list[np.ndarray]:
-        """Stored weights of each trainable layer, (out, fan-in), int16."""
-        layers = []
-        for k in range(self.wage.frozen_count, self.wage.layer_count):
-            layer = self.wage.layers[k]
-            values = [
-                lib.wage_weight(ffi.addressof(layer), i) for i in range(layer.weight_count)
-            ]
-            layers.append(np.array(values, np.int16).reshape(layer.out_c, layer.row_count))
-        return layers
-
     def latent(self, x: np.ndarray) -> bytes:
         """Activations at the cut for one input: what a replay keeps."""
-        self._run(lambda w, _i, d, y, r: lib.wage_predict(w, d, y, r), 0, x, 0)
+        record = ffi.new("struct wage_record *")
+        check(lib.wage_predict(self.wage, 1, self._input(x), [0], record))
         return bytes(ffi.buffer(self.wage.latent, self.info.latent_bytes))
+
+    # -- what was learned --------------------------------------------------
+
+    def _trainable(self) -> Iterator[Any]:
+        """struct wage_layer of each trainable layer, those without weights too."""
+        for k in range(self.wage.frozen_count, self.wage.layer_count):
+            yield self.wage.layers[k]
+
+    def weights(self) -> list[np.ndarray]:
+        """Stored weights of each trainable layer, (out, fan-in) int16; empty where it has none."""
+        out = []
+        for layer in self._trainable():
+            count = layer.weight_count
+            w = _view(layer.high, count, np.int8).astype(np.int16)
+            if layer.low != ffi.NULL:  # SPEC 2.4, layer.h
+                w = w * np.int16(256) + _view(layer.low, count, np.int8)
+            out.append(w.reshape(layer.out_c, layer.row_count) if count else NO_WEIGHTS)
+        return out
+
+    def biases(self) -> list[np.ndarray | None]:
+        """Bias of each trainable layer, (out) int32, or None."""
+        return [
+            None if layer.bias == ffi.NULL else _view(layer.bias, layer.out_c, np.int32).copy()
+            for layer in self._trainable()
+        ]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that train() changes, by name: weights w0…, biases b0…, velocities v0…, step."""
+        out = {"step": np.array(self.wage.step, np.int64)}
+        for k, (layer, w, b) in enumerate(
+            zip(self._trainable(), self.weights(), self.biases(), strict=True)
+        ):
+            if layer.weight_count:
+                out[f"w{k}"] = w
+            if b is not None:
+                out[f"b{k}"] = b
+            if layer.velocity != ffi.NULL:
+                out[f"v{k}"] = _view(layer.velocity, layer.weight_count, np.int16).copy()
+        return out
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Takes what state() gave of the same model."""
+        if state.keys() != (mine := self.state()).keys():
+            raise ValueError("the state of another model")
+        for name, array in state.items():
+            if array.shape != mine[name].shape or array.dtype != mine[name].dtype:
+                raise ValueError(f"{name} of another model")
+        for k, layer in enumerate(self._trainable()):
+            if f"w{k}" in state:
+                _set_weights(layer, state[f"w{k}"].ravel())
+            if f"b{k}" in state:
+                _view(layer.bias, layer.out_c, np.int32)[:] = state[f"b{k}"]
+            if f"v{k}" in state:
+                _view(layer.velocity, layer.weight_count, np.int16)[:] = state[f"v{k}"]
+        self.wage.step = int(state["step"])
+
+
+def _view(pointer: Any, count: int, kind: type) -> np.ndarray:
+    """The C array itself as numpy sees it."""
+    if not count:
+        return np.zeros(0, kind)
+    return np.frombuffer(ffi.buffer(pointer, count * np.dtype(kind).itemsize), kind)
+
+
+def _set_weights(layer: Any, w: np.ndarray) -> None:
+    """wage_set_weight() of all weights."""
+    high = w.astype(np.int32)
+    if layer.low != ffi.NULL:
+        high = (high + 128) >> 8
+        _view(layer.low, layer.weight_count, np.int8)[:] = w - high * 256
+    _view(layer.high, layer.weight_count, np.int8)[:] = high
+
+
+def _taken(record: Any) -> Record:
+    """A struct wage_record of this process."""
+    r = record
+    return Record(r.id, r.label, r.prediction, r.p_label, bool(r.skipped), False, 0)

@@ -1,32 +1,18 @@
-"""Host file to samples: .npz, .csv and IDX files, as int8 activations and labels."""
+"""Host file to samples: .npz, .csv and published formats, as int8 activations and labels."""
 
 import csv
 import dataclasses
-import gzip
-import struct
-import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from wage_host import datasets, images
 from wage_host.core import Info, Sample
 from wage_host.errors import DataError, LabelError, ShapeError
 
-IDX_UINT8 = 8
 NUMERIC = tuple("0123456789+-.")  # what a cell with a number begins with
-UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,20 +32,18 @@ class Data:
 
 
 def load(path: Path) -> Data:
-    """The samples of a file; its ending says the format."""
-    if not path.exists():
+    """The samples of a file or folder; its name says the format.
+
+    A part of a zip file of pictures is SET.zip/train. What is not there under this name may be
+    in the folder of data sets, which WAGE_DATA names.
+    """
+    places = (path, datasets.root() / path)
+    path = next((p for p in places if p.exists() or images.in_zip(p)), path)
+    if not path.exists() and not images.in_zip(path):
         raise DataError(f"there is no data file {path}")
-    name = path.name.removesuffix(".gz")
     try:
-        if name.endswith(".npz"):
-            x, labels = _npz(path)
-        elif name.endswith(".csv"):
-            x, labels = _csv(path)
-        elif "idx3-ubyte" in name:
-            x, labels = _idx(path), _idx(_labels_of(path))
-        else:
-            raise DataError(f"{path}: data are .npz, .csv or IDX (…-images-idx3-ubyte[.gz])")
-    except UNREADABLE:
+        x, labels = _read(path)
+    except datasets.UNREADABLE:
         raise DataError(f"{path} is truncated or not what its name says: copy it again") from None
     if x.ndim < 1 or labels.ndim != 1:
         raise DataError(f"{path}: give one label a sample, not labels of {_shape(labels.shape)}")
@@ -74,6 +58,30 @@ def load(path: Path) -> Data:
     if labels.dtype.kind not in "iu":
         raise DataError(f"{path}: labels have type {labels.dtype}; give whole numbers from 0")
     return Data(path.name, x, labels.astype(np.int64))
+
+
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Samples and labels in the format that the name says."""
+    name = path.name.removesuffix(".gz")
+    if images.in_zip(path):
+        return images.load(path)
+    if path.is_dir():
+        binary = any(path.glob("data_batch_*.bin"))
+        return datasets.cifar_folder(path, "train") if binary else images.load(path)
+    if name.endswith(".npz"):
+        return _npz(path)
+    if name.endswith(".csv"):
+        return _csv(path)
+    if name.endswith(".bin"):
+        return datasets.cifar(path)
+    if name.endswith(".mat"):
+        return datasets.svhn(path)
+    if "idx3-ubyte" in name:
+        return datasets.idx_pair(path)
+    raise DataError(
+        f"{path}: data are .npz, .csv, IDX (…-images-idx3-ubyte[.gz]), CIFAR-10's .bin, SVHN's "
+        ".mat, or a folder or zip file of <class>/NAME.jpg"
+    )
 
 
 def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -111,26 +119,6 @@ def _csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return values.astype(np.int8 if low < 0 else np.uint8), table[:, 0]
 
 
-def _labels_of(path: Path) -> Path:
-    """The file of labels that belongs to a file of images."""
-    labels = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
-    if not labels.exists():
-        raise DataError(f"the labels of {path} are missing: put {labels.name} beside it")
-    return labels
-
-
-def _idx(path: Path) -> np.ndarray:
-    """The array of an IDX file of unsigned bytes, gzipped or not."""
-    raw = path.read_bytes()
-    if raw[:2] == b"\x1f\x8b":
-        raw = gzip.decompress(raw)
-    zeros, kind, dimensions = struct.unpack_from(">HBB", raw)
-    shape = struct.unpack_from(f">{dimensions}I", raw, 4)
-    if zeros != 0 or kind != IDX_UINT8:
-        raise ValueError("not an IDX file of bytes")
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
-
-
 def activations(x: np.ndarray, input_map: int) -> np.ndarray:
     """int8 activations of raw samples: int8 as they are, uint8 by the blob's map (SPEC 3.2)."""
     if x.dtype == np.int8:
@@ -140,8 +128,8 @@ def activations(x: np.ndarray, input_map: int) -> np.ndarray:
     return mapped.astype(np.int8)
 
 
-def samples(data: Data, info: Info) -> Sequence[Sample]:
-    """The samples as the model takes them, after a look at every shape and label."""
+def check(data: Data, info: Info) -> None:
+    """Raises when a shape or a label is not one of the model's."""
     size = data.x[0].size if len(data) else info.input_bytes
     if size != info.input_bytes:
         raise ShapeError(
@@ -154,6 +142,11 @@ def samples(data: Data, info: Info) -> Sequence[Sample]:
             f"{data.name}, sample {bad[0] + 1}: label {data.labels[bad[0]]} is out of range; "
             f"the model's classes are 0 to {info.classes - 1}"
         )
+
+
+def samples(data: Data, info: Info) -> Sequence[Sample]:
+    """The samples as the model takes them, after a look at every shape and label."""
+    check(data, info)
     x = activations(data.x, info.input_map).reshape(len(data), -1)
     return list(zip(x, data.labels.tolist(), strict=True))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wage_host import data, network, train
+from wage_host import data, network, rates, train
 from wage_host.core import Config
 from wage_host.errors import FileError
 from wage_host.files import write_whole
@@ -20,7 +20,11 @@ NEW = (8, 9)
 NETWORK = "8x8x1 16C3-MP2 32C3-MP2 32FC 10FC"
 SEED = 1
 EPOCHS = 16
-TRAINING = Config(seed=SEED, lr_shift=-3, replays=0, gain_shift=2, threshold=0)
+TRAINING = train.How(
+    Config(seed=SEED, lr_shift=-3, replays=0, gain_shift=2, threshold=0),
+    rates.halving((1, -3), EPOCHS),
+    free_classes=len(NEW),
+)
 LEARNING = Config(seed=SEED, lr_shift=-4, replays=15, gain_shift=2, threshold=0)
 TRAIN_LAST = 2
 REPLAY = 480
@@ -47,10 +51,10 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
         return arrays["x"], arrays["y"].astype(np.int64)
 
 
-def make(folder: Path, teach: Callable[..., network.Network] = train.train) -> Files:
+def make(folder: Path, teach: Callable[..., tuple[network.Network, list]] = train.run) -> Files:
     """Splits the digits, trains on 0 to 7, converts. Always the same bits.
 
-    `teach` is train.train, or a wrapper of it that shows progress.
+    `teach` is train.run, or a wrapper of it that shows progress.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,11 +71,12 @@ def make(folder: Path, teach: Callable[..., network.Network] = train.train) -> F
     data.save(out.test, x[test], labels[test])
 
     fresh = network.parse(NETWORK, SEED)
-    known = data.samples(data.load(out.train), fresh.info())
-    if any(label in NEW for _, label in known):
+    known = data.load(out.train)
+    if np.isin(known.labels, NEW).any():
         raise AssertionError("the training set holds a digit that it must not know")
-    net = teach(fresh, known, EPOCHS, TRAINING)
+    net, _ = teach(fresh, known, TRAINING)
     network.save(net, out.network)
-    blob = train.convert(net, "digits", LEARNING, TRAIN_LAST, REPLAY, known)
+    filling = data.samples(known, net.info())
+    blob = train.convert(net, "digits", LEARNING, TRAIN_LAST, REPLAY, filling)
     write_whole(out.model, blob)
     return out

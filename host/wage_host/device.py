@@ -222,7 +222,8 @@ class Device:
     def config(self) -> Config:
         """The settings in force on the board."""
         w = self.welcome
-        return Config(w.seed, _signed(w.lr_shift), w.replays, w.gain_shift, w.threshold)
+        factor = w.lr_factor or 1  # older firmware has none
+        return Config(w.seed, _signed(w.lr_shift), w.replays, w.gain_shift, w.threshold, factor)
 
     def request(self, kind: int, expected: int, **fields: int) -> wire.Message:
         """One question that may be asked twice, and its answer."""
@@ -329,17 +330,13 @@ class Device:
 
     def _record(self, m: wire.Message) -> Record:
         r = m.named()
-        return Record(
-            r.id, r.label, r.prediction, r.p_label, bool(r.skipped), bool(r.known), r.us
-        )
+        return Record(r.id, r.label, r.prediction, r.p_label, bool(r.skipped), bool(r.known), r.us)
 
     def _save_once(self) -> int:
         """One checkpoint; LinkLost when it was not written. Returns its generation."""
         before = self._generation
         try:
-            m = self._answer(
-                self._send(lib.WAGE_SAVE), lib.WAGE_SAVED, max(self._answer_s, SAVE_S)
-            )
+            m = self._answer(self._send(lib.WAGE_SAVE), lib.WAGE_SAVED, max(self._answer_s, SAVE_S))
             self._generation = m.named().generation
         except LinkLost as lost:
             self._recover(lost)

@@ -12,13 +12,14 @@ REMEDY = {
     "WAGE_E_RESERVED": "the model uses a feature this version does not know: update wage-host",
     "WAGE_E_LAYERS": "a model needs 1 to 32 layers, the last one trainable, frozen ones first",
     "WAGE_E_KIND": "the model has a layer kind this version does not know: update wage-host",
-    "WAGE_E_BITS": "weights are 2 or 8 bits wide: convert the model again",
+    "WAGE_E_BITS": "weights have 2 to 8 bits, stored ones up to 16: convert the model again",
     "WAGE_E_SHAPE": "the sizes of the model's layers do not fit together: convert it again",
-    "WAGE_E_LIMIT": "a layer is too large for 32-bit sums or for memory: make it smaller",
+    "WAGE_E_LIMIT": "a layer is too large for 32-bit sums or for memory: make it, or the batch, "
+    "smaller",
     "WAGE_E_RANGE": "the model points outside itself: convert it again",
     "WAGE_E_WEIGHT": "a weight of the model is outside its range: convert it again",
     "WAGE_E_REPLAY": "the model's replay samples do not fit its replay: convert it again",
-    "WAGE_E_CONFIG": "a setting is outside its range: lr-shift -24..7, gain-shift 0..7, "
+    "WAGE_E_CONFIG": "a setting is outside its range: lr 2^-24 to 15*2^7, gain-shift 0..7, "
     "replays 0..255, threshold 0..127, seed 0..4294967295",
     "WAGE_E_ARENA": "the board has too little memory for the model: convert it with a smaller "
     "--replay, or train fewer layers",
@@ -42,6 +43,8 @@ REMEDY = {
     "WAGE_E_STORE_IO": "the board's store failed: the last checkpoint is still whole; "
     "try again, or check the flash",
     "WAGE_E_NO_CHECKPOINT": "the board's store holds no checkpoint of this model: save first",
+    "WAGE_E_BATCH": "no sample, or more at once than the model's batch: give fewer",
+    "WAGE_E_POLICY": "the paper's policy trains no bias: convert the model again",
 }
 
 
@@ -172,6 +175,12 @@ class FileError(WageError):
     """A file or folder cannot be written."""
 
     exit_code = 19
+
+
+class CheckpointError(WageError):
+    """A training run cannot go on from a checkpoint."""
+
+    exit_code = 20
 
 
 class Interrupted(WageError):

@@ -1,66 +1,178 @@
 """Commands that make and show models; cli.py is their manual."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from wage_host import data, files, network, train
-from wage_host._core import lib
+from wage_host import augment, data, files, initial, network, rates, train, zoo
+from wage_host._core import ffi, lib
 from wage_host.core import ERROR_NAMES, Config, Core, Info, info
 from wage_host.errors import ModelError, WrongUsage, short
-from wage_host.options import FILE, command, open_device
+from wage_host.options import FILE, RATE, command, open_device
+from wage_host.pack import Rules
 from wage_host.screen import Screen
 
 OF_A_BOARD = ("memory_bytes", "window", "store_bytes", "generation", "last_id", "protocol")
 CRCS_OF_A_BOARD = ("weight_crc", "state_crc")
-KINDS = {lib.WAGE_DENSE: "dense", lib.WAGE_CONV2D: "conv2d"}
+KINDS = {
+    kind: name.removeprefix("WAGE_").lower().replace("_", " ")
+    for kind, name in ffi.typeof("enum wage_kind").elements.items()
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """What a policy takes where nothing else is said."""
+
+    loss: str
+    batch: int
+    lr: rates.Rate
+    bits: str
+    input_map: int
+
+
+POLICIES = {
+    "continual": Policy("ce", 1, (1, -3), "8/16", 0),
+    "paper": Policy("sse", 128, (1, 3), "2/8", 1),
+}
+
+
+def rules_options(function: Callable) -> Callable:
+    """By what a model learns: pack.Rules."""
+    for option in (
+        click.option(
+            "--policy", type=click.Choice(list(POLICIES)), default="continual", show_default=True,
+            help="The paper's WAGE, or as a device learns.",
+        ),
+        click.option("--loss", type=click.Choice(["ce", "sse"]), help="Default: ce; paper: sse."),
+        click.option("--batch", type=int, help="Samples a step; default: 1; paper: 128."),
+        click.option("--momentum", default=0, help="1 to 7: fades by 2^-N a step; default: none."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _rules(policy: str, loss: str | None, batch: int | None, momentum: int) -> Rules:
+    usual = POLICIES[policy]
+    sse = (loss or usual.loss) == "sse"
+    return Rules(policy == "paper", sse, usual.batch if batch is None else batch, momentum)
 
 
 @command
-@click.option("--data", "file", type=FILE, required=True, help="Labelled samples.")
-@click.option("--network", "text", required=True, help="Such as '8x8x1 8C3-MP2 32FC 10FC'.")
+@click.option("--data", "file", type=FILE, help="Labelled samples. Required.")
+@click.option("--network", "text", required=True, help="'8x8x1 8C3-MP2 10FC', a name, or: list.")
+@click.option("-o", "--output", type=FILE, help="The network, .npz. Required.")
 @click.option("--epochs", type=click.IntRange(1), default=16, show_default=True)
-@click.option("--lr-shift", default=-3, show_default=True, help="Learning rate 2^N at first.")
+@rules_options
+@click.option("--lr", type=RATE, help="Learning rate at first; default: 2^-3; paper: 8.")
+@click.option("--schedule", help="Rates by epoch, '8@0,1@200,1/8@250', for one that halves.")
+@click.option("--bits", help="Of weights, in use/stored; default: 8/16; paper: 2/8.")
+@click.option(
+    "--init",
+    type=click.Choice([initial.FILLED, initial.PUBLISHED]),
+    help="Default: filled; paper: published for weights of 2 bits.",
+)
+@click.option("--bias", is_flag=True, help="A bias for each layer with weights.")
 @click.option("--gain-shift", default=2, show_default=True, help="Softmax sharpness 2^N.")
+@click.option("--threshold", default=0, show_default=True, help="Skip errors below N / 127.")
+@click.option("--augment", "augmenting", default="", help="crop4, flip or crop4,flip.")
+@click.option("--validation", type=click.FloatRange(0, 0.9), default=0.0, help="Share held out.")
+@click.option("--free-classes", default=0, help="The last classes, to be learned by a board.")
+@click.option("--checkpoint", type=FILE, help="Written each epoch; goes on from it.")
 @click.option("--seed", default=1, show_default=True)
-@click.option("-o", "--output", type=FILE, required=True, help="The network, .npz.")
-def do_train(
-    screen: Screen,
-    file: Path,
-    text: str,
-    epochs: int,
-    lr_shift: int,
-    gain_shift: int,
-    seed: int,
-    output: Path,
-) -> dict[str, Any]:
-    """Train a network on this computer, in integers."""
-    files.check_output(output)
-    config = Config(seed, lr_shift, 0, gain_shift, 0)
-    net = network.parse(text, seed)
-    known = data.samples(data.load(file), net.info())
-    net = watch_training(screen, net, known, epochs, config)
+def do_train(screen: Screen, text: str, **options: Any) -> dict[str, Any]:
+    """Train a network on this computer, in integers.
+
+    \b
+    A network is its input and its layers, as '28x28x1 16C3-MP2 DW3 GAP 10FC':
+      16C3  convolution to 16 channels, kernel 3 (8C1x9: 1 high, 9 wide)
+      DW3   depthwise convolution
+      10FC  dense, 10 outputs
+      MP2   max-pool, AP2 average pool (AP3/2: stride 2), GAP average over all
+      +2    adds the input of the layer two below
+    Behind a convolution: v no zeros around, /2 stride 2, -MP2 max-pool.
+    Behind these and FC: s signed output, no ReLU; :2/8 bits in use/stored.
+    """
+    if text == "list":
+        return _list(screen)
+    file, output, path = (options[name] for name in ("file", "output", "checkpoint"))
+    if file is None or output is None:
+        raise WrongUsage("say what to learn with --data and where the network goes with -o")
+    if output == path:
+        raise WrongUsage("the checkpoint and the network need a file each: -o and --checkpoint")
+    for target in filter(None, (output, path)):
+        files.check_output(target)
+    how, net = _plan(text, **options)
+    known, others = data.load(file), {}
+    data.check(known, net.info())
+    if options["validation"]:
+        known, others["validation"] = train.split(known, options["validation"], options["seed"])
+        if not min(len(known), len(others["validation"])):
+            raise WrongUsage(f"--validation {options['validation']} leaves a part without samples")
+    for line in network.warnings(net):
+        screen.say(f"warning: {line}")
+
+    def tell(row: dict[str, Any]) -> None:
+        shares = ", ".join(f"{n} {row[n]:.2%}" for n in ("train", "validation") if n in row)
+        about = f"rate {row['rate']}: {shares}, {row['seconds']:.1f} s"
+        screen.say(f"epoch {row['epoch']} of {options['epochs']}, {about}")
+
+    net, rows = watch_training(screen, net, known, how, others=others, path=path, on_epoch=tell)
     network.save(net, output)
-    screen.say(f"{output}: trained on {len(known)} samples, {epochs} times")
-    return {"network": str(output), "samples": len(known), "epochs": epochs}
+    screen.say(f"{output}: trained on {len(known)} samples, {len(rows)} times")
+    last = {name: rows[-1][name] for name in ("train", *others)}
+    return {"network": str(output), "samples": len(known), "epochs": len(rows), **last}
+
+
+def _list(screen: Screen) -> dict[str, Any]:
+    """The networks with a name."""
+    rows = zoo.table()
+    for row in rows:
+        screen.say(f"{row['name']}: {row['for']}")
+        screen.say(f"    {row['weights']:,} weights, {row['macs']:,} multiplications a sample")
+        screen.say(f"    {row['network']}")
+    return {"networks": rows}
+
+
+def _plan(text: str, **given: Any) -> tuple[train.How, network.Network]:
+    """How to train, and the fresh network, from the options of a command."""
+    usual, epochs = POLICIES[given["policy"]], given["epochs"]
+    rules = _rules(*(given[name] for name in ("policy", "loss", "batch", "momentum")))
+    if given["schedule"]:
+        if given["lr"]:
+            raise WrongUsage("--schedule has its own rates: leave out --lr")
+        by_epoch = rates.schedule(given["schedule"], epochs)
+    else:
+        by_epoch = rates.halving(given["lr"] or usual.lr, epochs)
+    config = Config(given["seed"], 0, 0, given["gain_shift"], given["threshold"])
+    wanted = augment.parse(given["augmenting"])
+    how = train.How(config, by_epoch, rules, wanted, given["free_classes"])
+    net = network.parse(
+        zoo.text_of(text),
+        given["seed"],
+        usual.input_map,
+        bits=network.parse_bits("--bits", given["bits"] or usual.bits),
+        init=given["init"],
+        bias=given["bias"],
+        paper=rules.paper,
+    )
+    return how, net
 
 
 def watch_training(
-    screen: Screen, net: network.Network, known: list, epochs: int, config: Config
-) -> network.Network:
-    """train.train() under a progress display."""
-    with screen.progress("training", epochs * len(known)) as update:
-        return train.train(
-            net,
-            known,
-            epochs,
-            config,
-            lambda epoch, done, right: update(
-                epoch * len(known) + done, f"epoch {epoch + 1}: {100 * right / done:.1f} % right"
-            ),
-        )
+    screen: Screen, net: network.Network, known: data.Data, how: train.How, **more: Any
+) -> tuple[network.Network, list[dict[str, Any]]]:
+    """train.run() under a progress display."""
+    with screen.progress("training", len(how.rates) * len(known)) as update:
+
+        def progress(epoch: int, done: int, right: int) -> None:
+            note = f"epoch {epoch + 1}: {100 * right / done:.1f} % right"
+            update(epoch * len(known) + done, note)
+
+        return train.run(net, known, how, progress=progress, **more)
 
 
 @command
@@ -71,7 +183,8 @@ def watch_training(
 @click.option("--replay", default=0, show_default=True, help="Samples the replay can hold.")
 @click.option("--replay-data", type=FILE, help="Samples to fill it with, classes in turn.")
 @click.option("--replays", default=3, show_default=True, help="Replayed steps a sample.")
-@click.option("--lr-shift", default=-4, show_default=True, help="Learning rate 2^N.")
+@click.option("--lr", type=RATE, default="2^-4", show_default=True, help="Learning rate.")
+@rules_options
 @click.option("--gain-shift", default=2, show_default=True, help="Softmax sharpness 2^N.")
 @click.option("--threshold", default=0, show_default=True, help="Skip errors below N / 127.")
 @click.option("--seed", default=1, show_default=True, help="Of the board's random draws.")
@@ -83,6 +196,11 @@ def do_convert(
     train_last: int,
     replay: int,
     replay_data: Path | None,
+    lr: rates.Rate,
+    policy: str,
+    loss: str | None,
+    batch: int | None,
+    momentum: int,
     **settings: int,
 ) -> dict[str, Any]:
     """Make a model for a board from a trained network."""
@@ -93,8 +211,9 @@ def do_convert(
     filling = data.samples(data.load(replay_data), net.info()) if replay_data else []
     if not 0 <= replay <= 65535:
         raise ModelError("--replay is 0 to 65535 samples")
-    config = Config(**settings)
-    blob = train.convert(net, name or output.stem, config, train_last, replay, filling)
+    config = Config(lr_factor=lr[0], lr_shift=lr[1], **settings)
+    rules = _rules(policy, loss, batch, momentum)
+    blob = train.convert(net, name or output.stem, config, train_last, replay, filling, rules)
     about = info(blob)
     files.write_whole(output, blob)
     screen.say(f"{output}: {len(blob)} bytes of flash, {about.arena_bytes} bytes of arena")
@@ -111,7 +230,7 @@ def do_info(screen: Screen, model: Path | None, port: str | None, baud: int) -> 
         blob = files.read_blob(model)
         core = Core(blob)
         about = _shown(core.info) | {"flash_bytes": len(blob)}
-        about |= dataclasses.asdict(core.config())
+        about |= dataclasses.asdict(core.config()) | _rules_of(core.wage)
         about |= {"replay_samples": core.wage.replay_count, "replay": core.wage.replay_capacity}
         about["layers"] = [_layer(core.wage.layers[k]) for k in range(core.wage.layer_count)]
     elif port and port != "sim":
@@ -129,13 +248,27 @@ def do_info(screen: Screen, model: Path | None, port: str | None, baud: int) -> 
     return about
 
 
+def _rules_of(wage: Any) -> dict[str, Any]:
+    """By what an open model learns."""
+    policy, loss = ("continual", "paper")[wage.paper], ("ce", "sse")[wage.sse]
+    return {"policy": policy, "loss": loss, "batch": wage.batch, "momentum": wage.momentum}
+
+
 def _layer(layer: Any) -> str:
     """One struct wage_layer for people."""
-    shape = f"{layer.out_h}x{layer.out_w}x{layer.out_c}"
-    state = "trainable" if layer.trainable else "frozen"
-    pool = " max-pooled" if layer.pool == 2 else ""
-    weights = f"{layer.weight_count} weights of {layer.weight_bits} bits"
-    return f"{KINDS[layer.kind]} to {shape}{pool}, {weights}, {state}"
+    window = layer.kind not in (lib.WAGE_DENSE, lib.WAGE_ADD)
+    parts = [f"{KINDS[layer.kind]} {layer.kernel_h}x{layer.kernel_w}" if window else
+             KINDS[layer.kind]]  # fmt: skip
+    if layer.skip:
+        parts[0] += f" of the input {layer.skip} layers below"
+    parts[0] += f" to {layer.out_h}x{layer.out_w}x{layer.out_c}"
+    parts += ["max-pooled"] * (layer.pool == 2)
+    parts += ["signed"] * (layer.activation == lib.WAGE_SIGNED)
+    if layer.weight_bits:
+        stored = f" stored in {layer.store_bits}" if layer.trainable else ""
+        parts.append(f"{layer.weight_count} weights of {layer.weight_bits} bits{stored}")
+    parts += ["bias"] * (layer.bias != ffi.NULL or layer.blob_bias != ffi.NULL)
+    return ", ".join([*parts, "trainable" if layer.trainable else "frozen"])
 
 
 def _shown(about: Info) -> dict[str, Any]:

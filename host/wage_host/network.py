@@ -1,148 +1,251 @@
-"""A network on the host: its description in text, its weights, its .npz file, its blob."""
+"""A network on the host: its description in text, its weights, its .npz file."""
 
 import dataclasses
 import io
 import json
 import re
-import struct
 import zipfile
 import zlib
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from wage_host import initial
 from wage_host._core import lib
-from wage_host.core import Config, Core, Info
+from wage_host.core import Core
 from wage_host.errors import ModelError
 from wage_host.files import write_whole
+from wage_host.layers import Layer, Network, Pair, Shape, check, place
 
-STAGE_INIT = 128  # of key(): away from the stages of the SPEC
-LAYER = r"([1-9]\d*)(?:C([1-9]\d*)(v?)(?:/([1-9]\d*))?|FC)(-MP2)?(?::([28]))?"
-INIT_MAX = {8: 96 * 256, 2: 48}  # three quarters of full scale
-
-
-@dataclasses.dataclass(frozen=True)
-class Layer:
-    """One layer; weights are stored ones, (out, fan-in) int16."""
-
-    kind: int
-    out: int
-    weight_bits: int
-    kernel: int
-    stride: int
-    padding: int
-    pool: int
-    alpha_shift: int
-    weights: np.ndarray
-
-    def used(self) -> np.ndarray:
-        """Weights in use, SPEC 2.4: -127..127 or -1..1."""
-        w = self.weights.astype(np.int32)
-        return (w + 128) >> 8 if self.weight_bits == 8 else (w > 32) * 1 - (w < -32) * 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """Layers from the input to the classes."""
-
-    shape: tuple[int, int, int]
-    input_map: int
-    layers: tuple[Layer, ...]
-
-    @property
-    def classes(self) -> int:
-        """How many classes the last layer tells apart."""
-        return self.layers[-1].out
-
-    def info(self) -> Info:
-        """As far as samples need it."""
-        h, w, c = self.shape
-        return Info("", 0, self.shape, self.input_map, self.classes, h * w * c, 0, 0)
+FILE_FORMAT = 2  # of save()
+STORE_BITS = {2: 8, 8: 16}  # kG where only kW is given
+KINDS = {
+    "C": lib.WAGE_CONV2D,
+    "DW": lib.WAGE_DEPTHWISE,
+    "FC": lib.WAGE_DENSE,
+    "AP": lib.WAGE_AVERAGE_POOL,
+    "GAP": lib.WAGE_AVERAGE_POOL,
+    "MP": lib.WAGE_MAX_POOL,
+    "+": lib.WAGE_ADD,
+}
+# What a token must have, and may have (groups of TOKEN).
+GRAMMAR = {
+    "C": ("out size", "valid stride signed pool bits"),
+    "DW": ("size", "valid stride signed pool bits"),
+    "FC": ("out", "signed bits"),
+    "AP": ("size", "stride"),
+    "MP": ("size", "stride"),
+    "GAP": ("", ""),
+    "+": ("size", "signed"),
+}
+NUMBER = r"[1-9]\d{0,8}"
+TOKEN = re.compile(
+    rf"(?P<out>{NUMBER})?(?P<name>C|FC|DW|AP|MP|GAP|\+)(?P<size>{NUMBER}(?:x{NUMBER})?)?"
+    rf"(?P<valid>v)?(?P<stride>/{NUMBER})?(?P<signed>s)?(?P<pool>-MP2)?(?P<bits>:[\d/]+)?"
+)
 
 
-def alpha_shift(fan_in: int) -> int:
-    """The smallest s with 3 · fan-in < 16 · 2^(2s+1): log2 of the layer's constant scale.
-
-    Weights then fill three quarters of full scale, where the paper's published program has
-    them for 2 bits; alpha, its constant scale, does the rest.
-    """
-    s = 0
-    while 3 * fan_in >= 16 << (2 * s + 1):
-        s += 1
-    return s
-
-
-def parse(text: str, seed: int, input_map: int = 0) -> Network:
+def parse(
+    text: str,
+    seed: int,
+    input_map: int = 0,
+    *,
+    bits: Pair = (8, 16),
+    init: str | None = None,
+    bias: bool = False,
+    paper: bool = False,
+) -> Network:
     """A fresh network from the paper's notation, for example `8x8x1 8C3-MP2 32FC 10FC`.
 
-    First the input, height x width x channels. Then layers: `nCk`, n channels, kernel k, zero
-    padding to keep the size (`v` behind it: none; `/s`: stride s), `-MP2` behind it: max-pool;
-    `nFC`, n outputs. `:2` behind a layer: weights of 2 bits, else 8.
+    First the input, height x width x channels. Then layers, each with what may stand behind it:
+
+        8C3   convolution, 8 channels, kernel 3 (8C1x9: 1 high, 9 wide), zeros around to keep
+              the size; v: none; /2: stride 2; s: output signed, no ReLU; -MP2: max-pool
+        DW3   depthwise convolution; the same behind it
+        10FC  dense, 10 outputs; s
+        MP2   max-pool, AP2 average pool, stride as the kernel; /1: another stride
+        GAP   average over all positions
+        +2    adds the input of the layer two below; ReLU, or s
+
+    `:2/8` behind a layer with weights: 2 bits in use (2 to 8), 8 stored (to 16); `:2` and `:8`
+    stand for `:2/8` and `:8/16`; else `bits`. `init`: initial.FILLED or initial.PUBLISHED;
+    None: published for 2-bit weights under the paper's policy, else filled.
     """
     first, *rest = text.split() or [""]
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", first)
+    match = re.fullmatch(rf"({NUMBER})x({NUMBER})x({NUMBER})", first)
     if not match or not rest:
         raise ModelError(f"'{text}': begin with the input and name layers, as 8x8x1 8C3-MP2 10FC")
-    h, w, c = shape = tuple(int(n) for n in match.groups())
-    layers = []
+    shape = given = tuple(int(n) for n in match.groups())
+    layers: list[Layer] = []
     for number, token in enumerate(rest):
-        match = re.fullmatch(LAYER, token)
-        if not match or (match[2] is None and match[5]):
-            raise ModelError(f"'{token}' is no layer: write 8C3, 8C3v, 8C3/2, 8C3-MP2 or 10FC")
-        if match[2] and not match[3] and int(match[2]) % 2 == 0:
-            raise ModelError(f"'{token}': an even kernel cannot keep the size: write {token}v")
-        out, bits = int(match[1]), int(match[6] or 8)
-        pool = 2 if match[5] else 1
-        if match[2]:
-            kind, kernel, stride = lib.WAGE_CONV2D, int(match[2]), int(match[4] or 1)
-            padding = 0 if match[3] else (kernel - 1) // 2
-            fan_in = kernel * kernel * c
-            h, w = ((n + 2 * padding - kernel) // stride + 1 for n in (h, w))
-            h, w, c = -(-h // pool), -(-w // pool), out
-        else:
-            kind, kernel, stride, padding = lib.WAGE_DENSE, 1, 1, 0
-            fan_in, h, w, c = h * w * c, 1, 1, out
-        if h < 1 or w < 1:
-            raise ModelError(f"'{token}' leaves nothing of its input: use a smaller kernel")
-        if max(kernel, stride) > 255 or max(out, *shape) > 65535:
-            raise ModelError(f"'{token}' is too large: kernels to 255, channels to 65535")
-        weights = _init(seed, number, out, fan_in, INIT_MAX[bits])
-        layers.append(
-            Layer(kind, out, bits, kernel, stride, padding, pool, alpha_shift(fan_in), weights)
-        )
-    if h * w != 1 or not 2 <= c <= lib.WAGE_CLASSES_MAX:
+        layer = _read(token, shape, bits, number + 1 == len(rest))
+        at = place(layer, shape)
+        check(at, 1)
+        if layer.kind == lib.WAGE_ADD:
+            _check_skip(layer, given, layers, shape)
+        if layer.weight_bits:
+            chosen = init or (
+                initial.PUBLISHED if paper and layer.weight_bits == 2 else initial.FILLED
+            )
+            layer = _begin(layer, at.fan_in, chosen, seed, number)
+            if bias:
+                layer = dataclasses.replace(layer, bias=np.zeros(layer.out, np.int32))
+        layers.append(layer)
+        shape = at.output
+    ends = (lib.WAGE_DENSE, lib.WAGE_CONV2D, lib.WAGE_DEPTHWISE, lib.WAGE_AVERAGE_POOL)
+    if prod(shape[:2]) != 1 or not 2 <= shape[2] <= lib.WAGE_CLASSES_MAX or layer.kind not in ends:
         raise ModelError(f"'{token}' gives no classes: end with a layer of 2FC to 255FC")
-    return Network(shape, input_map, tuple(layers))
+    if len(layers) > lib.WAGE_LAYERS_MAX:
+        raise ModelError(f"{len(layers)} layers are too many: at most {lib.WAGE_LAYERS_MAX}")
+    if not any(layer.weight_bits for layer in layers):
+        raise ModelError(f"'{text}' has no weights: give it a layer that learns, as 10FC")
+    return Network(given, input_map, tuple(layers), paper)
 
 
-def _init(seed: int, number: int, out: int, fan_in: int, limit: int) -> np.ndarray:
-    """Uniform stored weights in -limit..limit, (out, fan-in)."""
-    key = lib.wage_key(seed, 0, STAGE_INIT + number)
-    draws = [lib.wage_below(lib.wage_draw(key, i), 2 * limit + 1) for i in range(out * fan_in)]
-    return (np.array(draws, np.int32) - limit).astype(np.int16).reshape(out, fan_in)
+def _pieces(token: str) -> re.Match:
+    """The parts of a layer's text, each one that its kind needs and may have."""
+    match = TOKEN.fullmatch(token)
+    if match:
+        found = {name for name, part in match.groupdict().items() if part} - {"name"}
+        needs, may = (set(part.split()) for part in GRAMMAR[match["name"]])
+        if needs <= found <= needs | may and not (match["name"] == "+" and "x" in match["size"]):
+            return match
+    raise ModelError(
+        f"'{token}' is no layer: write 8C3, 8C3v, 8C3/2, 8C3-MP2, 8C1x9, DW3, MP2, AP2, GAP, +2 "
+        "or 10FC"
+    )
+
+
+def _read(token: str, shape: Shape, default_bits: Pair, last: bool) -> Layer:
+    """One layer, without weights yet, behind a tensor of this shape."""
+    match = _pieces(token)
+    name, kind = match["name"], KINDS[match["name"]]
+    out, weighted = int(match["out"] or shape[2]), name in ("C", "DW", "FC")
+    size = [int(n) for n in (match["size"] or "1").split("x")]
+    kernel = shape[:2] if name == "GAP" else (size[0], size[-1])
+    stride = (int(match["stride"][1:]),) * 2 if match["stride"] else (1, 1)
+    if name in ("AP", "MP") and not match["stride"]:
+        stride = kernel
+    if max(*kernel, *stride) > 255 or max(out, *shape) > 65535:
+        raise ModelError(f"'{token}' is too large: kernels to 255, sizes to 65535")
+    if last and match["signed"]:
+        raise ModelError(f"'{token}': the last layer has no activation: leave out the s")
+    fields = {"activation": lib.WAGE_NONE, "pool": 2 if match["pool"] else 1}
+    if (weighted or name == "+") and not last:
+        fields["activation"] = lib.WAGE_SIGNED if match["signed"] else lib.WAGE_RELU
+    if weighted:
+        text = match["bits"]
+        bits = parse_bits(token, text[1:]) if text else default_bits
+        fields |= {"weight_bits": bits[0], "store_bits": bits[1]}
+    if kind == lib.WAGE_ADD:
+        return Layer(token, kind, out, skip=size[0], **fields)
+    if name in ("C", "DW") and not match["valid"]:
+        if not all(k % 2 for k in kernel):
+            wider = f"{token[: match.end('size')]}v{token[match.end('size') :]}"
+            raise ModelError(f"'{token}': an even kernel cannot keep the size: write {wider}")
+        fields["padding"] = tuple((k - 1) // 2 for k in kernel)
+    if kind == lib.WAGE_AVERAGE_POOL:
+        fields["alpha_shift"], fields["factor"] = _reciprocal(prod(kernel))
+    return Layer(token, kind, out, kernel, stride, **fields)
+
+
+def parse_bits(where: str, text: str) -> Pair:
+    """(kW, kG) from `8/16`; `2` and `8` alone stand for 2/8 and 8/16."""
+    match = re.fullmatch(r"(\d{1,2})(?:/(\d{1,2}))?", text)
+    if not match:
+        raise ModelError(f"'{where}': write bits in use / bits stored, as 2/8 or 8/16")
+    used = int(match[1])
+    stored = int(match[2] or STORE_BITS.get(used, 0))
+    if not 2 <= used <= 8:
+        raise ModelError(f"'{where}': weights in use have 2 to 8 bits, not {used}")
+    if not stored:
+        raise ModelError(f"'{where}' does not say how many bits are stored: write {used}/16")
+    if stored < used:
+        raise ModelError(
+            f"'{where}': weights of {used} bits in use cannot be stored in {stored}: store more"
+        )
+    if stored > 16:
+        raise ModelError(f"'{where}': weights are stored in 16 bits at most, not {stored}")
+    return used, stored
+
+
+def _reciprocal(size: int) -> Pair:
+    """alpha_shift and factor of an average over `size` elements: factor / 2^shift is 1 / size."""
+    for shift in range(24, 0, -1):
+        factor = ((2 << shift) + size) // (2 * size)  # to the nearest
+        if factor < 1 << 15 and size * factor < 1 << 24:
+            break
+    return shift, factor
+
+
+def _begin(layer: Layer, fan_in: int, init: str, seed: int, number: int) -> Layer:
+    """The layer with its constant scale and its first weights."""
+    bits = (layer.weight_bits, layer.store_bits)
+    if init == initial.PUBLISHED:
+        shift = initial.published_alpha_shift(fan_in, layer.weight_bits)
+        weights = initial.published(seed, number, layer.out, fan_in, bits)
+    else:
+        shift = initial.alpha_shift(fan_in)
+        weights = initial.filled(seed, number, layer.out, fan_in, bits)
+    return dataclasses.replace(layer, alpha_shift=shift, weights=weights)
+
+
+def _check_skip(layer: Layer, given: Shape, below: list[Layer], shape: Shape) -> None:
+    """An add takes a tensor that exists, has its shape, and is no other add's."""
+    source = len(below) - layer.skip
+    if source < 0:
+        raise ModelError(f"'{layer.text}' goes below the input: there are {len(below)} layers")
+    skip = [at.input for at in Network(given, 0, (*below, layer)).places()][source]
+    if skip != shape:
+        sizes = ("x".join(map(str, s)) for s in (skip, shape))
+        raise ModelError("'{}' adds {} to {}: both must be alike".format(layer.text, *sizes))
+    for number, other in enumerate(below):
+        if other.kind == lib.WAGE_ADD and number - other.skip == source:
+            raise ModelError(
+                f"'{layer.text}' adds what '{other.text}' adds already: a tensor can be added once"
+            )
+
+
+def warnings(network: Network) -> list[str]:
+    """What is allowed but rarely meant."""
+    tight = [layer.text for layer in network.layers if 0 < layer.weight_bits == layer.store_bits]
+    if not tight:
+        return []
+    return [
+        f"no bits between weights in use and stored ones in {', '.join(tight)}: small updates "
+        "are lost in rounding; store more bits unless you repeat a published run"
+    ]
+
+
+# -- weights and files -----------------------------------------------------
 
 
 def with_weights(network: Network, core: Core) -> Network:
-    """The network with the trainable weights of an open model of it."""
-    learned = core.weights()
+    """The network with what an open model of it has learned."""
+    learned = list(zip(core.weights(), core.biases(), strict=True))
     kept = len(network.layers) - len(learned)
     layers = network.layers[:kept] + tuple(
-        dataclasses.replace(layer, weights=weights)
-        for layer, weights in zip(network.layers[kept:], learned, strict=True)
+        dataclasses.replace(layer, weights=weights, bias=bias) if layer.weight_bits else layer
+        for layer, (weights, bias) in zip(network.layers[kept:], learned, strict=True)
     )
     return dataclasses.replace(network, layers=layers)
 
 
 def save(network: Network, path: Path) -> None:
-    """Writes the network as .npz: a JSON description and one array of weights a layer."""
-    layers = [
-        {k: v for k, v in dataclasses.asdict(layer).items() if k != "weights"}
-        for layer in network.layers
-    ]
-    about = {"wage": 1, "shape": network.shape, "input_map": network.input_map, "layers": layers}
-    weights = {f"w{k}": layer.weights for k, layer in enumerate(network.layers)}
+    """Writes the network as .npz: a JSON description and the arrays of each layer."""
+    arrays, layers = {}, []
+    for k, layer in enumerate(network.layers):
+        fields = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)}
+        arrays[f"w{k}"] = fields.pop("weights")
+        bias = fields.pop("bias")
+        if bias is not None:
+            arrays[f"b{k}"] = bias
+        layers.append(fields)
+    about = {"wage": FILE_FORMAT, "shape": network.shape, "input_map": network.input_map}
+    about |= {"paper": network.paper, "layers": layers}
     file = io.BytesIO()
-    np.savez_compressed(file, about=json.dumps(about), **weights)
+    np.savez_compressed(file, about=json.dumps(about), **arrays)
     write_whole(path, file.getvalue())
 
 
@@ -151,91 +254,15 @@ def load(path: Path) -> Network:
     try:
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
-            layers = tuple(
-                Layer(**layer, weights=file[f"w{k}"]) for k, layer in enumerate(about["layers"])
-            )
-        return Network(tuple(about["shape"]), about["input_map"], layers)
+            if about["wage"] != FILE_FORMAT:
+                raise ModelError(f"{path} was made by another version of wage-host: train it again")
+            layers = []
+            for k, fields in enumerate(about["layers"]):
+                pairs = {n: tuple(fields.pop(n)) for n in ("kernel", "stride", "padding")}
+                arrays = {"weights": file[f"w{k}"], "bias": file.get(f"b{k}")}
+                layers.append(Layer(**fields, **pairs, **arrays))
+        return Network(tuple(about["shape"]), about["input_map"], tuple(layers), about["paper"])
     except FileNotFoundError:
         raise ModelError(f"there is no model file {path}") from None
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
         raise ModelError(f"{path} is no network of 'wage-host train', or is damaged") from None
-
-
-# -- the blob (SPEC section 9) ---------------------------------------------
-
-
-def _pack2(values: np.ndarray) -> bytes:
-    codes = np.zeros(-(-values.size // 4) * 4, np.uint8)
-    codes[: values.size] = values.ravel() & 3
-    return (codes.reshape(-1, 4) << np.array([0, 2, 4, 6], np.uint8)).sum(1, np.uint8).tobytes()
-
-
-def _weight_bytes(layer: Layer, trainable: bool) -> bytes:
-    if trainable:
-        return layer.weights.astype("<i2" if layer.weight_bits == 8 else "i1").tobytes()
-    if layer.weight_bits == 8:
-        return layer.used().astype("i1").tobytes()
-    return _pack2(layer.used())
-
-
-def blob(
-    network: Network,
-    name: str,
-    config: Config,
-    train_last: int,
-    replay_capacity: int,
-    replay: list[tuple[bytes, int]],
-) -> bytes:
-    """The model as a board takes it.
-
-    `train_last`: how many layers, counted from the output, go on learning. `replay`: factory
-    samples, (latent, label), for a replay of `replay_capacity` samples.
-    """
-    count = len(network.layers)
-    if not 1 <= train_last <= count:
-        raise ModelError(f"--train-last is 1 to {count} for this network")
-    if len(name.encode()) > 15:
-        raise ModelError(f"the name '{name}' is longer than 15 bytes: choose a shorter one")
-    sections, records = b"", b""
-    start = lib.WAGE_HEADER_BYTES + count * lib.WAGE_RECORD_BYTES
-    for k, layer in enumerate(network.layers):
-        trainable = k >= count - train_last
-        weights = _weight_bytes(layer, trainable)
-        records += struct.pack(
-            "<4BH8B2B2I24x",
-            layer.kind,
-            layer.weight_bits,
-            trainable,
-            layer.alpha_shift,
-            layer.out,
-            *(layer.kernel, layer.kernel),
-            *(layer.stride, layer.stride),
-            *(layer.padding,) * 4,
-            layer.pool,
-            k + 1 < count,
-            start + len(sections),
-            len(weights),
-        )
-        sections += weights
-    replay_at = start + len(sections) if replay else 0
-    sections += bytes(label for _, label in replay) + b"".join(latent for latent, _ in replay)
-    body = struct.pack(
-        "<2BH3HBBbBBxIHHI16s4x",
-        count,
-        lib.WAGE_RECORD_BYTES,
-        network.classes,
-        *network.shape,
-        network.input_map,
-        config.gain_shift,
-        config.lr_shift,
-        config.replays,
-        config.threshold,
-        config.seed,
-        replay_capacity,
-        len(replay),
-        replay_at,
-        name.encode(),
-    )
-    body += records + sections
-    head = struct.pack("<4sHHI", b"WAGE", lib.WAGE_FORMAT, lib.WAGE_HEADER_BYTES, 16 + len(body))
-    return head + struct.pack("<I", zlib.crc32(body)) + body

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from wage_host import files, link, sim
+from wage_host import files, link, rates, sim
 from wage_host.core import info
 from wage_host.device import Device
 from wage_host.errors import Interrupted, NoAnswer, OtherModel, PortNotFound, WageError
@@ -21,6 +21,22 @@ NO_BOARD = (
     "no board answers on any serial port: plug one in, name it with --port, or try "
     "--port sim --model FILE.wage"
 )
+
+
+class RateType(click.ParamType):
+    """A learning rate, as rates.rate() reads it."""
+
+    name = "rate"
+
+    def convert(self, value: Any, _param: Any, _context: Any) -> rates.Rate:
+        """(lr_factor, lr_shift)."""
+        try:
+            return value if isinstance(value, tuple) else rates.rate(value)
+        except WageError as error:
+            raise click.BadParameter(str(error)) from None
+
+
+RATE = RateType()
 
 
 def command(function: Callable[..., dict[str, Any]]) -> click.Command:

@@ -9,7 +9,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from wage_host.core import Record
 
-PLAIN_S = 2.0  # between two lines where there is no terminal
+PLAIN_S = 2.0  # at least, between two lines where there is no terminal
+PLAIN_SHARE = 0.05  # of the time so far passes at least, too
+
+
+def time_text(seconds: float) -> str:
+    """A time as people say it: 40 s, 12 min, 3 h 5 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class Screen:
@@ -42,14 +51,17 @@ class Screen:
 
     @contextlib.contextmanager
     def _plain(self, what: str, total: int) -> Iterator[Callable[[int, str], None]]:
-        due, last = time.monotonic() + PLAIN_S, (0, "")
+        begin, first = time.monotonic(), None
+        due, last = begin + PLAIN_S, (0, "")
 
         def update(done: int, note: str) -> None:
-            nonlocal due, last
-            last = done, note
-            if time.monotonic() >= due:
-                due = time.monotonic() + PLAIN_S
-                self.say(f"{what}: {done} of {total}, {note}")
+            nonlocal due, first, last
+            first, last = done if first is None else first, (done, note)
+            now = time.monotonic()
+            if now >= due and done > first:
+                due = now + max(PLAIN_S, (now - begin) * PLAIN_SHARE)
+                left_s = (now - begin) / (done - first) * (total - done)
+                self.say(f"{what}: {done} of {total}, {note}, {time_text(left_s)} left")
 
         yield update
         self.say(f"{what}: {last[0]} of {total}, {last[1]}")

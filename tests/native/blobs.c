@@ -58,10 +58,45 @@ static void check_arena(const uint8_t *blob, uint32_t bytes, uint32_t needed)
 static uint64_t work(const wage_t *w)
 {
     uint64_t products = wage_checkpoint_bytes(w);
-    for (unsigned k = 0; k < w->layer_count; k++)
-        products += (uint64_t)w->layers[k].sum_h * w->layers[k].sum_w
-                    * w->layers[k].out_c * w->layers[k].row_count;
-    return products * (w->config.replays + 1u);
+    for (unsigned k = 0; k < w->layer_count; k++) {
+        const struct wage_layer *l = &w->layers[k];
+        uint64_t fan_in = (uint64_t)l->kernel_h * l->kernel_w;
+        if (l->row_count > fan_in)
+            fan_in = l->row_count;
+        products += (uint64_t)l->sum_h * l->sum_w * l->out_c * fan_in;
+    }
+    return products * (w->config.replays + 4u * w->batch);
+}
+
+/* A draw for input element `i` of sample `id`. */
+static int8_t element(uint32_t id, uint32_t i)
+{
+    return (int8_t)((int)(wage_draw(id, i) >> 24) - 128);
+}
+
+/* One step on as many samples as there may be. */
+static void train(wage_t *w)
+{
+    uint32_t n = w->batch;
+    int8_t *x = (int8_t *)exactly(n * w->input_bytes);
+    uint8_t *labels = exactly(n);
+    struct wage_record *records = malloc((n + 1) * sizeof *records);
+    fail_unless(records != NULL, "out of memory");
+    for (uint32_t i = 0; i < n * w->input_bytes; i++)
+        x[i] = element(99, i);
+    for (uint32_t s = 0; s < n; s++)
+        labels[s] = (uint8_t)(s % w->classes);
+    fail_unless(wage_train(w, 0, x, labels, records) == WAGE_E_BATCH
+                && wage_train(w, n + 1, x, labels, records) == WAGE_E_BATCH
+                && wage_predict(w, n + 1, x, labels, records)
+                   == WAGE_E_BATCH, "a batch too large");
+    fail_unless(wage_train(w, n, x, labels, records) == WAGE_OK, "train");
+    labels[n - 1] = w->classes;
+    fail_unless(wage_train(w, n, x, labels, records) == WAGE_E_LABEL,
+                "trained a label too large");
+    free(records);
+    free(labels);
+    free(x);
 }
 
 static void learn(wage_t *w)
@@ -69,14 +104,15 @@ static void learn(wage_t *w)
     struct wage_record record;
     uint32_t before = wage_weight_crc(w);
     int8_t *x = (int8_t *)exactly(w->input_bytes);
+    uint8_t none = w->classes;
     fail_unless(wage_learn(w, 1, x, 0, &record) == WAGE_E_STREAM,
                 "learned without a stream");
     fail_unless(wage_start(w, 1, NULL) == WAGE_OK, "start refused");
     for (uint32_t id = 1; id <= 4; id++) {
         for (uint32_t i = 0; i < w->input_bytes; i++)
-            x[i] = (int8_t)(wage_draw(id, i) >> 24);
+            x[i] = element(id, i);
         uint8_t label = (uint8_t)(wage_draw(id, ~0u) % w->classes);
-        fail_unless(wage_predict(w, x, label, &record) == WAGE_OK
+        fail_unless(wage_predict(w, 1, x, &label, &record) == WAGE_OK
                     && record.prediction < w->classes, "predict");
         uint8_t prediction = record.prediction;
         if (id == 1)
@@ -86,8 +122,8 @@ static void learn(wage_t *w)
                     && record.prediction == prediction, "learn");
     }
     fail_unless(wage_learn(w, 4, x, 0, &record) == WAGE_E_ORDER, "order");
-    fail_unless(wage_predict(w, x, w->classes, &record) == WAGE_E_LABEL
-                && wage_learn(w, 5, x, w->classes, &record) == WAGE_E_LABEL,
+    fail_unless(wage_predict(w, 1, x, &none, &record) == WAGE_E_LABEL
+                && wage_learn(w, 5, x, none, &record) == WAGE_E_LABEL,
                 "a label too large");
     free(x);
 }
@@ -103,6 +139,7 @@ static void open_it(const uint8_t *blob, uint32_t bytes, uint32_t needed)
         printf("0 %u -", (unsigned)needed);
     } else {
         learn(&w);
+        train(&w);
         printf("0 %u %08x", (unsigned)needed, (unsigned)wage_state_crc(&w));
     }
     free(arena);

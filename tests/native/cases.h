@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the harnesses share: cases come on stdin, each with its length (u32)
- * before it; each is answered by one line on stdout.
+ * before it; each is answered by one line on stdout. Where there is no stdin
+ * CASES_FILE names a file instead.
  */
 #ifndef WAGE_CASES_H
 #define WAGE_CASES_H
@@ -31,16 +32,29 @@ static uint8_t *exactly(uint32_t bytes)
     return p;
 }
 
+static FILE *cases(void)
+{
+#ifdef CASES_FILE
+    static FILE *file;
+    if (!file)
+        file = fopen(CASES_FILE, "rb");
+    fail_unless(file != NULL, "no " CASES_FILE);
+    return file;
+#else
+    return stdin;
+#endif
+}
+
 /* The next case in memory of its own, or NULL at the end. Free it. */
 static uint8_t *next_case(uint32_t *bytes)
 {
     uint8_t length[4];
     fflush(stdout); // so that a crash is that of the first unanswered case
-    if (fread(length, 1, 4, stdin) != 4)
+    if (fread(length, 1, 4, cases()) != 4)
         return NULL;
     *bytes = load32(length);
     uint8_t *p = exactly(*bytes);
-    fail_unless(fread(p, 1, *bytes, stdin) == *bytes, "a case cut short");
+    fail_unless(fread(p, 1, *bytes, cases()) == *bytes, "a case cut short");
     return p;
 }
 

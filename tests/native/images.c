@@ -48,17 +48,22 @@ static void check_ranges(const wage_t *w)
 {
     const struct wage_config *c = &w->config;
     fail_unless(c->lr_shift >= -24 && c->lr_shift <= 7 && c->gain_shift <= 7
-                && c->threshold <= 127, "a setting outside its range");
+                && c->threshold <= 127 && c->lr_factor >= 1
+                && c->lr_factor <= 15, "a setting outside its range");
     fail_unless(w->replay_count <= w->replay_capacity, "too many replays");
     for (uint32_t i = 0; i < w->replay_count; i++)
         fail_unless(w->replay_label[i] < w->classes, "a label too large");
     for (unsigned k = w->frozen_count; k < w->layer_count; k++) {
         const struct wage_layer *l = &w->layers[k];
-        int limit = l->weight_bits == 8 ? 32512 : 64;
+        int32_t limit = l->weight_count ? wage_weight_max(l) : 0;
         for (uint32_t i = 0; i < l->weight_count; i++) {
-            int weight = wage_weight(l, i);
+            int32_t weight = wage_weight(l, i);
             fail_unless(weight >= -limit && weight <= limit, "a weight");
+            fail_unless(!l->velocity || l->velocity[i] >= -32767,
+                        "a velocity");
         }
+        for (uint32_t o = 0; l->bias && o < l->out_c; o++)
+            fail_unless(wage_size(l->bias[o]) <= WAGE_BIAS_MAX, "a bias");
     }
 }
 

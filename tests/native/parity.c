@@ -1,17 +1,30 @@
 /* SPDX-License-Identifier: MIT
  *
- * A stream of samples to the runtime, however it was compiled. The first case
- * is the blob, answered by the CRCs of weights and state at the factory; each
- * other one is samples, label and input, answered by the CRCs once they are
- * learned.
+ * Models and samples to the runtime, however it was compiled. Case "B" and a
+ * blob opens it; "L" and samples, label and input, learns them one by one;
+ * "T" and samples makes one step on all of them. Each is answered by the
+ * CRCs of weights and state.
  */
 #include "cases.h"
 #include "wage.h"
 
-static void print_crcs(const wage_t *w)
+struct model {
+    wage_t w;
+    uint8_t *blob, *arena;
+};
+
+static void open_model(struct model *m, const uint8_t *blob, uint32_t bytes)
 {
-    printf("%08lx %08lx\n", (unsigned long)wage_weight_crc(w),
-           (unsigned long)wage_state_crc(w));
+    free(m->arena);
+    free(m->blob);
+    m->blob = exactly(bytes);
+    memcpy(m->blob, blob, bytes);
+    int32_t needed = wage_arena_bytes(m->blob, bytes);
+    fail_unless(needed > 0, "blob refused");
+    m->arena = exactly((uint32_t)needed);
+    fail_unless(wage_open(&m->w, m->blob, bytes, m->arena, (uint32_t)needed)
+                == WAGE_OK && wage_start(&m->w, 1, NULL) == WAGE_OK,
+                "open, start");
 }
 
 static void learn(wage_t *w, const uint8_t *samples, uint32_t bytes)
@@ -25,24 +38,42 @@ static void learn(wage_t *w, const uint8_t *samples, uint32_t bytes)
                                &record) == WAGE_OK, "learning refused");
 }
 
+static void train(wage_t *w, const uint8_t *samples, uint32_t bytes)
+{
+    uint32_t size = 1 + w->input_bytes, n = bytes / size;
+    uint8_t *x = exactly(n * w->input_bytes), *labels = exactly(n);
+    struct wage_record *records = malloc(n * sizeof *records);
+    fail_unless(bytes % size == 0 && records, "part of a sample");
+    for (uint32_t s = 0; s < n; s++) {
+        labels[s] = samples[s * size];
+        memcpy(x + s * w->input_bytes, samples + s * size + 1,
+               w->input_bytes);
+    }
+    fail_unless(wage_train(w, n, (int8_t *)x, labels, records) == WAGE_OK,
+                "training refused");
+    free(records);
+    free(labels);
+    free(x);
+}
+
 int main(void)
 {
-    uint32_t bytes, count;
-    uint8_t *blob = next_case(&bytes), *samples;
-    fail_unless(blob != NULL, "no blob");
-    int32_t needed = wage_arena_bytes(blob, bytes);
-    fail_unless(needed > 0, "blob refused");
-    uint8_t *arena = exactly((uint32_t)needed);
-    wage_t w;
-    fail_unless(wage_open(&w, blob, bytes, arena, (uint32_t)needed) == WAGE_OK
-                && wage_start(&w, 1, NULL) == WAGE_OK, "open, start");
-    print_crcs(&w);
-    while ((samples = next_case(&count)) != NULL) {
-        learn(&w, samples, count);
-        print_crcs(&w);
-        free(samples);
+    struct model m = { .blob = NULL };
+    uint32_t bytes;
+    uint8_t *input;
+    while ((input = next_case(&bytes)) != NULL) {
+        fail_unless(bytes > 0 && (m.blob || input[0] == 'B'), "no blob");
+        if (input[0] == 'B')
+            open_model(&m, input + 1, bytes - 1);
+        else if (input[0] == 'L')
+            learn(&m.w, input + 1, bytes - 1);
+        else
+            train(&m.w, input + 1, bytes - 1);
+        printf("%08lx %08lx\n", (unsigned long)wage_weight_crc(&m.w),
+               (unsigned long)wage_state_crc(&m.w));
+        free(input);
     }
-    free(arena);
-    free(blob);
+    free(m.arena);
+    free(m.blob);
     return 0;
 }

@@ -9,19 +9,26 @@ Python integers), tables are integers.
 
 from .blob import open_model
 from .layers import (
+    ADD,
+    AVERAGE_POOL,
     CONV2D,
     DENSE,
+    DEPTHWISE,
+    MAX_POOL,
+    NONE,
+    RELU,
+    SIGNED,
     Layer,
     activate,
-    conv2d_error,
-    conv2d_forward,
-    conv2d_gradient,
-    dense_error,
-    dense_forward,
-    dense_gradient,
+    blocked,
+    forward,
     max_pool,
+    opened,
+    saturated,
+    sums,
     unpool,
 )
+from .model import Config, Metrics, Model, Record, RefusedError
 from .num import (
     below,
     clamp,
@@ -35,6 +42,7 @@ from .num import (
     rne,
     stochastic_shift,
 )
+from .sample import input_activations, learn, predict, replay_offer, start, train
 from .state import (
     checkpoint,
     checkpoint_bytes,
@@ -44,29 +52,26 @@ from .state import (
     weight_bytes,
     weight_crc,
 )
-from .train import (
-    Config,
-    Metrics,
-    Model,
-    Record,
-    RefusedError,
-    input_activations,
-    learn,
+from .steps import (
+    Pass,
+    Rate,
+    Step,
     output_error,
-    predict,
+    probabilities,
     quantise_error,
-    replay_offer,
-    start,
+    run,
     step,
     update,
+    update_bias,
 )
 
 __all__ = [
-    "CONV2D", "DENSE", "Config", "Layer", "Metrics", "Model", "Record", "RefusedError",
-    "activate", "below", "checkpoint", "checkpoint_bytes", "clamp", "conv2d_error",
-    "conv2d_forward", "conv2d_gradient", "crc32", "dense_error", "dense_forward",
-    "dense_gradient", "draw", "floor_shift", "fraction", "ilog2_round", "input_activations",
-    "key", "learn", "load_state", "max_pool", "mix", "open_model", "output_error", "predict",
-    "quantise_error", "replay_offer", "rne", "start", "state_bytes", "state_crc", "step",
-    "stochastic_shift", "unpool", "update", "weight_bytes", "weight_crc",
+    "ADD", "AVERAGE_POOL", "CONV2D", "DENSE", "DEPTHWISE", "MAX_POOL", "NONE", "RELU", "SIGNED",
+    "Config", "Layer", "Metrics", "Model", "Pass", "Rate", "Record", "RefusedError", "Step",
+    "activate", "below", "blocked", "checkpoint", "checkpoint_bytes", "clamp", "crc32", "draw",
+    "floor_shift", "forward", "fraction", "ilog2_round", "input_activations", "key", "learn",
+    "load_state", "max_pool", "mix", "open_model", "opened", "output_error", "predict",
+    "probabilities", "quantise_error", "replay_offer", "rne", "run", "saturated", "start",
+    "state_bytes", "state_crc", "step", "stochastic_shift", "sums", "train", "unpool", "update",
+    "update_bias", "weight_bytes", "weight_crc",
 ]  # fmt: skip

@@ -6,22 +6,35 @@ import struct
 
 import numpy as np
 
-from .layers import CONV2D, DENSE, Layer, Shape, latent_shape
+from .layers import (
+    ADD,
+    AVERAGE_POOL,
+    CONV2D,
+    DENSE,
+    DEPTHWISE,
+    MAX_POOL,
+    NONE,
+    POOLS,
+    RELU,
+    SIGNED,
+    WEIGHTED,
+    Layer,
+    Shape,
+    latent_shape,
+)
+from .model import Config, Model, check_config, refuse_if
 from .num import crc32
-from .train import Config, Model, RefusedError, check_config
+from .steps import BIAS_MAX
 
-HEADER = struct.Struct("<4sHHIIBBHHHHBBbBBBIHHI16sI")  # 9.1
-RECORD = struct.Struct("<BBBBH2B2B4BBBII24s")  # 9.2
-FAN_MAX = 131071
-SIDE_MAX = 65535
+HEADER = struct.Struct("<4sHHIIBBHHHHBBbBBBIHHI16sHBB")  # 9.1
+RECORD = struct.Struct("<BBBBH2B2B4BBBIIBBHI16s")  # 9.2
+PAPER, SSE = 1, 2  # flags of the header
+TRAINABLE, BIAS = 1, 2  # flags of a record
+SUM_MAX, FACTOR_MAX = 131072, (1 << 24) - 1  # 2.6
+SIDE_MAX, WORD_MAX = 65535, (1 << 31) - 1
 TENSOR_MAX, ARENA_MAX = 1 << 20, (1 << 30) - 1  # 9.4
+ALPHA_MAX = {DENSE: 20, CONV2D: 20, DEPTHWISE: 20, AVERAGE_POOL: 24, MAX_POOL: 0, ADD: 7}
 CODES = np.array([0, 1, 0, -1], np.int64)  # of frozen 2-bit weights; there is no code 2 (9.3)
-
-
-def refuse_if(wrong: bool, name: str) -> None:
-    """Raises RefusedError("WAGE_E_" + name) when something is wrong."""
-    if wrong:
-        raise RefusedError("WAGE_E_" + name)
 
 
 def elements(shape: Shape) -> int:
@@ -34,8 +47,8 @@ def open_model(blob: bytes) -> Model:
     refuse_if(len(blob) < HEADER.size, "SHORT")
     (
         magic, version, header_bytes, blob_bytes, crc, count, record_bytes, classes,
-        height, width, channels, input_map, gain_shift, lr_shift, replays, threshold, zero,
-        seed, capacity, factory_count, factory_offset, name, last_zero,
+        height, width, channels, input_map, gain_shift, lr_shift, replays, threshold, flags,
+        seed, capacity, factory_count, factory_offset, name, batch, momentum, lr_factor,
     ) = HEADER.unpack_from(blob)  # fmt: skip
     refuse_if(magic != b"WAGE", "MAGIC")
     refuse_if((version, header_bytes, record_bytes) != (1, HEADER.size, RECORD.size), "VERSION")
@@ -43,23 +56,24 @@ def open_model(blob: bytes) -> Model:
     refuse_if(blob_bytes < len(blob), "LENGTH")
     refuse_if(crc32(blob[16:]) != crc, "CRC")
     refuse_if(not 1 <= count <= 32, "LAYERS")
-    first_section = HEADER.size + RECORD.size * count
-    refuse_if(first_section > len(blob), "RANGE")
-    refuse_if(zero != 0 or last_zero != 0 or name[15] != 0 or input_map > 1, "RESERVED")
+    first = HEADER.size + RECORD.size * count
+    refuse_if(first > len(blob), "RANGE")
+    refuse_if(flags > PAPER + SSE or name[15] != 0 or input_map > 1, "RESERVED")
     refuse_if(not 2 <= classes <= 255, "SHAPE")
-    config = Config(seed, lr_shift, replays, gain_shift, threshold)
+    config = Config(seed, lr_shift, replays, gain_shift, threshold, lr_factor)
     check_config(config)
+    refuse_if(not 1 <= batch <= 4096 or momentum > 7, "CONFIG")
 
     layers: list[Layer] = []
     shape = (height, width, channels)
     for index in range(count):
-        layers.append(open_layer(blob, index, shape, count, layers))
+        layers.append(open_layer(blob, index, shape, layers, count, (flags, batch)))
         shape = layers[-1].out_shape
     refuse_if(not layers[-1].trainable, "LAYERS")
     refuse_if(elements(shape) != classes, "SHAPE")
 
     refuse_if(factory_count > capacity or (factory_count == 0 and factory_offset != 0), "REPLAY")
-    replay = factory_samples(blob, layers, factory_count, factory_offset, first_section)
+    replay = factory_samples(blob, layers, factory_count, factory_offset, first)
     refuse_if(any(label >= classes for label, _ in replay), "REPLAY")
     model = Model(
         layers=layers,
@@ -71,67 +85,134 @@ def open_model(blob: bytes) -> Model:
         config=config,
         replay_capacity=capacity,
         replay=replay,
+        paper=bool(flags & PAPER),
+        sse=bool(flags & SSE),
+        batch=batch,
+        momentum=momentum,
     )
     refuse_if(kept_bytes(model) > ARENA_MAX, "LIMIT")
     return model
 
 
-def open_layer(blob: bytes, index: int, in_shape: Shape, count: int, before: list[Layer]) -> Layer:
-    """The layer of record `index` with its weights (9.2, 9.3)."""
+def open_layer(
+    blob: bytes, index: int, in_shape: Shape, before: list[Layer], count: int, of: tuple[int, int]
+) -> Layer:
+    """The layer of record `index` with its weights (9.2, 9.3); of: the model's flags, batch."""
     (
         kind, bits, flags, alpha_shift, out, kernel_h, kernel_w, down, across,
-        top, left, bottom, right, pool, activation, offset, weight_bytes, zeros,
+        top, left, bottom, right, pool, activation, offset, size, store_bits, skip, factor,
+        bias_offset, zeros,
     ) = RECORD.unpack_from(blob, HEADER.size + RECORD.size * index)  # fmt: skip
-    refuse_if(flags > 1 or zeros != bytes(24), "RESERVED")
-    refuse_if(any(layer.trainable for layer in before) and not flags & 1, "LAYERS")
-    refuse_if(kind not in (DENSE, CONV2D), "KIND")
-    refuse_if(bits not in (2, 8), "BITS")
-    refuse_if(alpha_shift > 20, "LIMIT")
-    refuse_if(activation != (index < count - 1), "SHAPE")
+    model_flags, batch = of
+    trainable, last = bool(flags & TRAINABLE), index == count - 1
+    refuse_if(flags > TRAINABLE + BIAS or zeros != bytes(16), "RESERVED")
+    refuse_if(kind not in WEIGHTED and bool(flags & BIAS), "RESERVED")
+    refuse_if((kind != ADD and skip != 0) or (kind != AVERAGE_POOL and factor != 0), "RESERVED")
+    refuse_if(not flags & BIAS and bias_offset != 0, "RESERVED")
+    refuse_if(kind in (*POOLS, ADD) and offset != 0, "RESERVED")
+    refuse_if(any(layer.trainable for layer in before) and not trainable, "LAYERS")
+    refuse_if(kind not in ALPHA_MAX, "KIND")
     layer = Layer(
-        kind, index, bits, flags == 1, alpha_shift, in_shape, out, (kernel_h, kernel_w),
-        (down, across), (top, left, bottom, right), pool,
+        kind, index, bits, trainable, alpha_shift, in_shape, out, (kernel_h, kernel_w),
+        (down, across), (top, left, bottom, right), pool, None, store_bits, activation,
+        bool(model_flags & PAPER), skip, factor,
     )  # fmt: skip
+    check_widths(layer)
+    refuse_if(layer.paper and trainable and bool(flags & BIAS), "POLICY")
+    refuse_if(alpha_shift > ALPHA_MAX[kind], "LIMIT")
+    hidden = (NONE,) if kind in POOLS else (RELU, SIGNED)
+    refuse_if(activation not in ((NONE,) if last else hidden), "SHAPE")
+    refuse_if(last and kind in (MAX_POOL, ADD), "SHAPE")
     check_shape(layer)
-    layer.w = open_weights(blob, layer, offset, weight_bytes, HEADER.size + RECORD.size * count)
+    check_limits(layer, batch, sse_last=last and bool(model_flags & SSE))
+    refuse_if(size != weight_bytes(layer), "SHAPE")
+    first = HEADER.size + RECORD.size * count
+    if kind in WEIGHTED:
+        refuse_if(offset < first or offset + size > len(blob), "RANGE")
+    if flags & BIAS:
+        refuse_if(bias_offset < first or bias_offset + 4 * out > len(blob), "RANGE")
+    if kind == ADD:
+        check_skip(layer, before)
+    if kind in WEIGHTED:
+        layer.w = open_weights(blob, layer, offset, size)
+    if flags & BIAS:
+        layer.bias = np.frombuffer(blob, "<i4", out, bias_offset).astype(np.int64)
+        refuse_if(int(np.abs(layer.bias).max()) > BIAS_MAX, "WEIGHT")
     return layer
 
 
+def check_widths(layer: Layer) -> None:
+    """kW and kG of the kind (9.2)."""
+    if layer.kind not in WEIGHTED:
+        refuse_if((layer.bits, layer.store_bits) != (0, 0), "BITS")
+        return
+    refuse_if(not 2 <= layer.bits <= 8, "BITS")
+    widths = range(layer.bits, 17) if layer.trainable else (0,)
+    refuse_if(layer.store_bits not in widths, "BITS")
+
+
 def check_shape(layer: Layer) -> None:
-    """Sizes that fit together (9.2) and are not too large (2.6, 9.4)."""
+    """Sizes that fit together (9.2)."""
     (kh, kw), (top, left, bottom, right) = layer.kernel, layer.pad
-    h, w, _ = layer.in_shape
+    h, w, c = layer.in_shape
     refuse_if(0 in (*layer.in_shape, layer.out), "SHAPE")
+    refuse_if(layer.kind not in (DENSE, CONV2D) and layer.out != c, "SHAPE")
     refuse_if(elements(layer.in_shape) > TENSOR_MAX, "LIMIT")
-    if layer.kind == DENSE:
+    if layer.kind in (DENSE, ADD):
         ones = (*layer.kernel, *layer.stride, layer.pool)
         refuse_if(ones != (1,) * 5 or any(layer.pad), "SHAPE")
-        refuse_if(layer.fan_in > FAN_MAX, "LIMIT")
-    else:
-        refuse_if(0 in (kh, kw, *layer.stride) or layer.pool not in (1, 2), "SHAPE")
-        refuse_if(max(top, bottom) >= kh or max(left, right) >= kw, "SHAPE")
-        refuse_if(h + top + bottom < kh or w + left + right < kw, "SHAPE")
-        rows, columns, out = layer.sum_shape
-        refuse_if(max(layer.fan_in, out * kh * kw, rows * columns) > FAN_MAX, "LIMIT")
-        refuse_if(max(rows, columns) > SIDE_MAX, "LIMIT")
+        return
+    refuse_if(0 in (kh, kw, *layer.stride), "SHAPE")
+    refuse_if(layer.pool not in ((1,) if layer.kind in POOLS else (1, 2)), "SHAPE")
+    refuse_if(max(top, bottom) >= kh or max(left, right) >= kw, "SHAPE")
+    refuse_if(h + top + bottom < kh or w + left + right < kw, "SHAPE")
+    refuse_if(layer.kind == AVERAGE_POOL and layer.factor == 0, "SHAPE")
+
+
+def check_limits(layer: Layer, batch: int = 1, sse_last: bool = False) -> None:
+    """Sums that stay exact in int32 (2.6), tensors that are not too large (9.4)."""
+    (kh, kw), (rows, columns, out) = layer.kernel, layer.sum_shape
+    refuse_if(max(layer.fan_in, rows * columns * batch) > SUM_MAX, "LIMIT")
+    refuse_if(layer.kind == CONV2D and out * kh * kw > SUM_MAX, "LIMIT")
+    refuse_if(kh * kw * layer.factor > FACTOR_MAX, "LIMIT")
+    refuse_if(max(rows, columns) > SIDE_MAX, "LIMIT")
     refuse_if(elements(layer.out_shape) > TENSOR_MAX, "LIMIT")
-    refuse_if(layer.out * layer.fan_in >= 1 << 31, "LIMIT")
+    refuse_if(layer.kind in WEIGHTED and layer.out * layer.fan_in >= 1 << 31, "LIMIT")
+    largest = layer.fan_in * 16256 + (1 << 24)
+    if layer.kind == AVERAGE_POOL:
+        largest = kh * kw * layer.factor * 128
+    refuse_if(sse_last and largest + (1 << (7 + layer.h)) > WORD_MAX, "LIMIT")
 
 
-def open_weights(blob: bytes, layer: Layer, offset: int, size: int, first: int) -> np.ndarray:
-    """Weights (out, fan_in) of a section that lies behind the records (9.3)."""
+def check_skip(layer: Layer, before: list[Layer]) -> None:
+    """An add's skip is a tensor of its shape, nobody else's, on its side of the cut (9.4)."""
+    refuse_if(not 1 <= layer.skip <= layer.index, "SHAPE")
+    target = before[layer.index - layer.skip]
+    refuse_if(target.in_shape != layer.in_shape, "SHAPE")
+    taken = [other.index - other.skip for other in before if other.kind == ADD]
+    refuse_if(target.index in taken or target.trainable != layer.trainable, "LAYERS")
+
+
+def weight_bytes(layer: Layer) -> int:
+    """Bytes of a layer's weights in the blob (9.3)."""
+    if layer.kind not in WEIGHTED:
+        return 0
     weights = layer.out * layer.fan_in
-    packed = layer.bits == 2 and not layer.trainable
-    each = 2 if layer.bits == 8 and layer.trainable else 1
-    refuse_if(size != (-(-weights // 4) if packed else weights * each), "SHAPE")
-    refuse_if(offset < first or offset + size > len(blob), "RANGE")
+    if layer.trainable:
+        return weights * (2 if layer.store_bits > 8 else 1)
+    return -(-weights // 4) if layer.bits == 2 else weights
+
+
+def open_weights(blob: bytes, layer: Layer, offset: int, size: int) -> np.ndarray:
+    """Weights (out, fan_in) of a section (9.3)."""
+    weights = layer.out * layer.fan_in
     data = np.frombuffer(blob, np.uint8, size, offset)
-    if packed:
+    if layer.bits == 2 and not layer.trainable:
         codes = np.stack([(data >> shift) & 3 for shift in (0, 2, 4, 6)], axis=1).reshape(-1)
         refuse_if(bool((codes[:weights] == 2).any()), "WEIGHT")
         w = CODES[codes[:weights]]
     else:
-        w = data.view("<i2" if each == 2 else "i1").astype(np.int64)
+        w = data.view("<i2" if layer.store_bits > 8 else "i1").astype(np.int64)
     refuse_if(bool((np.abs(w) > layer.limit).any()), "WEIGHT")
     return w.reshape(layer.out, layer.fan_in)
 
@@ -152,6 +233,11 @@ def factory_samples(
 
 def kept_bytes(model: Model) -> int:
     """What a learner must keep (9.4): weights, their inputs, the replay. An arena is larger."""
-    weights = sum(layer.w.size * (2 if layer.bits == 8 else 1) for layer in model.trained)
-    inputs = sum(elements(layer.in_shape) for layer in model.trained)
+    weights = sum(
+        weight_bytes(layer)
+        + (2 * layer.w.size if model.momentum else 0)
+        + (4 * layer.out if layer.bias is not None else 0)
+        for layer in model.learning
+    )
+    inputs = model.batch * sum(elements(layer.in_shape) for layer in model.learning)
     return weights + inputs + model.replay_capacity * (1 + elements(model.latent_shape))

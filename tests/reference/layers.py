@@ -1,7 +1,8 @@
 """SPEC 2, 3, 5.1, 5.2: weights in use and the three kernels of each layer kind.
 
-All tensors are int64 arrays; activations, sums and errors are (height, width,
-channel), for a dense layer's output (1, 1, out); weights are (out, fan_in).
+A kernel works on one sample. All tensors are int64 arrays; activations, sums and
+errors are (height, width, channel), for a dense layer's output (1, 1, out); weights
+are (out, fan_in), for a depthwise layer (channel, kernel height * width).
 """
 
 # SPDX-License-Identifier: MIT
@@ -12,8 +13,12 @@ import numpy as np
 
 from .num import clamp, floor_shift, rne
 
-DENSE, CONV2D = 1, 2
+DENSE, CONV2D, DEPTHWISE, AVERAGE_POOL, MAX_POOL, ADD = range(1, 7)
+WEIGHTED, POOLS = (DENSE, CONV2D, DEPTHWISE), (AVERAGE_POOL, MAX_POOL)
+NONE, RELU, SIGNED = 0, 1, 2
+OUTSIDE = np.iinfo(np.int64).min  # what never wins a window
 Shape = tuple[int, int, int]
+Winner = np.ndarray | None
 
 
 @dataclass
@@ -22,7 +27,7 @@ class Layer:
 
     kind: int
     index: int  # in the blob, from 0
-    bits: int  # of a weight in use: 2 or 8
+    bits: int  # kW: of a weight in use, 2..8; 0 without weights
     trainable: bool
     alpha_shift: int
     in_shape: Shape
@@ -32,24 +37,39 @@ class Layer:
     pad: tuple[int, int, int, int]  # top, left, bottom, right
     pool: int
     w: np.ndarray | None = None  # (out, fan_in): stored (2.4); frozen: in use
+    store_bits: int | None = None  # kG; None: 16 with 8 bits in use, else 8
+    activation: int = RELU
+    paper: bool = False  # the model's policy (2.8)
+    skip: int = 0  # of an add
+    factor: int = 0  # of an average pool
+    bias: np.ndarray | None = None  # (out)
+    v: np.ndarray | None = None  # (out, fan_in), with momentum
+
+    def __post_init__(self) -> None:
+        """The usual width of stored weights."""
+        if self.store_bits is None:
+            kept = self.trainable and self.kind in WEIGHTED
+            self.store_bits = (16 if self.bits == 8 else 8) if kept else 0
 
     @property
     def h(self) -> int:
         """H, the exponent from sums to activations (2.5)."""
-        return (7 if self.bits == 8 else 1) + self.alpha_shift
+        return self.alpha_shift + (self.bits - 1 if self.kind in WEIGHTED else 0)
 
     @property
     def limit(self) -> int:
         """Largest magnitude of a weight as it is kept (2.3, 2.4)."""
         if self.trainable:
-            return 32512 if self.bits == 8 else 64
-        return 127 if self.bits == 8 else 1
+            return (1 << (self.store_bits - 1)) - (1 << (self.store_bits - self.bits))
+        return (1 << (self.bits - 1)) - 1
 
     @property
     def fan_in(self) -> int:
         """Products in one sum."""
         h, w, c = self.in_shape
-        return h * w * c if self.kind == DENSE else self.kernel[0] * self.kernel[1] * c
+        if self.kind == DENSE:
+            return h * w * c
+        return self.kernel[0] * self.kernel[1] * (c if self.kind == CONV2D else 1)
 
     @property
     def sum_shape(self) -> Shape:
@@ -73,9 +93,9 @@ class Layer:
         """Weights in use, (out, fan_in) (2.4)."""
         if not self.trainable:
             return self.w
-        if self.bits == 8:
+        if not self.paper and (self.bits, self.store_bits) == (8, 16):
             return floor_shift(self.w + 128, 8)
-        return (self.w > 32).astype(np.int64) - (self.w < -32)
+        return rne(self.w, self.store_bits - self.bits)
 
 
 def latent_shape(layers: list[Layer]) -> Shape:
@@ -83,40 +103,45 @@ def latent_shape(layers: list[Layer]) -> Shape:
     return next(layer.in_shape for layer in layers if layer.trainable)
 
 
-def dense_forward(layer: Layer, a: np.ndarray) -> tuple[np.ndarray, None]:
-    """Sums (1, 1, out) and no winners (3.3)."""
-    return (layer.q @ a.reshape(-1)).reshape(1, 1, -1), None
+# Windows
 
 
-def dense_error(layer: Layer, d: np.ndarray, winner: None = None) -> np.ndarray:
-    """Error sums of the input, in_shape, before any mask (5.1)."""
-    return (d.reshape(-1) @ layer.q).reshape(layer.in_shape)
-
-
-def dense_gradient(layer: Layer, a: np.ndarray, d: np.ndarray, winner: None = None) -> np.ndarray:
-    """Gradient (out, fan_in) (5.2)."""
-    return d.reshape(-1, 1) * a.reshape(1, -1)
-
-
-def patches(layer: Layer, a: np.ndarray) -> np.ndarray:
-    """What each position of a convolution sees: (positions, fan_in), 0 outside the input."""
+def patches(layer: Layer, a: np.ndarray, outside: int = 0) -> np.ndarray:
+    """What each position sees: (rows, columns, kernel height, kernel width, channels)."""
     top, left, bottom, right = layer.pad
-    padded = np.pad(a, ((top, bottom), (left, right), (0, 0)))
+    padded = np.pad(a, ((top, bottom), (left, right), (0, 0)), constant_values=outside)
     windows = np.lib.stride_tricks.sliding_window_view(padded, layer.kernel, axis=(0, 1))
     windows = windows[:: layer.stride[0], :: layer.stride[1]]  # (rows, columns, c, kh, kw)
-    return windows.transpose(0, 1, 3, 4, 2).reshape(-1, layer.fan_in)
+    return windows.transpose(0, 1, 3, 4, 2)
+
+
+def by_channel(layer: Layer, a: np.ndarray, outside: int = 0) -> np.ndarray:
+    """What each position sees of a channel: (rows, columns, kernel height * width, channels)."""
+    windows = patches(layer, a, outside)
+    return windows.reshape(*windows.shape[:2], -1, windows.shape[4])
+
+
+def gather(layer: Layer, spread: np.ndarray) -> np.ndarray:
+    """The sum for each input of what the positions send it, shaped as patches(): in_shape."""
+    (h, w, c), (top, left, bottom, right) = layer.in_shape, layer.pad
+    (rows, columns), (down, across) = spread.shape[:2], layer.stride
+    spread = spread.reshape(rows, columns, *layer.kernel, c)
+    e = np.zeros((h + top + bottom, w + left + right, c), np.int64)
+    for y in range(layer.kernel[0]):
+        for x in range(layer.kernel[1]):
+            e[y : y + rows * down : down, x : x + columns * across : across] += spread[:, :, y, x]
+    return e[top : top + h, left : left + w]
 
 
 def max_pool(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Largest of each 2 x 2 window and its index, the first of equals (3.4)."""
     h, w, _ = sums.shape
-    low = np.iinfo(np.int64).min  # outside an odd size: never wins
-    padded = np.pad(sums, ((0, h % 2), (0, w % 2), (0, 0)), constant_values=low)
+    padded = np.pad(sums, ((0, h % 2), (0, w % 2), (0, 0)), constant_values=OUTSIDE)
     windows = np.stack([padded[y::2, x::2] for y in (0, 1) for x in (0, 1)])
     return windows.max(axis=0), windows.argmax(axis=0)
 
 
-def unpool(layer: Layer, d: np.ndarray, winner: np.ndarray | None) -> np.ndarray:
+def unpool(layer: Layer, d: np.ndarray, winner: Winner) -> np.ndarray:
     """d (out_shape) at the winner of each window, 0 elsewhere: sum_shape (5.1)."""
     if winner is None:
         return d
@@ -127,43 +152,142 @@ def unpool(layer: Layer, d: np.ndarray, winner: np.ndarray | None) -> np.ndarray
     return full[:h, :w]
 
 
-def conv2d_forward(layer: Layer, a: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Sums after pooling (out_shape) and the winners, None without pooling (3.3, 3.4)."""
-    sums = (patches(layer, a) @ layer.q.T).reshape(layer.sum_shape)
-    return max_pool(sums) if layer.pool == 2 else (sums, None)
+# Layers with weights (3.3, 5.1, 5.2). Sums have no bias yet; errors come unpooled.
 
 
-def conv2d_error(layer: Layer, d: np.ndarray, winner: np.ndarray | None) -> np.ndarray:
-    """Error sums of the input, in_shape, before any mask (5.1)."""
-    d = unpool(layer, d, winner)
-    rows, columns, out = d.shape
-    (kh, kw), (down, across) = layer.kernel, layer.stride
-    (h, w, c), (top, left, bottom, right) = layer.in_shape, layer.pad
-    spread = (d.reshape(-1, out) @ layer.q).reshape(rows, columns, kh, kw, c)
-    e = np.zeros((h + top + bottom, w + left + right, c), np.int64)
-    for y in range(kh):
-        for x in range(kw):
-            e[y : y + rows * down : down, x : x + columns * across : across] += spread[:, :, y, x]
-    return e[top : top + h, left : left + w]
+def dense_sums(layer: Layer, a: np.ndarray) -> np.ndarray:
+    """Sums (1, 1, out)."""
+    return (layer.q @ a.reshape(-1)).reshape(1, 1, -1)
 
 
-def conv2d_gradient(
-    layer: Layer, a: np.ndarray, d: np.ndarray, winner: np.ndarray | None
-) -> np.ndarray:
-    """Gradient (out, fan_in), summed over all positions (5.2)."""
-    return unpool(layer, d, winner).reshape(-1, layer.out).T @ patches(layer, a)
+def dense_error(layer: Layer, d: np.ndarray, winner: Winner = None) -> np.ndarray:
+    """Error sums of the input, in_shape, before any mask."""
+    return (d.reshape(-1) @ layer.q).reshape(layer.in_shape)
 
 
-FORWARD = {DENSE: dense_forward, CONV2D: conv2d_forward}
-ERROR = {DENSE: dense_error, CONV2D: conv2d_error}
-GRADIENT = {DENSE: dense_gradient, CONV2D: conv2d_gradient}
+def dense_gradient(layer: Layer, a: np.ndarray, d: np.ndarray, winner: Winner = None) -> np.ndarray:
+    """Gradient (out, fan_in)."""
+    return d.reshape(-1, 1) * a.reshape(1, -1)
 
 
-def forward(layer: Layer, a: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Sums after pooling and winners of any layer."""
-    return FORWARD[layer.kind](layer, a)
+def conv2d_sums(layer: Layer, a: np.ndarray) -> np.ndarray:
+    """Sums before pooling, sum_shape."""
+    return (patches(layer, a).reshape(-1, layer.fan_in) @ layer.q.T).reshape(layer.sum_shape)
+
+
+def conv2d_error(layer: Layer, d: np.ndarray, winner: Winner) -> np.ndarray:
+    """Error sums of the input, in_shape, before any mask."""
+    return gather(layer, unpool(layer, d, winner) @ layer.q)
+
+
+def conv2d_gradient(layer: Layer, a: np.ndarray, d: np.ndarray, winner: Winner) -> np.ndarray:
+    """Gradient (out, fan_in), summed over all positions."""
+    seen = patches(layer, a).reshape(-1, layer.fan_in)
+    return unpool(layer, d, winner).reshape(-1, layer.out).T @ seen
+
+
+def depthwise_sums(layer: Layer, a: np.ndarray) -> np.ndarray:
+    """Sums before pooling, sum_shape."""
+    return (by_channel(layer, a) * layer.q.T).sum(axis=2)
+
+
+def depthwise_error(layer: Layer, d: np.ndarray, winner: Winner) -> np.ndarray:
+    """Error sums of the input, in_shape, before any mask."""
+    return gather(layer, unpool(layer, d, winner)[:, :, None] * layer.q.T)
+
+
+def depthwise_gradient(layer: Layer, a: np.ndarray, d: np.ndarray, winner: Winner) -> np.ndarray:
+    """Gradient (channel, fan_in), summed over all positions."""
+    d = unpool(layer, d, winner)[:, :, None]
+    return (d * by_channel(layer, a)).sum(axis=(0, 1)).T
+
+
+# Layers without weights (3.7, 5.1)
+
+
+def average_pool_sums(layer: Layer, a: np.ndarray) -> np.ndarray:
+    """Sums, out_shape."""
+    return by_channel(layer, a).sum(axis=2) * layer.factor
+
+
+def average_pool_error(layer: Layer, d: np.ndarray, winner: Winner = None) -> np.ndarray:
+    """Error sums of the input, in_shape."""
+    return gather(layer, np.repeat(d[:, :, None] * layer.factor, layer.fan_in, axis=2))
+
+
+def max_pool_error(layer: Layer, d: np.ndarray, winner: Winner) -> np.ndarray:
+    """Error sums of the input, in_shape: those of the windows that it has won."""
+    places = np.arange(layer.fan_in)[:, None]
+    return gather(layer, np.where(winner[:, :, None] == places, d[:, :, None], 0))
+
+
+def add_error(layer: Layer, d: np.ndarray, winner: Winner = None) -> np.ndarray:
+    """Error of the input: that of the output. The skip's is join() in steps.py."""
+    return d
+
+
+SUMS = {
+    DENSE: dense_sums,
+    CONV2D: conv2d_sums,
+    DEPTHWISE: depthwise_sums,
+    AVERAGE_POOL: average_pool_sums,
+}
+ERROR = {
+    DENSE: dense_error,
+    CONV2D: conv2d_error,
+    DEPTHWISE: depthwise_error,
+    AVERAGE_POOL: average_pool_error,
+    MAX_POOL: max_pool_error,
+    ADD: add_error,
+}
+GRADIENT = {DENSE: dense_gradient, CONV2D: conv2d_gradient, DEPTHWISE: depthwise_gradient}
+
+
+# Any layer
+
+
+def sums(layer: Layer, a: np.ndarray) -> np.ndarray:
+    """Sums with bias before pooling, of a layer that has sums (3.3, 3.7)."""
+    acc = SUMS[layer.kind](layer, a)
+    return acc if layer.bias is None else acc + layer.bias
+
+
+def forward(
+    layer: Layer, a: np.ndarray, side: np.ndarray | None = None
+) -> tuple[np.ndarray, Winner]:
+    """z after pooling and winners, None where nothing is pooled; side: an add's skip."""
+    if layer.kind == ADD:
+        return a + side, None
+    if layer.kind == MAX_POOL:
+        windows = by_channel(layer, a, OUTSIDE)
+        return windows.max(axis=2), windows.argmax(axis=2)
+    acc = sums(layer, a)
+    return max_pool(acc) if layer.pool == 2 else (acc, None)
 
 
 def activate(layer: Layer, z: np.ndarray) -> np.ndarray:
-    """ReLU, rounding and saturation of a hidden layer's sums, unit 2^-7 (3.5)."""
-    return clamp(rne(np.maximum(z, 0), layer.h), 0, 127)
+    """Activations of a hidden layer, unit 2^-7 (3.5, 3.7)."""
+    if layer.kind == MAX_POOL:
+        return z
+    if layer.activation == RELU:
+        return clamp(rne(np.maximum(z, 0), layer.h), 0, 127)
+    return clamp(rne(z, layer.h), -127, 127)
+
+
+def saturated(layer: Layer, z: np.ndarray) -> np.ndarray:
+    """The mask of the paper policy where an activation was clipped (3.5)."""
+    if layer.activation == NONE:
+        return np.zeros(z.shape, bool)
+    return (np.abs(z) if layer.activation == SIGNED else z) > 127 << layer.h
+
+
+def opened(layer: Layer, z: np.ndarray) -> np.ndarray:
+    """The mask of the paper policy where ReLU let through (3.5)."""
+    return z > 0 if layer.activation == RELU else np.ones(z.shape, bool)
+
+
+def blocked(layer: Layer, z: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """Where the error of a hidden layer's output is 0 before it is quantised (5.1.3)."""
+    if layer.paper or layer.activation == NONE:
+        return saturated(layer, z)
+    return (np.abs(a) == 127) | ((a <= 0) & (layer.activation == RELU))

@@ -72,7 +72,7 @@ def below(bits: int, n: int) -> int:
 
 
 def stochastic_shift(m: Int, n: int, r: Int) -> Int:
-    """m / 2^n rounded at random with the 16 bits r; 0 <= m < 2^31 (1.10)."""
+    """m / 2^n rounded at random with the 16 bits r; 0 <= m < 2^32 (1.10)."""
     if n <= 0:
         # m >= 1 shifted by 16 or more is above the bound: 16 says the same
         return clamp(m << min(-n, 16), 0, 65535)

@@ -6,17 +6,28 @@ import struct
 
 import numpy as np
 
+from .layers import Layer
+from .model import Config, Metrics, Model, RefusedError, check_config, refuse_if
 from .num import crc32
-from .train import Config, Metrics, Model, RefusedError, check_config
+from .steps import BIAS_MAX, V_MAX
 
 CHECKPOINT_HEADER_BYTES = 32
+FIRST = struct.Struct("<5Ib4B4I")  # 7.2 up to the classes
+
+
+def stored_type(layer: Layer) -> str:
+    """How a trainable layer's weights lie in memory (7.1)."""
+    return "<i2" if layer.store_bits > 8 else "i1"
 
 
 def weight_bytes(model: Model) -> bytes:
-    """Stored weights of the trainable layers in canonical order (7.1)."""
-    return b"".join(
-        layer.w.astype("<i2" if layer.bits == 8 else "i1").tobytes() for layer in model.trained
-    )
+    """Stored weights and biases of the trainable layers in canonical order (7.1)."""
+    parts = []
+    for layer in model.learning:
+        parts.append(layer.w.astype(stored_type(layer)).tobytes())
+        if layer.bias is not None:
+            parts.append(layer.bias.astype("<i4").tobytes())
+    return b"".join(parts)
 
 
 def weight_crc(model: Model) -> int:
@@ -35,10 +46,13 @@ def state_bytes(model: Model) -> bytes:
     numbers = (model.stream, model.last_id, model.step, model.sample, config.seed)
     settings = (config.lr_shift, config.replays, config.gain_shift, config.threshold)
     counts = (metrics.samples, metrics.correct, metrics.skipped, metrics.steps)
-    parts = [struct.pack("<5IbBBB4I", *numbers, *settings, *counts)]
+    parts = [FIRST.pack(*numbers, *settings, config.lr_factor, *counts)]
     for of_class in zip(model.class_total, model.class_seen, model.class_correct, strict=True):
         parts.append(struct.pack("<3I", *of_class))
-    parts += [weight_bytes(model), struct.pack("<I", len(model.replay))]
+    parts.append(weight_bytes(model))
+    if model.momentum:
+        parts += [layer.v.astype("<i2").tobytes() for layer in model.learning]
+    parts.append(struct.pack("<I", len(model.replay)))
     for label, latent in model.replay:
         parts.append(bytes([label]) + latent.astype(np.int8).tobytes())
     parts.append(bytes(sample_bytes(model) * (model.replay_capacity - len(model.replay))))
@@ -65,39 +79,61 @@ def checkpoint(model: Model, generation: int, program_bytes: int = 1) -> bytes:
     return data + b"\xff" * (-len(data) % program_bytes)
 
 
+class Reader:
+    """Takes arrays from bytes, one behind the other."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def take(self, kind: str, count: int) -> np.ndarray:
+        """The next `count` numbers, int64."""
+        found = np.frombuffer(self.data, kind, count, self.at)
+        self.at += found.nbytes
+        return found.astype(np.int64)
+
+
 def load_state(model: Model, state: bytes) -> None:
     """Takes the bytes of state_bytes, or RefusedError and nothing has changed (7.5)."""
-    if len(state) != len(state_bytes(model)):
-        raise RefusedError("WAGE_E_NO_CHECKPOINT")
-    at = struct.calcsize("<5IbBBB4I")
-    numbers = struct.unpack_from("<5IbBBB4I", state)
-    config = Config(*numbers[4:9])
-    by_class = np.frombuffer(state, "<u4", 3 * model.classes, at).reshape(-1, 3)
-    at += by_class.nbytes
-    weights, fits = [], True
-    for layer in model.trained:
-        kept = np.frombuffer(state, "<i2" if layer.bits == 8 else "i1", layer.w.size, at)
-        weights.append(kept.astype(np.int64).reshape(layer.w.shape))
-        fits = fits and bool((np.abs(weights[-1]) <= layer.limit).all())
-        at += kept.nbytes
-    (count,) = struct.unpack_from("<I", state, at)
-    at, size, replay = at + 4, sample_bytes(model), []
-    fits = fits and count <= model.replay_capacity
-    for one in range(at, at + size * count if fits else at, size):
-        latent = np.frombuffer(state, np.int8, size - 1, one + 1).astype(np.int64)
-        replay.append((state[one], latent.reshape(model.latent_shape)))
-        fits = fits and state[one] < model.classes
+    refuse_if(len(state) != len(state_bytes(model)), "NO_CHECKPOINT")
+    numbers, reader = FIRST.unpack_from(state), Reader(state)
+    reader.at = FIRST.size
+    config = Config(*numbers[4:10])
+    by_class = reader.take("<u4", 3 * model.classes).reshape(-1, 3)
+    weights, fits = [], settings_fit(config)
+    for layer in model.learning:
+        w = reader.take(stored_type(layer), layer.w.size).reshape(layer.w.shape)
+        fits = fits and int(np.abs(w).max()) <= layer.limit
+        bias = None
+        if layer.bias is not None:
+            bias = reader.take("<i4", layer.bias.size)
+            fits = fits and int(np.abs(bias).max()) <= BIAS_MAX
+        weights.append((w, bias))
+    shapes = [layer.w.shape for layer in model.learning if model.momentum]
+    v = [reader.take("<i2", out * fan_in).reshape(out, fan_in) for out, fan_in in shapes]
+    (count,) = reader.take("<u4", 1)
+    fits = fits and all(int(np.abs(velocity).max()) <= V_MAX for velocity in v)
+    refuse_if(not fits or count > model.replay_capacity, "NO_CHECKPOINT")
+    replay = []
+    for _ in range(count):
+        label = int(reader.take("u1", 1)[0])
+        latent = reader.take("i1", sample_bytes(model) - 1).reshape(model.latent_shape)
+        replay.append((label, latent))
+    refuse_if(any(label >= model.classes for label, _ in replay), "NO_CHECKPOINT")
+    refuse_if(any(state[reader.at :]), "NO_CHECKPOINT")
+    model.stream, model.last_id, model.step, model.sample = numbers[:4]
+    model.config, model.metrics = config, Metrics(*numbers[10:])
+    model.class_total, model.class_seen, model.class_correct = by_class.T.tolist()
+    for layer, (w, bias) in zip(model.learning, weights, strict=True):
+        layer.w, layer.bias = w, bias
+    for layer, velocity in zip(model.learning, v, strict=False):
+        layer.v = velocity
+    model.replay = replay
+
+
+def settings_fit(config: Config) -> bool:
+    """Whether all settings are within their ranges."""
     try:
         check_config(config)
     except RefusedError:
-        fits = False
-    if not fits:
-        raise RefusedError("WAGE_E_NO_CHECKPOINT")
-    model.stream, model.last_id, model.step, model.sample = numbers[:4]
-    model.config, model.metrics = config, Metrics(*numbers[9:])
-    model.class_total, model.class_seen, model.class_correct = (
-        [int(n) for n in column] for column in by_class.T
-    )
-    for layer, w in zip(model.trained, weights, strict=True):
-        layer.w = w
-    model.replay = replay
+        return False
+    return True

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The host's fast kernels: the bits of the portable ones, sooner. Only the
+ * host's extension module has them.
+ */
+#ifndef WAGE_KERNELS_H
+#define WAGE_KERNELS_H
+
+#include "layer.h"
+
+/* cffi begin */
+/* 0: the portable kernels; 1: fast ones for any CPU; 2: with AVX2. NULL:
+ * this CPU or compiler has no such level. */
+const struct wage_kernels *wage_host_kernels(int level);
+/* The best level of this CPU. */
+int wage_host_level(void);
+/* From now on kernels use at most `n` threads; default: all cores. */
+void wage_host_threads(int n);
+/* cffi end */
+
+#endif

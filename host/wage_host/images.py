@@ -1,0 +1,140 @@
+"""Folders and zip files of pictures, <part>/<class>/NAME.jpg; needs Pillow (the extra `images`).
+
+The classes are the folders' names in alphabetical order, from 0.
+"""
+
+import dataclasses
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wage_host.errors import DataError, ToolMissing
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm")
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How pictures are made of one size: the short side so long, then the middle, square."""
+
+    short: int = 256
+    crop: int = 224
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """A part of a set, not read yet: each picture's name and label, and how to open one."""
+
+    where: Path
+    names: Sequence[str]
+    labels: np.ndarray
+    classes: Sequence[str]
+    open: Callable[[str], Any]  # a name -> a binary file
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, indexes: Sequence[int], size: Size | None = None) -> np.ndarray:
+        """Those pictures, (n, h, w, c) uint8; c is 1 when the first one is grey, else 3."""
+        pillow = _pillow()
+        x = None
+        for row, index in enumerate(indexes):
+            picture = self._picture(pillow, index, size, x)
+            if x is None:
+                x = np.empty((len(indexes), *picture.shape), np.uint8)
+            elif picture.shape != x.shape[1:]:
+                raise DataError(
+                    f"{self.where}: {self.names[index]} is {_shape(picture)}, others are "
+                    f"{_shape(x[0])}: make all pictures of one size"
+                )
+            x[row] = picture
+        return np.empty((0, 0, 0, 0), np.uint8) if x is None else x
+
+    def _picture(
+        self, pillow: Any, index: int, size: Size | None, x: np.ndarray | None
+    ) -> np.ndarray:
+        try:
+            with self.open(self.names[index]) as file, pillow.open(file) as picture:
+                grey = picture.mode in ("L", "1") if x is None else x.shape[3] == 1
+                picture = picture.convert("L" if grey else "RGB")
+                if size:
+                    picture = _cut(pillow, picture, size)
+                array = np.asarray(picture)
+        except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError):
+            raise DataError(
+                f"{self.where}: {self.names[index]} is no picture, or is damaged: copy it again"
+            ) from None
+        return array[..., None] if grey else array
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ToolMissing("Pillow", "pip install 'wage-host[images]' to read pictures") from None
+    return Image
+
+
+def _cut(pillow: Any, picture: Any, size: Size) -> Any:
+    """The short side made `size.short` pixels, then the middle square of `size.crop`."""
+    w, h = picture.size
+    scale = size.short / min(w, h)
+    w, h = max(size.crop, round(w * scale)), max(size.crop, round(h * scale))
+    picture = picture.resize((w, h), pillow.Resampling.BILINEAR)
+    left, top = (w - size.crop) // 2, (h - size.crop) // 2
+    return picture.crop((left, top, left + size.crop, top + size.crop))
+
+
+def _shape(array: np.ndarray) -> str:
+    return "x".join(str(n) for n in array.shape)
+
+
+def in_zip(path: Path) -> bool:
+    """Whether the path is a zip file, or a part of one as in SET.zip/train."""
+    return any(p.suffix.lower() == ".zip" and p.is_file() for p in (path, *path.parents))
+
+
+def find(path: Path) -> Pictures:
+    """The pictures of a folder of classes, or of one in a zip file as in SET.zip/train."""
+    if in_zip(path):
+        file = next(p for p in (path, *path.parents) if p.suffix.lower() == ".zip" and p.is_file())
+        inside = path.relative_to(file).as_posix()
+        archive = zipfile.ZipFile(file)
+        names, read = archive.namelist(), archive.open
+    else:
+        inside = "."
+        names = [p.relative_to(path).as_posix() for p in path.glob("*/*")]
+        names += [p.relative_to(path).as_posix() for p in path.glob("*/*/*")]
+        read = lambda name: (path / name).open("rb")  # noqa: E731
+    return _pictures(path, names, "" if inside == "." else f"{inside}/", read)
+
+
+def _pictures(
+    path: Path, names: Sequence[str], prefix: str, read: Callable[[str], Any]
+) -> Pictures:
+    """Those of `names` below the prefix, class by class and by name."""
+    files = [
+        name[len(prefix) :].split("/")
+        for name in names
+        if name.startswith(prefix) and name.lower().endswith(ENDINGS)
+    ]
+    deep = sorted({parts[0] for parts in files if len(parts) == 3})
+    files = sorted(parts for parts in files if len(parts) == 2)
+    if not files:
+        hint = f": name one of its parts, as {path / deep[0]}" if deep else ""
+        raise DataError(f"{path} holds no pictures as <class>/NAME.jpg{hint}")
+    classes = sorted({parts[0] for parts in files})
+    number = {name: label for label, name in enumerate(classes)}
+    labels = np.array(
+        [number[parts[0]] for parts in files], np.uint8 if len(classes) <= 256 else np.uint16
+    )
+    return Pictures(path, [prefix + "/".join(parts) for parts in files], labels, classes, read)
+
+
+def load(path: Path, size: Size | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """All pictures of a folder or of a part of a zip file, and their labels."""
+    pictures = find(path)
+    return pictures.read(range(len(pictures)), size), pictures.labels

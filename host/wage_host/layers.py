@@ -1,0 +1,142 @@
+"""Layers and networks on the host: what they are, how large, and whether they fit 32 bits."""
+
+import dataclasses
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
+
+from wage_host._core import lib
+from wage_host.core import NO_WEIGHTS, Info
+from wage_host.errors import ModelError
+
+Shape = tuple[int, int, int]  # height, width, channels
+Pair = tuple[int, int]  # height, width; or kW, kG
+
+SUMS_MAX = 131072  # products in one sum, SPEC 2.6
+ELEMENTS_MAX = 1 << 20  # of a tensor, SPEC 9.4
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One layer, as in SPEC 9.2; `text` is how it was written.
+
+    weights: stored ones, (out, fan-in) int16; bias: (out) int32 in the unit of the layer's sums,
+    or None.
+    """
+
+    text: str
+    kind: int
+    out: int
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)  # above and below, left and right
+    pool: int = 1
+    activation: int = lib.WAGE_NONE
+    weight_bits: int = 0
+    store_bits: int = 0
+    alpha_shift: int = 0
+    skip: int = 0
+    factor: int = 0
+    weights: np.ndarray = dataclasses.field(default_factory=lambda: NO_WEIGHTS)
+    bias: np.ndarray | None = None
+
+    def used(self, paper: bool) -> np.ndarray:
+        """Weights in use, SPEC 2.4, under the paper's policy or the continual one."""
+        w, spare = self.weights.astype(np.int32), self.store_bits - self.weight_bits
+        if not paper and (self.weight_bits, self.store_bits) == (8, 16):
+            return (w + 128) >> 8
+        q = w >> spare
+        rest, half = (w - (q << spare)) * 2, 1 << spare
+        return q + ((rest > half) | ((rest == half) & (q & 1 == 1)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A layer where it stands: the shapes of its input, of its sums before pooling, its output."""
+
+    layer: Layer
+    input: Shape
+    sums: Shape
+    output: Shape
+
+    @property
+    def fan_in(self) -> int:
+        """Products in one sum; weights of one output."""
+        if self.layer.kind == lib.WAGE_DENSE:
+            return prod(self.input)
+        return prod(self.layer.kernel) * (
+            self.input[2] if self.layer.kind == lib.WAGE_CONV2D else 1
+        )
+
+    @property
+    def macs(self) -> int:
+        """Multiplications of weights and activations for one sample."""
+        return prod(self.sums) * self.fan_in if self.layer.weight_bits else 0
+
+
+def place(layer: Layer, shape: Shape) -> Place:
+    """The layer behind a tensor of this shape."""
+    if layer.kind == lib.WAGE_DENSE:
+        sums = (1, 1, layer.out)
+    else:
+        edges = zip(shape, layer.kernel, layer.stride, layer.padding, strict=False)
+        rows, columns = ((n + 2 * pad - k) // stride + 1 for n, k, stride, pad in edges)
+        sums = (rows, columns, layer.out)
+    output = (-(-sums[0] // layer.pool), -(-sums[1] // layer.pool), layer.out)
+    return Place(layer, shape, sums, output)
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """Layers from the input to the classes; `paper`: they learn, or learned, by that policy."""
+
+    shape: Shape
+    input_map: int
+    layers: tuple[Layer, ...]
+    paper: bool = False
+
+    @property
+    def classes(self) -> int:
+        """How many classes the last layer tells apart."""
+        return self.layers[-1].out
+
+    @property
+    def weighted(self) -> list[int]:
+        """Indices of the layers with weights."""
+        return [k for k, layer in enumerate(self.layers) if layer.weight_bits]
+
+    def places(self) -> Iterator[Place]:
+        """The layers where they stand."""
+        shape = self.shape
+        for layer in self.layers:
+            yield (at := place(layer, shape))
+            shape = at.output
+
+    def info(self) -> Info:
+        """As far as samples need it."""
+        h, w, c = self.shape
+        return Info("", 0, self.shape, self.input_map, self.classes, h * w * c, 0, 0)
+
+
+def check(at: Place, batch: int) -> None:
+    """Raises what the loader would refuse as LIMIT (SPEC 2.6, 9.6), naming the layer."""
+    token, inside = f"'{at.layer.text}'", prod(at.input)
+    if min(at.sums) < 1:
+        raise ModelError(f"{token} leaves nothing of its input: use a smaller kernel")
+    fan_out = at.layer.out * prod(at.layer.kernel) if at.layer.kind == lib.WAGE_CONV2D else 0
+    positions = prod(at.sums[:2]) * batch
+    for what, count, most in (
+        ("inputs a sample", inside, ELEMENTS_MAX),
+        ("outputs a sample", prod(at.output), ELEMENTS_MAX),
+        ("products in a sum (its fan-in)", at.fan_in, SUMS_MAX),
+        ("products in an error's sum (its fan-out)", fan_out, SUMS_MAX),
+        (f"positions in a gradient's sum (batch {batch})", positions, SUMS_MAX),
+    ):
+        if count > most:
+            raise ModelError(
+                f"{token} is too large: {count:,} {what}, and at most {most:,} are exact in 32 "
+                "bits: make the layer, or the batch, smaller"
+                if most == SUMS_MAX
+                else f"{token} is too large: {count:,} {what}, at most {most:,}: make it smaller"
+            )

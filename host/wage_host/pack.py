@@ -1,0 +1,158 @@
+"""The blob: a network as the bytes a board takes (SPEC section 9)."""
+
+import dataclasses
+import struct
+import zlib
+
+import numpy as np
+
+from wage_host import layers
+from wage_host._core import lib
+from wage_host.core import Config
+from wage_host.errors import ModelError
+from wage_host.layers import Layer, Network
+
+TRAINABLE, BIAS = 1, 2  # flags of a layer
+PAPER, SSE = 1, 2  # flags of the header
+BATCH_MAX, MOMENTUM_MAX = 4096, 7
+INT32_MAX = (1 << 31) - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """By what a model learns, fixed in its blob: policy and loss (SPEC 2.8).
+
+    batch: samples a step, 1 to 4096; momentum: velocities fade by 2^-momentum a step, 1 to 7,
+    or 0: there are none.
+    """
+
+    paper: bool = False
+    sse: bool = False
+    batch: int = 1
+    momentum: int = 0
+
+
+def cut(network: Network, train_last: int) -> int:
+    """Index of the first layer that goes on learning, when `train_last` with weights do."""
+    weighted = network.weighted
+    if not 1 <= train_last <= len(weighted):
+        raise ModelError(f"--train-last is 1 to {len(weighted)} for this network")
+    first = weighted[-train_last]
+    for k, layer in enumerate(network.layers):
+        if layer.kind == lib.WAGE_ADD and k - layer.skip < first <= k:
+            raise ModelError(
+                f"--train-last {train_last} begins between '{layer.text}' and what it adds, the "
+                f"input of '{network.layers[k - layer.skip].text}': train more layers, or fewer"
+            )
+    return first
+
+
+def check(network: Network, rules: Rules) -> None:
+    """Raises what the loader would refuse, in words that name the layer."""
+    if not 1 <= rules.batch <= BATCH_MAX:
+        raise ModelError(f"a batch has 1 to {BATCH_MAX} samples, not {rules.batch}")
+    if not 0 <= rules.momentum <= MOMENTUM_MAX:
+        raise ModelError(f"momentum is 1 to {MOMENTUM_MAX}, or 0 for none, not {rules.momentum}")
+    for at in network.places():
+        layers.check(at, rules.batch)
+        if rules.paper and at.layer.bias is not None:
+            raise ModelError("the paper's policy trains no bias: leave out --bias, or the policy")
+    high = at.layer.alpha_shift + max(at.layer.weight_bits - 1, 0)
+    if rules.sse and at.fan_in * 16256 + (1 << 7 + high) + (1 << 24) > INT32_MAX:
+        raise ModelError(
+            f"'{at.layer.text}' is too large for a last layer with the loss sse: "
+            "use ce, or make it smaller"
+        )
+
+
+def blob(
+    network: Network,
+    name: str,
+    config: Config,
+    train_last: int,
+    replay_capacity: int,
+    replay: list[tuple[bytes, int]],
+    rules: Rules | None = None,
+) -> bytes:
+    """The model as a board takes it.
+
+    `train_last`: how many layers with weights, counted from the output, go on learning.
+    `replay`: factory samples, (latent, label), for a replay of `replay_capacity` samples.
+    """
+    rules = rules or Rules()
+    check(network, rules)
+    first, count = cut(network, train_last), len(network.layers)
+    if len(name.encode()) > 15:
+        raise ModelError(f"the name '{name}' is longer than 15 bytes: choose a shorter one")
+    sections, records = b"", b""
+    start = lib.WAGE_HEADER_BYTES + count * lib.WAGE_RECORD_BYTES
+    for k, layer in enumerate(network.layers):
+        weights = _weights(layer, k >= first, network.paper)
+        records += _record(layer, k >= first, start + len(sections), len(weights))
+        sections += weights
+        sections += b"" if layer.bias is None else layer.bias.astype("<i4").tobytes()
+    replay_at = start + len(sections) if replay else 0
+    sections += bytes(label for _, label in replay) + b"".join(latent for latent, _ in replay)
+    body = struct.pack(
+        "<2BH3HBBb3BI2HI16sH2B",
+        count,
+        lib.WAGE_RECORD_BYTES,
+        network.classes,
+        *network.shape,
+        network.input_map,
+        config.gain_shift,
+        config.lr_shift,
+        config.replays,
+        config.threshold,
+        PAPER * rules.paper | SSE * rules.sse,
+        config.seed,
+        replay_capacity,
+        len(replay),
+        replay_at,
+        name.encode(),
+        rules.batch,
+        rules.momentum,
+        config.lr_factor,
+    )
+    body += records + sections
+    head = struct.pack("<4s2HI", b"WAGE", lib.WAGE_FORMAT, lib.WAGE_HEADER_BYTES, 16 + len(body))
+    return head + struct.pack("<I", zlib.crc32(body)) + body
+
+
+def _record(layer: Layer, trainable: bool, at: int, weight_bytes: int) -> bytes:
+    """The record of a layer whose weights, then bias, lie at `at`."""
+    bias = layer.bias is not None
+    return struct.pack(
+        "<4BH10B2I2BHI16x",
+        layer.kind,
+        layer.weight_bits,
+        TRAINABLE * trainable | BIAS * bias,
+        layer.alpha_shift,
+        layer.out,
+        *layer.kernel,
+        *layer.stride,
+        *layer.padding,
+        *layer.padding,
+        layer.pool,
+        layer.activation,
+        at if weight_bytes else 0,
+        weight_bytes,
+        layer.store_bits if trainable else 0,
+        layer.skip,
+        layer.factor,
+        at + weight_bytes if bias else 0,
+    )
+
+
+def _weights(layer: Layer, trainable: bool, paper: bool) -> bytes:
+    """The weights of a layer as SPEC 9.3 has them."""
+    if trainable:
+        return layer.weights.astype("<i2" if layer.store_bits > 8 else "i1").tobytes()
+    used = layer.used(paper)
+    return _pack2(used) if layer.weight_bits == 2 else used.astype("i1").tobytes()
+
+
+def _pack2(values: np.ndarray) -> bytes:
+    codes = np.zeros(-(-values.size // 4) * 4, np.uint8)
+    codes[: values.size] = values.ravel() & 3
+    return (codes.reshape(-1, 4) << np.array([0, 2, 4, 6], np.uint8)).sum(1, np.uint8).tobytes()

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Max-pooling 2 x 2 is done window by window on the sums, so that they are
+ * never all in memory.
+ */
+#include "window.h"
+#include "num.h"
+
+struct window wage_window(const struct wage_layer *l, uint32_t y, uint32_t x)
+{
+    struct window v;
+    v.top = (int32_t)(y * l->stride_h) - l->pad_top;
+    v.left = (int32_t)(x * l->stride_w) - l->pad_left;
+    v.y0 = v.top < 0 ? -v.top : 0;
+    v.x0 = v.left < 0 ? -v.left : 0;
+    v.y1 = wage_clamp((int32_t)l->in_h - v.top, 0, l->kernel_h);
+    v.x1 = wage_clamp((int32_t)l->in_w - v.left, 0, l->kernel_w);
+    return v;
+}
+
+struct window wage_window_of(const struct wage_layer *l, uint32_t i,
+                             uint32_t y, uint32_t x)
+{
+    if (l->pool == 1)
+        return wage_window(l, y, x);
+    unsigned index = code2(l->winner, i);
+    return wage_window(l, 2 * y + (index >> 1), 2 * x + (index & 1));
+}
+
+/* The largest sum of a pooling window, the first among equals. */
+static int32_t pooled(const struct wage_layer *l, wage_sum_at *sum_at,
+                      const int8_t *in, const int8_t *q, uint32_t y,
+                      uint32_t x, uint32_t o, unsigned *index)
+{
+    int32_t best = INT32_MIN;
+    for (unsigned k = 0; k < 4; k++) {
+        uint32_t sy = 2 * y + (k >> 1), sx = 2 * x + (k & 1);
+        if (sy >= l->sum_h || sx >= l->sum_w)
+            continue;
+        struct window v = wage_window(l, sy, sx);
+        int32_t sum = sum_at(l, in, q, &v, o);
+        if (sum > best) {
+            best = sum;
+            *index = k;
+        }
+    }
+    return best;
+}
+
+void wage_slide(const struct wage_layer *l, wage_sum_at *sum_at,
+                const int8_t *in, const int8_t *q, uint32_t s, uint32_t o,
+                const struct wage_output *out)
+{
+    int32_t bias = wage_bias(l, o);
+    uint32_t i = s * l->out_count + o;
+    for (uint32_t y = 0; y < l->out_h; y++) {
+        for (uint32_t x = 0; x < l->out_w; x++, i += l->out_c) {
+            int32_t sum;
+            unsigned index = 0;
+            if (l->pool == 2) {
+                sum = pooled(l, sum_at, in, q, y, x, o, &index);
+            } else {
+                struct window v = wage_window(l, y, x);
+                sum = sum_at(l, in, q, &v, o);
+            }
+            if (l->winner)
+                set_code2(l->winner, i, index);
+            wage_emit(l, i, sum + bias, out);
+        }
+    }
+}
