@@ -60,8 +60,8 @@ MISTAKES: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "logarithm rounded down": (
         "num.c", (("return k + ((uint64_t)m * m >= (uint64_t)1 << (2 * k + 1));", "return k;"),),
     ),
-    "halves of sums rounded up": (
-        "num.h", (("((rest == half) & (q & 1))", "(rest == half)"),),
+    "halves of sums rounded away from zero": (
+        "num.h", (("(size + half - 1 + (size >> n & 1)) >> n", "(size + half) >> n"),),
     ),
     "random bits of the other half": (
         "num.h", (("(16 * (index & 1))", "(16 * (~index & 1))"),),

@@ -183,7 +183,7 @@ def watch_training(
 @click.option("--replay", default=0, show_default=True, help="Samples the replay can hold.")
 @click.option("--replay-data", type=FILE, help="Samples to fill it with, classes in turn.")
 @click.option("--replays", default=3, show_default=True, help="Replayed steps a sample.")
-@click.option("--lr", type=RATE, default="2^-4", show_default=True, help="Learning rate.")
+@click.option("--lr", type=RATE, default="2^-5", show_default=True, help="Learning rate.")
 @rules_options
 @click.option("--gain-shift", default=2, show_default=True, help="Softmax sharpness 2^N.")
 @click.option("--threshold", default=0, show_default=True, help="Skip errors below N / 127.")

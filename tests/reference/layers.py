@@ -268,7 +268,7 @@ def forward(
 def activate(layer: Layer, z: np.ndarray) -> np.ndarray:
     """Activations of a hidden layer, unit 2^-7 (3.5, 3.7)."""
     if layer.kind == MAX_POOL:
-        return z
+        return np.maximum(z, -127)
     if layer.activation == RELU:
         return clamp(rne(np.maximum(z, 0), layer.h), 0, 127)
     return clamp(rne(z, layer.h), -127, 127)

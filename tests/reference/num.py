@@ -20,6 +20,7 @@ def rne(x: Int, n: int) -> Int:
     """x / 2^n rounded to the nearest integer, halves to the even one (1.2)."""
     if n <= 0:
         return x * (1 << -n)
+    n = min(n, 62)  # what NumPy can shift; more gives 0 as well
     whole = x >> n
     rest = x - (whole << n)
     half = 1 << (n - 1)
