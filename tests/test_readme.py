@@ -2,13 +2,16 @@
 
 # SPDX-License-Identifier: MIT
 
+import gzip
 import json
 import re
 import shlex
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +30,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("readme")
     command = [sys.executable, "-m", "wage_host", "demo"]
     (path / "shown").write_text(subprocess.check_output(command, cwd=path, text=True))
+    small_mnist(path / "mnist")
     return path
+
+
+def small_mnist(folder: Path) -> None:
+    """A few noisy pictures where MNIST would be."""
+    folder.mkdir()
+    x = np.random.default_rng(1).integers(0, 256, (40, 28, 28)).astype(np.uint8)
+    for name, array in (("images-idx3", x), ("labels-idx1", np.arange(40, dtype=np.uint8) % 10)):
+        head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+        (folder / f"train-{name}-ubyte.gz").write_bytes(gzip.compress(head + array.tobytes()))
 
 
 def test_commands_run_as_printed(folder: Path) -> None:

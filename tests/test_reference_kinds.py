@@ -151,7 +151,8 @@ def test_max_pool_by_hand() -> None:
     z, winner = ref.forward(layer, a)
     assert z.reshape(-1).tolist() == [-5, -5, -5, -7]  # never what is outside
     assert winner.reshape(-1).tolist() == [1, 0, 0, 0]
-    assert ref.activate(layer, z) is z
+    assert ref.activate(layer, z).tolist() == z.tolist()
+    assert ref.activate(layer, np.array([-128])).tolist() == [-127]
     d = np.array([[[1], [10], [100], [1000]]])
     e = ref.layers.max_pool_error(layer, d, winner)
     assert e.reshape(-1).tolist() == [11, 100, 1000, 0, 0, 0]

@@ -202,6 +202,12 @@ ROWS = (
         mode="best",
         title="MLP 784-200-100-50-10, best integer setting",
         settings=None,
+        tries=(
+            IntegerSettings("1/2@0,1/8@20,1/32@32", "8/16", paper=True, momentum=3),
+            IntegerSettings("2@0,1/2@20,1/8@32", "8/16", paper=True),
+            IntegerSettings("1/4@0,1/16@20,1/64@32", "8/16", paper=True, momentum=3),
+            IntegerSettings("2^-9@0,2^-11@20,2^-13@32", "8/16", momentum=3),
+        ),
         anchor="NITRO-D 88.66, float 89.79",
         floor=89.0,
         gap=0.7,
