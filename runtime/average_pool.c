@@ -23,10 +23,7 @@ void wage_average_pool_forward(const struct wage_layer *l, uint32_t n,
                                const int8_t *in,
                                const struct wage_output *out, int8_t *row)
 {
-    (void)row;
-    for (uint32_t s = 0; s < n; s++)
-        for (uint32_t o = 0; o < l->out_c; o++)
-            wage_slide(l, sum_at, in + s * l->in_count, NULL, s, o, out);
+    wage_slide(l, sum_at, n, in, out, row);
 }
 
 void wage_average_pool_error(const struct wage_layer *l, uint32_t n,

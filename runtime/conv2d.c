@@ -37,11 +37,7 @@ void wage_conv2d_forward(const struct wage_layer *l, uint32_t n,
                          const int8_t *in, const struct wage_output *out,
                          int8_t *row)
 {
-    for (uint32_t o = 0; o < l->out_c; o++) {
-        const int8_t *q = wage_row(l, o, row);
-        for (uint32_t s = 0; s < n; s++)
-            wage_slide(l, sum_at, in + s * l->in_count, q, s, o, out);
-    }
+    wage_slide(l, sum_at, n, in, out, row);
 }
 
 /* e of one sample += q * d of output `o`. */

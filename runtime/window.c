@@ -6,6 +6,8 @@
 #include "window.h"
 #include "num.h"
 
+#include <stddef.h>
+
 struct window wage_window(const struct wage_layer *l, uint32_t y, uint32_t x)
 {
     struct window v;
@@ -47,9 +49,10 @@ static int32_t pooled(const struct wage_layer *l, wage_sum_at *sum_at,
     return best;
 }
 
-void wage_slide(const struct wage_layer *l, wage_sum_at *sum_at,
-                const int8_t *in, const int8_t *q, uint32_t s, uint32_t o,
-                const struct wage_output *out)
+/* Output `o` of sample `s`. */
+static void slide(const struct wage_layer *l, wage_sum_at *sum_at,
+                  const int8_t *in, const int8_t *q, uint32_t s, uint32_t o,
+                  const struct wage_output *out)
 {
     int32_t bias = wage_bias(l, o);
     uint32_t i = s * l->out_count + o;
@@ -67,5 +70,15 @@ void wage_slide(const struct wage_layer *l, wage_sum_at *sum_at,
                 set_code2(l->winner, i, index);
             wage_emit(l, i, sum + bias, out);
         }
+    }
+}
+
+void wage_slide(const struct wage_layer *l, wage_sum_at *sum_at, uint32_t n,
+                const int8_t *in, const struct wage_output *out, int8_t *row)
+{
+    for (uint32_t o = 0; o < l->out_c; o++) {
+        const int8_t *q = l->weight_count ? wage_row(l, o, row) : NULL;
+        for (uint32_t s = 0; s < n; s++)
+            slide(l, sum_at, in + s * l->in_count, q, s, o, out);
     }
 }

@@ -27,13 +27,13 @@ static inline uint32_t wage_pixel(const struct wage_layer *l,
     return (uint32_t)((v->top + ky) * l->in_w + v->left + v->x0);
 }
 
-/* Emits output `o` of one sample `s`, pooling when the layer does, from
- * the sums at each position of its input. */
+/* The sum of output `o` at one position of a sample; q: its weights. */
 typedef int32_t wage_sum_at(const struct wage_layer *layer, const int8_t *in,
                             const int8_t *q, const struct window *v,
                             uint32_t o);
+/* Forward of a layer that has this sum, pooling when the layer does. */
 void wage_slide(const struct wage_layer *layer, wage_sum_at *sum_at,
-                const int8_t *in, const int8_t *q, uint32_t s, uint32_t o,
-                const struct wage_output *out);
+                uint32_t n, const int8_t *in, const struct wage_output *out,
+                int8_t *row);
 
 #endif

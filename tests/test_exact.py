@@ -228,12 +228,13 @@ def test_result_is_a_shard(tmp_path: Path) -> None:
     task = dataclasses.replace(TINY, epochs=1)
     shard = shards.Shard(task, "paper", 1, published("8@0"))
     theirs = shards.run(shard, lambda line: None, None, tmp_path, tmp_path)
-    ours = vgg7.result(shard, theirs["epochs"], "cpu")
+    where, made_with = vgg7.where_of("cpu"), shards.versions(shards.TWIN)
+    ours = shards.finish(shard, theirs["epochs"], where, made_with, tmp_path / "ours")
     assert list(ours) == list(theirs)
     assert {k: v for k, v in ours.items() if k != "versions"} == {
         k: v for k, v in theirs.items() if k != "versions"
     }
-    assert vgg7.checkpoint_of(shard, tmp_path).exists()
+    assert shards.checkpoint_of(shard, tmp_path).exists()
 
 
 def test_unsupported_models_are_refused() -> None:

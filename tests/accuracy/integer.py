@@ -18,7 +18,7 @@ Epoch = dict[str, Any]
 def prepare(
     task: Task, settings: IntegerSettings, seed: int, epochs: int
 ) -> tuple[network.Network, train.How]:
-    """The fresh network and how it is trained."""
+    """The fresh network and how it is trained; a shorter try goes through all the task's rates."""
     net = network.parse(
         task.net,
         seed,
@@ -34,9 +34,10 @@ def prepare(
         gain_shift=settings.gain_shift,
         threshold=settings.threshold,
     )
+    planned = rates.schedule(settings.rates, task.epochs)
     how = train.How(
         config,
-        rates.schedule(settings.rates, epochs),
+        tuple(planned[epoch * task.epochs // epochs] for epoch in range(epochs)),
         Rules(settings.paper, settings.sse, settings.batch, settings.momentum),
         augment.parse(task.augment),
     )

@@ -111,6 +111,13 @@ def run(
     split = sets.load(shard.task.data, folder)
     measured = {"validation": split.validation, "test": split.test}
     epochs = _train(shard, split.train, measured, checkpoints, say)
+    return finish(shard, epochs, machine(), versions(shard.mode), results)
+
+
+def finish(
+    shard: Shard, epochs: list[Epoch], where: str, made_with: dict[str, str], results: Path
+) -> dict[str, Any]:
+    """Writes the result of a whole run, and returns it."""
     best = max(epochs, key=lambda epoch: epoch["test"])
     found = {
         "task": shard.task.name,
@@ -121,8 +128,8 @@ def run(
         "validation": epochs[-1]["validation"],
         "best_epoch_by_test": {"epoch": best["epoch"], "test": best["test"]},
         "seconds": round(sum(epoch["seconds"] for epoch in epochs)),
-        "where": machine(),
-        "versions": versions(shard.mode),
+        "where": where,
+        "versions": made_with,
         "epochs": epochs,
     }
     results.mkdir(parents=True, exist_ok=True)
@@ -151,13 +158,18 @@ def choose(
     return tried
 
 
+def checkpoint_of(shard: Shard, folder: Path, kind: str = "checkpoint") -> Path:
+    """Where a run keeps its state. The name tells its settings: others do not go on."""
+    mark = hashlib.sha256(json.dumps(shard.settings, sort_keys=True).encode()).hexdigest()[:8]
+    return folder / f"{shard.name}.{mark}.{kind}"
+
+
 def _train(
     shard: Shard, train: data.Data, measured: dict[str, data.Data], checkpoints: Path, say: Say
 ) -> list[Epoch]:
-    """One run of either kind. A checkpoint's name tells its settings: others do not go on."""
-    mark = hashlib.sha256(json.dumps(shard.settings, sort_keys=True).encode()).hexdigest()[:8]
+    """One run of either kind."""
     kind = "checkpoint" if "test" in measured else "try"  # which lacks figures of test
-    checkpoint = checkpoints / f"{shard.name}.{mark}.{kind}"
+    checkpoint = checkpoint_of(shard, checkpoints, kind)
     began, fresh = 0.0, 0
 
     def progress(epochs: list[Epoch]) -> None:

@@ -102,7 +102,7 @@ _TASKS = (
         seeds=(1, 2, 3),
         twin=TwinSettings(0.05, 5e-4),
         tries=TRIES,
-        tries_epochs=4,
+        tries_epochs=10,
     ),
     Task(
         name="fashion-mlp",
@@ -184,7 +184,16 @@ ROWS = (
         task="mnist-lenet",
         mode="paper",
         title="the paper's LeNet, 2-8-8-8",
-        settings=published("1@0"),
+        settings=None,
+        tries=tuple(
+            published(rates)
+            for rates in (
+                "1@0",
+                "8@0,1@15,1/8@25",
+                "4@0,1@12,1/4@20,1/8@26",
+                "8@0,2@12,1/2@20,1/8@26",
+            )
+        ),
         anchor="paper 99.60 (best epoch), ports 99.36–99.40",
         floor=99.30,
         aim=99.40,
@@ -194,6 +203,12 @@ ROWS = (
         mode="best",
         title="the same net, best integer setting",
         settings=None,
+        tries=(
+            IntegerSettings("2@0,1/2@15,1/8@25", "8/16", paper=True),
+            IntegerSettings("1/2@0,1/8@15,1/32@25", "8/16", paper=True, momentum=3),
+            IntegerSettings("1@0,1/4@12,1/16@22", "2/16", paper=True, momentum=3),
+            IntegerSettings("2^-9@0,2^-11@15,2^-13@25", "8/16", momentum=3),
+        ),
         anchor="paper 99.60 (best epoch)",
         gap=0.10,
     ),
@@ -201,7 +216,7 @@ ROWS = (
         task="fashion-mlp",
         mode="best",
         title="MLP 784-200-100-50-10, best integer setting",
-        settings=None,
+        settings=IntegerSettings("1/4@0,1/16@20,1/64@32", "8/16", paper=True, momentum=3),
         tries=(
             IntegerSettings("1/2@0,1/8@20,1/32@32", "8/16", paper=True, momentum=3),
             IntegerSettings("2@0,1/2@20,1/8@32", "8/16", paper=True),
@@ -218,6 +233,12 @@ ROWS = (
         mode="best",
         title="a CNN under 100 k weights",
         settings=None,
+        tries=(
+            IntegerSettings("1/2@0,1/8@10,1/32@16", "8/16", paper=True, momentum=3),
+            IntegerSettings("1@0,1/4@10,1/16@16", "8/16", paper=True, momentum=3),
+            IntegerSettings("2^-10@0,2^-12@10,2^-14@16", "8/16", momentum=3),
+            IntegerSettings("2@0,1/2@10,1/8@16", "8/16", paper=True),
+        ),
         anchor="its float twin",
         floor=91.0,
         gap=0.7,
@@ -227,6 +248,12 @@ ROWS = (
         mode="best",
         title="a VGG of at most 300 k weights",
         settings=None,
+        tries=(
+            IntegerSettings("1/2@0,1/8@22,1/32@34", "8/16", paper=True, momentum=3),
+            IntegerSettings("1@0,1/4@22,1/16@34", "8/16", paper=True, momentum=3),
+            IntegerSettings("2^-10@0,2^-12@22,2^-14@34", "8/16", momentum=3),
+            IntegerSettings("2^-9@0,2^-11@22,2^-13@34", "8/16", momentum=3),
+        ),
         anchor="its float twin",
         floor=80.0,
         gap=2.0,

@@ -19,8 +19,6 @@ How long one takes on a GPU is not known: nobody has measured it yet.
 
 import argparse
 import dataclasses
-import hashlib
-import json
 import sys
 import time
 import types
@@ -162,31 +160,11 @@ def run(
     return at.rows
 
 
-def checkpoint_of(shard: shards.Shard, folder: Path) -> Path:
-    """Where the C engine has the checkpoint of this shard, too."""
-    mark = hashlib.sha256(json.dumps(shard.settings, sort_keys=True).encode()).hexdigest()[:8]
-    return folder / f"{shard.name}.{mark}.checkpoint"
-
-
-def result(shard: shards.Shard, epochs: list[Epoch], device: str) -> dict[str, Any]:
-    """What shards.run() writes, of a run on a device."""
-    best = max(epochs, key=lambda epoch: epoch["test"])
-    where = shards.machine()
-    if torch.device(device).type == "cuda":
-        where = f"{torch.cuda.get_device_name()}; {where}"
-    return {
-        "task": shard.task.name,
-        "mode": shard.mode,
-        "seed": shard.seed,
-        "settings": shard.settings,
-        "test": epochs[-1]["test"],
-        "validation": epochs[-1]["validation"],
-        "best_epoch_by_test": {"epoch": best["epoch"], "test": best["test"]},
-        "seconds": round(sum(epoch["seconds"] for epoch in epochs)),
-        "where": where,
-        "versions": shards.versions(shards.TWIN),
-        "epochs": epochs,
-    }
+def where_of(device: str) -> str:
+    """The machine, and the accelerator when one is used."""
+    if torch.device(device).type != "cuda":
+        return shards.machine()
+    return f"{torch.cuda.get_device_name()}; {shards.machine()}"
 
 
 def prove(device: str, product: str, task: Task, settings: IntegerSettings) -> int:
@@ -255,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
             shard.count,
             split.train,
             {"validation": split.validation, "test": split.test},
-            checkpoint_of(shard, options.checkpoints),
+            shards.checkpoint_of(shard, options.checkpoints),
             progress,
             options.device,
             made_by,
@@ -270,8 +248,8 @@ def main(arguments: list[str] | None = None) -> int:
     except TimeOver:
         say("time is over; the same command goes on from the checkpoint")
         return STOPPED
-    options.results.mkdir(parents=True, exist_ok=True)
-    shards._write(options.results / f"{shard.name}.json", result(shard, epochs, options.device))
+    made_with = shards.versions(shards.TWIN)
+    shards.finish(shard, epochs, where_of(options.device), made_with, options.results)
     return 0
 
 
