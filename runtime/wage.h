@@ -74,7 +74,7 @@ enum wage_err {
 struct wage_config {
     uint32_t seed;       /* of every random draw */
     int8_t lr_shift;     /* learning rate 2^lr_shift, -24..7 */
-    uint8_t replays;     /* replayed steps after each new sample, 0..255 */
+    uint8_t replays;     /* replayed samples after each new one, 0..255 */
     uint8_t gain_shift;  /* softmax sharpness 2^gain_shift, 0..7 */
     uint8_t threshold;   /* no update if max |output error| is below, 0..127 */
     uint8_t lr_factor;   /* times this, 1..15 */
@@ -86,7 +86,7 @@ struct wage_record {
     uint8_t label;       /* given */
     uint8_t prediction;  /* before learning; lowest index among equals */
     uint16_t p_label;    /* probability of the label before learning, 2^-14 */
-    uint8_t skipped;     /* 1: error below the threshold, nothing learned */
+    uint8_t skipped;     /* 1: its step was below the threshold: no update */
 };
 
 /* Since the last wage_start() of a new stream (test-then-train). */

@@ -36,11 +36,12 @@ static void unpack_rows(void *job, uint32_t task, uint32_t worker)
     for (uint32_t o = task * UNPACK_ROWS; o < end; o++) {
         size_t first = (size_t)o * l->row_count;
         int8_t *to = w->copy + first;
-        const int8_t *high = l->high + first, *low = l->low + first;
         if (!l->trainable) {
             wage_row(l, o, to);
             continue;
         }
+        const int8_t *high = l->high + first;
+        const int8_t *low = l->low ? l->low + first : high;
         // wage_row() again, in loops of which a compiler makes vectors
         uint32_t wide = l->low ? l->row_count : 0;
         uint32_t narrow = l->row_count - wide;

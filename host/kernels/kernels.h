@@ -14,8 +14,9 @@
 const struct wage_kernels *wage_host_kernels(int level);
 /* The best level of this CPU. */
 int wage_host_level(void);
-/* From now on kernels use at most `n` threads; default: all cores. */
-void wage_host_threads(int n);
+/* From now on `multiplications` are worth a thread; returns what was before.
+ * Tests lower it, to see threads at work on small layers. */
+uint64_t wage_host_thread_work(uint64_t multiplications);
 /* cffi end */
 
 #endif

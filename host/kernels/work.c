@@ -61,13 +61,13 @@ void wage_block_give(void *block)
     discard(__atomic_exchange_n(&spare, block, __ATOMIC_ACQ_REL));
 }
 
-void wage_host_threads(int n)
+static uint64_t thread_work = WAGE_WORK_THREAD;
+
+uint64_t wage_host_thread_work(uint64_t multiplications)
 {
-#ifdef _OPENMP
-    omp_set_num_threads(n < 1 ? 1 : n);
-#else
-    (void)n;
-#endif
+    return __atomic_exchange_n(&thread_work,
+                               multiplications ? multiplications : 1,
+                               __ATOMIC_ACQ_REL);
 }
 
 #if defined _OPENMP && defined HAVE_FORK
@@ -91,7 +91,7 @@ static int has_threads(void)
 uint32_t wage_workers(uint64_t work, uint32_t tasks)
 {
 #ifdef _OPENMP
-    uint64_t worth = work / WAGE_WORK_THREAD;
+    uint64_t worth = work / __atomic_load_n(&thread_work, __ATOMIC_ACQUIRE);
     if (worth < 2 || tasks < 2 || omp_in_parallel())
         return 1;
     uint32_t most = (uint32_t)omp_get_max_threads();

@@ -45,7 +45,7 @@ def this_command() -> str:
 @click.option("--eval-data", type=FILE, help="Samples for the accuracy before and after.")
 @click.option("--seed", type=int, help="Of the random draws; default: the model's.")
 @click.option("--lr", type=RATE, help="Learning rate, as 2^-4; default: the model's.")
-@click.option("--replays", type=int, help="Replayed steps a sample; default: the model's.")
+@click.option("--replays", type=int, help="Replayed samples a new one; default: the model's.")
 @click.option("--gain-shift", type=int, help="Softmax sharpness 2^N; default: the model's.")
 @click.option("--threshold", type=int, help="Skip errors below N / 127; default: the model's.")
 @click.option("--save-every", type=click.IntRange(0), default=0, help="Save every N samples, too.")

@@ -222,8 +222,8 @@ class Device:
     def config(self) -> Config:
         """The settings in force on the board."""
         w = self.welcome
-        factor = w.lr_factor or 1  # older firmware has none
-        return Config(w.seed, _signed(w.lr_shift), w.replays, w.gain_shift, w.threshold, factor)
+        shift = _signed(w.lr_shift)
+        return Config(w.seed, shift, w.replays, w.gain_shift, w.threshold, w.lr_factor)
 
     def request(self, kind: int, expected: int, **fields: int) -> wire.Message:
         """One question that may be asked twice, and its answer."""

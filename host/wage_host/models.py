@@ -48,7 +48,10 @@ def rules_options(function: Callable) -> Callable:
             help="The paper's WAGE, or as a device learns.",
         ),
         click.option("--loss", type=click.Choice(["ce", "sse"]), help="Default: ce; paper: sse."),
-        click.option("--batch", type=int, help="Samples a step; default: 1; paper: 128."),
+        click.option(
+            "--batch", type=int,
+            help="Samples a step; default: 1 (halve the rate as it doubles); paper: 128.",
+        ),
         click.option("--momentum", default=0, help="1 to 7: fades by 2^-N a step; default: none."),
     ):  # fmt: skip
         function = option(function)
@@ -182,7 +185,7 @@ def watch_training(
 @click.option("--train-last", default=1, show_default=True, help="Layers that go on learning.")
 @click.option("--replay", default=0, show_default=True, help="Samples the replay can hold.")
 @click.option("--replay-data", type=FILE, help="Samples to fill it with, classes in turn.")
-@click.option("--replays", default=3, show_default=True, help="Replayed steps a sample.")
+@click.option("--replays", default=3, show_default=True, help="Replayed samples a new one.")
 @click.option("--lr", type=RATE, default="2^-5", show_default=True, help="Learning rate.")
 @rules_options
 @click.option("--gain-shift", default=2, show_default=True, help="Softmax sharpness 2^N.")

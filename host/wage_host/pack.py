@@ -58,7 +58,10 @@ def check(network: Network, rules: Rules) -> None:
         if rules.paper and at.layer.bias is not None:
             raise ModelError("the paper's policy trains no bias: leave out --bias, or the policy")
     high = at.layer.alpha_shift + max(at.layer.weight_bits - 1, 0)
-    if rules.sse and at.fan_in * 16256 + (1 << 7 + high) + (1 << 24) > INT32_MAX:
+    largest = at.fan_in * 16256 + (1 << 24)
+    if at.layer.kind == lib.WAGE_AVERAGE_POOL:
+        largest = at.fan_in * at.layer.factor * 128
+    if rules.sse and largest + (1 << 7 + high) > INT32_MAX:
         raise ModelError(
             f"'{at.layer.text}' is too large for a last layer with the loss sse: "
             "use ce, or make it smaller"

@@ -16,7 +16,7 @@ from wage_host.augment import Augment
 from wage_host.checkpoint import Progress
 from wage_host.core import Config, Core, Sample
 from wage_host.data import Data
-from wage_host.errors import Interrupted, LabelError
+from wage_host.errors import CheckpointError, Interrupted, LabelError
 from wage_host.network import Network
 from wage_host.pack import Rules
 from wage_host.rates import Rate, shown
@@ -71,7 +71,10 @@ def run(
     at = Progress()
     if path and (found := checkpoint.load(path, this_run)):
         state, at = found
-        core.set_state(state)
+        try:
+            core.set_state(state)
+        except ValueError as error:
+            raise CheckpointError(f"{path} holds {error}: choose another file") from None
     inputs = Inputs(net, known, how)
     tests = {name: (Inputs(net, part, None), part.labels) for name, part in others.items()}
     order_of = orders(how.config.seed, len(known), at.epoch)

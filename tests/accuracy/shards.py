@@ -86,9 +86,10 @@ def shards(later: bool = False) -> list[Shard]:
 
 
 def chosen(patterns: Iterable[str]) -> list[Shard]:
-    """Those whose name begins with one of the patterns, even too long ones; all for none."""
-    patterns = tuple(patterns)
-    return [s for s in shards(later=bool(patterns)) if s.name.startswith(patterns or "")]
+    """Those of the tasks, modes or seeds named, even too long ones; all for none."""
+    patterns = [f"{pattern}." for pattern in patterns]
+    found = shards(later=bool(patterns))
+    return [s for s in found if not patterns or f"{s.name}.".startswith(tuple(patterns))]
 
 
 def result(shard: Shard, results: Path = RESULTS) -> dict[str, Any] | None:
