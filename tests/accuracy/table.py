@@ -184,7 +184,7 @@ ROWS = (
         task="mnist-lenet",
         mode="paper",
         title="the paper's LeNet, 2-8-8-8",
-        settings=None,
+        settings=published("8@0,1@15,1/8@25"),
         tries=tuple(
             published(rates)
             for rates in (
