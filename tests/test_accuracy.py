@@ -147,7 +147,9 @@ def test_names_pick_shards_and_long_ones_only_by_name() -> None:
     assert "mnist-lenet.twin.1" in everything
     assert not any("vgg7" in name or "imagenet" in name for name in everything)
     assert [s.seed for s in shards.chosen(["cifar10-vgg7.paper"])] == [1, 2, 3]
-    assert {s.mode for s in shards.chosen(["mnist-lenet.tw"])} == {"twin"}
+    assert {s.mode for s in shards.chosen(["mnist-lenet.twin"])} == {"twin"}
+    assert {s.task.name for s in shards.chosen(["cifar10-vgg"])} == {"cifar10-vgg"}
+    assert not shards.chosen(["cifar10"])
 
 
 def test_nets_are_as_large_as_the_table_says() -> None:

@@ -1,6 +1,6 @@
 """make accuracy: runs what is missing of the table, two runs at a time, and writes it.
 
-PYTHONPATH=tests python -m accuracy run [NAME…]      shards whose name begins so, or all
+PYTHONPATH=tests python -m accuracy run [NAME…]      tasks, modes (task.mode) or seeds; or all
 PYTHONPATH=tests python -m accuracy shard NAME…      the same, one after another, in this process
 PYTHONPATH=tests python -m accuracy choose TASK.MODE…    tries its settings on validation
 PYTHONPATH=tests python -m accuracy summary          docs/accuracy.json and docs/accuracy.md
