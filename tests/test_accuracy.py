@@ -174,7 +174,7 @@ def test_command_lists_runs_and_says_what_is_missing(
     listed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in listed] == [f"cifar10-vgg7.paper.{s}" for s in (1, 2, 3)]
     assert command.main(["run", "minst"]) == 1
-    assert "no run's name begins with minst: see list" in capsys.readouterr().out
+    assert "the table has no minst: see list" in capsys.readouterr().out
     assert command.main(["shard", "cifar10-vgg7.paper.1", "--data", str(tmp_path)]) == 1
     assert "the data set cifar10 is not there: put it into" in capsys.readouterr().out
 

@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.what != "choose" and not shards.chosen(options.names):
-            raise WrongUsage(f"no run's name begins with {' or '.join(options.names)}: see list")
+            raise WrongUsage(f"the table has no {' or '.join(options.names)}: see list")
         if options.what == "list":
             for shard in shards.chosen(options.names):
                 found = shards.result(shard)

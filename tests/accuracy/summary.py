@@ -32,7 +32,7 @@ a rate that falls as half a cosine. *Difference*: ours minus twin, seed by seed.
 TAIL = """## How to fill the rest
 
 `make accuracy` runs what is missing, two runs at a time, and goes on where it was stopped (at
-the last whole epoch). `make accuracy ROWS=cifar10-vgg` runs only what begins so. Settings that
+the last whole epoch). `make accuracy ROWS=cifar10-vgg` runs that task only. Settings that
 change make their runs count as missing. Where data are: `WAGE_DATA` names the folder.
 """
 
