@@ -123,13 +123,24 @@ def test_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     path, known = tmp_path / "c", some(12)
     train.run(NET, known, HOW, path=path)
     whole = path.read_bytes()
-    middle = len(whole) // 2
-    damaged = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    at = whole.rindex(b"\x93NUMPY") + 100  # an array
+    damaged = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
     for wrong in (b"", whole[:50], whole[:-10], damaged):
         path.write_bytes(wrong)
         with pytest.raises(CheckpointError, match="is no checkpoint of a training run, or is dam"):
             train.run(NET, known, HOW, path=path)
     assert checkpoint.load(tmp_path / "none", {}) is None
+
+
+def test_checkpoint_of_a_numpy_that_shuffles_otherwise_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, known = tmp_path / "c", some(12)
+    train.run(NET, known, HOW, path=path)
+    orders = train.orders
+    monkeypatch.setattr(train, "orders", lambda *given: (o[::-1] for o in orders(*given)))
+    with pytest.raises(CheckpointError, match="with other version of NumPy, which shuffles"):
+        train.run(NET, known, HOW, path=path)
 
 
 def test_order_is_that_of_the_epoch() -> None:

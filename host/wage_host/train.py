@@ -5,6 +5,7 @@ import dataclasses
 import json
 import signal
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -187,11 +188,16 @@ def check_classes(known: Data, classes: int, free: int) -> None:
 
 
 def identity(core: Core, known: Data, how: How) -> dict[str, str]:
-    """What makes a run this run: with another of these its bits would differ."""
+    """What makes a run this run: with another of these its bits would differ.
+
+    The order of samples is NumPy's, and a later version may shuffle otherwise.
+    """
+    order = next(orders(0, 1000, 0))
     return {
         "network or settings": f"{core.info.crc:08x}",
         "samples": f"{known.crc():08x}",
         "epochs or learning rates": json.dumps([shown(rate) for rate in how.rates]),
+        "version of NumPy, which shuffles otherwise": f"{zlib.crc32(order.astype('<i8').tobytes()):08x}",
         "augmentation": json.dumps(dataclasses.asdict(how.augment)),
     }
 
