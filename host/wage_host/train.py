@@ -192,12 +192,12 @@ def identity(core: Core, known: Data, how: How) -> dict[str, str]:
 
     The order of samples is NumPy's, and a later version may shuffle otherwise.
     """
-    order = next(orders(0, 1000, 0))
+    order = next(orders(0, 1000, 0)).astype("<i8")
     return {
         "network or settings": f"{core.info.crc:08x}",
         "samples": f"{known.crc():08x}",
         "epochs or learning rates": json.dumps([shown(rate) for rate in how.rates]),
-        "version of NumPy, which shuffles otherwise": f"{zlib.crc32(order.astype('<i8').tobytes()):08x}",
+        "version of NumPy, which shuffles otherwise": f"{zlib.crc32(order.tobytes()):08x}",
         "augmentation": json.dumps(dataclasses.asdict(how.augment)),
     }
 
