@@ -264,7 +264,7 @@ ROWS = (
         title="VGG7, 2-8-8-8, 300 epochs",
         settings=published("8@0,1@200,1/8@250"),
         anchor="paper 93.22 (best epoch), last epoch 92.74–93.04",
-        later="weeks on two cores: an accelerator must fill it",
+        later="many days on two cores: an accelerator must fill it",
     ),
     Row(
         task="svhn-vgg7",
@@ -272,7 +272,7 @@ ROWS = (
         title="VGG7, 2-8-8-8, 40 epochs",
         settings=published("8@0,1@20,1/8@30"),
         anchor="paper 98.08",
-        later="the data set is not at hand; weeks on two cores: an accelerator must fill it",
+        later="the data set is not at hand; many days on two cores: an accelerator must fill it",
     ),
     Row(
         task="imagenet-alexnet",
