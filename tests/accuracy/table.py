@@ -137,7 +137,8 @@ _TASKS = (
         epochs=40,
         seeds=(1, 2, 3),
         twin=TwinSettings(0.05, 5e-4),
-        tries=TRIES,
+        tries=TRIES
+        + tuple(TwinSettings(rate, decay) for rate in (0.1, 0.2) for decay in (1e-4, 5e-4)),
         tries_epochs=6,
     ),
     Task(
@@ -202,7 +203,7 @@ ROWS = (
         task="mnist-lenet",
         mode="best",
         title="the same net, best integer setting",
-        settings=None,
+        settings=IntegerSettings("1/2@0,1/8@15,1/32@25", "8/16", paper=True, momentum=3),
         tries=(
             IntegerSettings("2@0,1/2@15,1/8@25", "8/16", paper=True),
             IntegerSettings("1/2@0,1/8@15,1/32@25", "8/16", paper=True, momentum=3),
@@ -238,6 +239,8 @@ ROWS = (
             IntegerSettings("1@0,1/4@10,1/16@16", "8/16", paper=True, momentum=3),
             IntegerSettings("2^-10@0,2^-12@10,2^-14@16", "8/16", momentum=3),
             IntegerSettings("2@0,1/2@10,1/8@16", "8/16", paper=True),
+            IntegerSettings("2@0,1/2@10,1/8@16", "8/16", paper=True, momentum=3),
+            IntegerSettings("2^-8@0,2^-10@10,2^-12@16", "8/16", momentum=3),
         ),
         anchor="its float twin",
         floor=91.0,
@@ -253,6 +256,10 @@ ROWS = (
             IntegerSettings("1@0,1/4@22,1/16@34", "8/16", paper=True, momentum=3),
             IntegerSettings("2^-10@0,2^-12@22,2^-14@34", "8/16", momentum=3),
             IntegerSettings("2^-9@0,2^-11@22,2^-13@34", "8/16", momentum=3),
+            IntegerSettings("2@0,1/2@22,1/8@34", "8/16", paper=True, momentum=3),
+            IntegerSettings("2^-8@0,2^-10@22,2^-12@34", "8/16", momentum=3),
+            IntegerSettings("4@0,1@22,1/4@34", "8/16", paper=True, momentum=3),
+            IntegerSettings("2^-7@0,2^-9@22,2^-11@34", "8/16", momentum=3),
         ),
         anchor="its float twin",
         floor=80.0,
