@@ -7,10 +7,6 @@
 
 #include <stddef.h>
 
-#define PRODUCTS_MAX 131072u    /* of one sum, SPEC 2.6 */
-#define ELEMENTS_MAX 1048576u   /* of one tensor */
-#define BATCH_MAX 4096
-
 static int all_zero(const uint8_t *p, uint32_t count)
 {
     while (count--)
@@ -78,8 +74,8 @@ static int check_plain(const wage_t *w, struct wage_layer *l)
     l->sum_h = l->out_h = l->kind == WAGE_ADD ? l->in_h : 1;
     l->sum_w = l->out_w = l->kind == WAGE_ADD ? l->in_w : 1;
     l->row_count = l->kind == WAGE_ADD ? 0 : l->in_count;
-    return l->row_count > PRODUCTS_MAX
-        || (uint64_t)l->sum_h * l->sum_w * w->batch > PRODUCTS_MAX
+    return l->row_count > WAGE_PRODUCTS_MAX
+        || (uint64_t)l->sum_h * l->sum_w * w->batch > WAGE_PRODUCTS_MAX
         ? WAGE_E_LIMIT : WAGE_OK;
 }
 
@@ -100,8 +96,8 @@ static int check_sliding(const wage_t *w, struct wage_layer *l)
     uint64_t fan_in = (uint64_t)kernel * (l->kind == WAGE_CONV2D ? l->in_c : 1);
     uint64_t fan_out = l->kind == WAGE_CONV2D ? (uint64_t)kernel * l->out_c : 0;
     if (high > 65535 || wide > 65535
-        || (uint64_t)high * wide * w->batch > PRODUCTS_MAX
-        || fan_in > PRODUCTS_MAX || fan_out > PRODUCTS_MAX
+        || (uint64_t)high * wide * w->batch > WAGE_PRODUCTS_MAX
+        || fan_in > WAGE_PRODUCTS_MAX || fan_out > WAGE_PRODUCTS_MAX
         || (uint64_t)kernel * l->factor > WAGE_BIAS_MAX)
         return WAGE_E_LIMIT;
     l->sum_h = (uint16_t)high;
@@ -116,7 +112,7 @@ static uint64_t largest_sum(const struct wage_layer *l)
 {
     return l->kind == WAGE_AVERAGE_POOL
         ? (uint64_t)l->kernel_h * l->kernel_w * l->factor * 128
-        : (uint64_t)l->row_count * 16256 + WAGE_BIAS_MAX + 1;
+        : (uint64_t)l->row_count * WAGE_PRODUCT_MAX + WAGE_BIAS_MAX + 1;
 }
 
 static int check_shape(const wage_t *w, struct wage_layer *l)
@@ -125,7 +121,7 @@ static int check_shape(const wage_t *w, struct wage_layer *l)
     if (in == 0 || l->out_c == 0
         || (l->kind >= WAGE_DEPTHWISE && l->out_c != l->in_c))
         return WAGE_E_SHAPE;
-    if (in > ELEMENTS_MAX)
+    if (in > WAGE_ELEMENTS_MAX)
         return WAGE_E_LIMIT;
     l->in_count = (uint32_t)in;
     int error = l->kind == WAGE_DENSE || l->kind == WAGE_ADD
@@ -134,7 +130,7 @@ static int check_shape(const wage_t *w, struct wage_layer *l)
         return error;
     uint64_t out = (uint64_t)l->out_h * l->out_w * l->out_c;
     uint64_t weights = (uint64_t)l->row_count * l->out_c;
-    if (out > ELEMENTS_MAX || weights > UINT32_MAX / 2)
+    if (out > WAGE_ELEMENTS_MAX || weights > UINT32_MAX / 2)
         return WAGE_E_LIMIT;
     if (l->last && w->sse
         && largest_sum(l) + ((uint64_t)1 << (7 + l->shift)) > INT32_MAX)
@@ -328,7 +324,8 @@ int wage_blob_read(wage_t *w, const uint8_t *blob, uint32_t blob_bytes)
         .replays = blob[29], .gain_shift = blob[27], .threshold = blob[30],
         .lr_factor = blob[63] };
     error = wage_check_config(&w->config);
-    if (!error && (w->batch < 1 || w->batch > BATCH_MAX || w->momentum > 7))
+    if (!error && (w->batch < 1 || w->batch > WAGE_BATCH_MAX
+                   || w->momentum > WAGE_MOMENTUM_MAX))
         error = WAGE_E_CONFIG;
     if (!error)
         error = check_layers(w);

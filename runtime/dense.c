@@ -35,12 +35,12 @@ void wage_dense_error(const struct wage_layer *l, uint32_t n, const int8_t *d,
 }
 
 void wage_dense_gradient(const struct wage_layer *l, uint32_t n,
-                         const int8_t *in, const int8_t *d, uint32_t o,
-                         uint32_t rows, int32_t *g)
+                         const int8_t *d, uint32_t o, uint32_t rows,
+                         int32_t *g)
 {
     memset(g, 0, rows * l->row_count * sizeof *g);
     for (uint32_t r = 0; r < rows; r++, g += l->row_count) {
-        const int8_t *a = in;
+        const int8_t *a = l->in;
         for (uint32_t s = 0; s < n; s++, a += l->in_count) {
             int32_t error = d[s * l->out_c + o + r];
             uint32_t run = error ? l->row_count : 0;

@@ -53,9 +53,10 @@ void wage_depthwise_error(const struct wage_layer *l, uint32_t n,
 }
 
 /* g of channel `o` += a * d of one sample. */
-static void gather(const struct wage_layer *l, const int8_t *in,
-                   const int8_t *d, uint32_t s, uint32_t o, int32_t *g)
+static void gather(const struct wage_layer *l, const int8_t *d, uint32_t s,
+                   uint32_t o, int32_t *g)
 {
+    const int8_t *in = l->in + s * l->in_count;
     uint32_t i = s * l->out_count + o;
     for (uint32_t y = 0; y < l->out_h; y++) {
         for (uint32_t x = 0; x < l->out_w; x++, i += l->out_c) {
@@ -70,11 +71,11 @@ static void gather(const struct wage_layer *l, const int8_t *in,
 }
 
 void wage_depthwise_gradient(const struct wage_layer *l, uint32_t n,
-                             const int8_t *in, const int8_t *d, uint32_t o,
-                             uint32_t rows, int32_t *g)
+                             const int8_t *d, uint32_t o, uint32_t rows,
+                             int32_t *g)
 {
     memset(g, 0, rows * l->row_count * sizeof *g);
     for (uint32_t r = 0; r < rows; r++, g += l->row_count)
         for (uint32_t s = 0; s < n; s++)
-            gather(l, in + s * l->in_count, d, s, o + r, g);
+            gather(l, d, s, o + r, g);
 }

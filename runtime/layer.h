@@ -18,6 +18,13 @@ enum wage_kind {
 enum wage_activation { WAGE_NONE = 0, WAGE_RELU = 1, WAGE_SIGNED = 2 };
 #define WAGE_NO_LAYER 255
 
+#define WAGE_PRODUCTS_MAX 131072 /* of one sum, SPEC 2.6 */
+#define WAGE_PRODUCT_MAX 16256  /* 128 * 127 */
+#define WAGE_ELEMENTS_MAX 1048576 /* of one tensor, SPEC 9.4 */
+#define WAGE_BIAS_MAX 16777215  /* 2^24 - 1 */
+#define WAGE_BATCH_MAX 4096
+#define WAGE_MOMENTUM_MAX 7
+
 struct wage_layer {
     uint8_t kind;               /* enum wage_kind */
     uint8_t weight_bits;        /* kW: in use, 2..8; 0 without weights */
@@ -90,10 +97,11 @@ void wage_dense_forward(const struct wage_layer *layer, uint32_t n,
 /* d: (n, out_count) -> e: (n, in_count), sums of SPEC 5.1.1. */
 void wage_dense_error(const struct wage_layer *layer, uint32_t n,
                       const int8_t *d, int32_t *e, int8_t *row);
-/* g: (rows, row_count), gradient of the weights of outputs o..o+rows-1. */
+/* layer->in, d -> g: (rows, row_count), gradient of the weights of outputs
+ * o..o+rows-1. */
 void wage_dense_gradient(const struct wage_layer *layer, uint32_t n,
-                         const int8_t *in, const int8_t *d, uint32_t o,
-                         uint32_t rows, int32_t *g);
+                         const int8_t *d, uint32_t o, uint32_t rows,
+                         int32_t *g);
 
 void wage_conv2d_forward(const struct wage_layer *layer, uint32_t n,
                          const int8_t *in, const struct wage_output *out,
@@ -101,8 +109,8 @@ void wage_conv2d_forward(const struct wage_layer *layer, uint32_t n,
 void wage_conv2d_error(const struct wage_layer *layer, uint32_t n,
                        const int8_t *d, int32_t *e, int8_t *row);
 void wage_conv2d_gradient(const struct wage_layer *layer, uint32_t n,
-                          const int8_t *in, const int8_t *d, uint32_t o,
-                          uint32_t rows, int32_t *g);
+                          const int8_t *d, uint32_t o, uint32_t rows,
+                          int32_t *g);
 
 void wage_depthwise_forward(const struct wage_layer *layer, uint32_t n,
                             const int8_t *in, const struct wage_output *out,
@@ -110,8 +118,8 @@ void wage_depthwise_forward(const struct wage_layer *layer, uint32_t n,
 void wage_depthwise_error(const struct wage_layer *layer, uint32_t n,
                           const int8_t *d, int32_t *e, int8_t *row);
 void wage_depthwise_gradient(const struct wage_layer *layer, uint32_t n,
-                             const int8_t *in, const int8_t *d, uint32_t o,
-                             uint32_t rows, int32_t *g);
+                             const int8_t *d, uint32_t o, uint32_t rows,
+                             int32_t *g);
 
 void wage_average_pool_forward(const struct wage_layer *layer, uint32_t n,
                                const int8_t *in,
@@ -182,8 +190,7 @@ struct wage_layer_kernels {
     void (*error)(const struct wage_layer *layer, uint32_t n, const int8_t *d,
                   int32_t *e, int8_t *row);
     void (*gradient)(const struct wage_layer *layer, uint32_t n,
-                     const int8_t *in, const int8_t *d, uint32_t o,
-                     uint32_t rows, int32_t *g);
+                     const int8_t *d, uint32_t o, uint32_t rows, int32_t *g);
 };
 
 /* All arithmetic in bulk. wage_open() takes the portable set; another one
@@ -204,7 +211,5 @@ extern const struct wage_kernels wage_portable;
 
 /* SPEC 6.2: offers the latent of the first sample of the batch. */
 void wage_replay_offer(wage_t *w, uint8_t label);
-
-#define WAGE_BIAS_MAX 16777215 /* 2^24 - 1 */
 
 #endif

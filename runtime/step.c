@@ -63,8 +63,7 @@ static void learn_layer(wage_t *w, unsigned k, uint32_t n, const int8_t *d,
     int f = l->store_bits - 8;
     for (uint32_t o = 0; l->weight_count && o < l->out_c; o += rows) {
         uint32_t count = rows * l->row_count, max = 1;
-        w->kernels->layer[l->kind - 1].gradient(l, n, l->in, d, o, rows,
-                                                w->wide);
+        w->kernels->layer[l->kind - 1].gradient(l, n, d, o, rows, w->wide);
         if (w->paper)
             max = w->kernels->largest(w->wide, count);
         if (max == 0)

@@ -29,18 +29,28 @@ struct window wage_window_of(const struct wage_layer *l, uint32_t i,
     return wage_window(l, 2 * y + (index >> 1), 2 * x + (index & 1));
 }
 
-/* The largest sum of a pooling window, the first among equals. */
-static int32_t pooled(const struct wage_layer *l, wage_sum_at *sum_at,
-                      const int8_t *in, const int8_t *q, uint32_t y,
-                      uint32_t x, uint32_t o, unsigned *index)
+/* The sums of one output and one sample. */
+struct sums {
+    const struct wage_layer *l;
+    wage_sum_at *at;
+    const int8_t *in, *q;
+    uint32_t o;
+};
+
+/* The largest sum of a pooling window, the first among equals, and which it
+ * is; without pooling the window is one position. */
+static int32_t largest(const struct sums *s, uint32_t y, uint32_t x,
+                       unsigned *index)
 {
-    int32_t best = INT32_MIN;
-    for (unsigned k = 0; k < 4; k++) {
-        uint32_t sy = 2 * y + (k >> 1), sx = 2 * x + (k & 1);
+    const struct wage_layer *l = s->l;
+    unsigned pool = l->pool;
+    int32_t best = INT32_MIN; // no sum is so low, SPEC 2.6
+    for (unsigned k = 0; k < pool * pool; k++) {
+        uint32_t sy = pool * y + (k >> 1), sx = pool * x + (k & 1);
         if (sy >= l->sum_h || sx >= l->sum_w)
             continue;
         struct window v = wage_window(l, sy, sx);
-        int32_t sum = sum_at(l, in, q, &v, o);
+        int32_t sum = s->at(l, s->in, s->q, &v, s->o);
         if (sum > best) {
             best = sum;
             *index = k;
@@ -49,23 +59,16 @@ static int32_t pooled(const struct wage_layer *l, wage_sum_at *sum_at,
     return best;
 }
 
-/* Output `o` of sample `s`. */
-static void slide(const struct wage_layer *l, wage_sum_at *sum_at,
-                  const int8_t *in, const int8_t *q, uint32_t s, uint32_t o,
+/* Writes them from element `i` of the batch on. */
+static void slide(const struct sums *s, uint32_t i,
                   const struct wage_output *out)
 {
-    int32_t bias = wage_bias(l, o);
-    uint32_t i = s * l->out_count + o;
+    const struct wage_layer *l = s->l;
+    int32_t bias = wage_bias(l, s->o);
     for (uint32_t y = 0; y < l->out_h; y++) {
         for (uint32_t x = 0; x < l->out_w; x++, i += l->out_c) {
-            int32_t sum;
             unsigned index = 0;
-            if (l->pool == 2) {
-                sum = pooled(l, sum_at, in, q, y, x, o, &index);
-            } else {
-                struct window v = wage_window(l, y, x);
-                sum = sum_at(l, in, q, &v, o);
-            }
+            int32_t sum = largest(s, y, x, &index);
             if (l->winner)
                 set_code2(l->winner, i, index);
             wage_emit(l, i, sum + bias, out);
@@ -73,12 +76,14 @@ static void slide(const struct wage_layer *l, wage_sum_at *sum_at,
     }
 }
 
-void wage_slide(const struct wage_layer *l, wage_sum_at *sum_at, uint32_t n,
+void wage_slide(const struct wage_layer *l, wage_sum_at *at, uint32_t n,
                 const int8_t *in, const struct wage_output *out, int8_t *row)
 {
     for (uint32_t o = 0; o < l->out_c; o++) {
         const int8_t *q = l->weight_count ? wage_row(l, o, row) : NULL;
-        for (uint32_t s = 0; s < n; s++)
-            slide(l, sum_at, in + s * l->in_count, q, s, o, out);
+        for (uint32_t s = 0; s < n; s++) {
+            struct sums sums = { l, at, in + s * l->in_count, q, o };
+            slide(&sums, s * l->out_count + o, out);
+        }
     }
 }

@@ -179,11 +179,13 @@ class CLayer:
     def gradient(self, a: np.ndarray, d: np.ndarray, rows: int | None = None) -> np.ndarray:
         """Gradient of all weights, (out, fan_in), the rows of `rows` outputs a call."""
         n, parts, out = a.size // self.c.in_count, [], self.layer.out
-        a, d, rows = given(a, "int8"), given(d, "int8"), rows or out
+        self.input = Written(a.size, "int8", a)
+        setattr(self.c, "in", self.input.c)
+        d, rows = given(d, "int8"), rows or out
         for o in range(0, out, rows):
             some = min(rows, out - o)
             g = Written(some * self.c.row_count, "int32")
-            self.kernel.gradient(self.c, n, a, d, o, some, g.c)
+            self.kernel.gradient(self.c, n, d, o, some, g.c)
             parts.append(g.array())
         return np.concatenate(parts).reshape(out, -1)
 

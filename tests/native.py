@@ -20,10 +20,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("runtime", "firmware/src", "boards/sim", "tests/native")
+FOLDERS = ("runtime", "host/kernels", "firmware/src", "boards/sim", "tests/native")
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")
 SANITIZE = (
     "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
@@ -49,9 +50,10 @@ CPUS = {  # compiler and its flags, emulator
 }  # fmt: skip
 
 
-def sources(root: Path, harness: str) -> list[Path]:
+def sources(root: Path, harness: str, kernels: bool = False) -> list[Path]:
     """C files of a harness: itself, the runtime, the serve loop, the simulated board."""
     files = sorted((root / "runtime").glob("*.c"))
+    files += sorted((root / "host/kernels").glob("*.c")) if kernels else []
     files += [root / "firmware/src/serve.c", root / "boards/sim/port.c"]
     return [*files, root / "tests/native" / f"{harness}.c"]
 
@@ -68,9 +70,12 @@ def need(program: str) -> str:
     return shutil.which(program) or miss(f"needs {program}: make test installs it, or says how")
 
 
-def build(harness: str, flags: Sequence[str], root: Path = ROOT) -> Path:
-    """The program of tests/native/`harness`.c, compiled unless it is there already."""
-    files, folders = sources(root, harness), [root / folder for folder in FOLDERS]
+def build(harness: str, flags: Sequence[str], root: Path = ROOT, kernels: bool = False) -> Path:
+    """The program of tests/native/`harness`.c, compiled unless it is there already.
+
+    kernels: with the host's; the harness says how it takes them.
+    """
+    files, folders = sources(root, harness, kernels), [root / folder for folder in FOLDERS]
     command = [need("gcc"), *WARNINGS, *flags, *(f"-I{folder}" for folder in folders)]
     digest = hashlib.sha256(repr(command).encode())
     for path in [*files, *(h for folder in folders for h in sorted(folder.glob("*.h")))]:
@@ -113,6 +118,12 @@ def emulate(harness: str, cpu: str, cases: Iterable[bytes], folder: Path) -> lis
 def framed(cases: Iterable[bytes]) -> bytes:
     """Cases as a harness reads them."""
     return b"".join(struct.pack("<I", len(case)) + case for case in cases)
+
+
+def case_of(what: bytes, samples: Iterable[tuple[np.ndarray, int]]) -> bytes:
+    """Samples (x, label) as the harness of parity reads them."""
+    parts = [bytes([label]) + np.asarray(x, np.int8).tobytes() for x, label in samples]
+    return what + b"".join(parts)
 
 
 def run(program: Path, cases: Iterable[bytes], *arguments: str) -> list[str]:

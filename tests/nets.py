@@ -8,6 +8,7 @@ from typing import Any
 
 import blobs
 import numpy as np
+import reference as ref
 from blobs import (
     ADD,
     BIAS,
@@ -25,6 +26,7 @@ from blobs import (
     make_blob,
     max_pool,
 )
+from wage_host.core import Core
 
 Samples = list[tuple[np.ndarray, int]]
 POLICIES = {"continual": 0, "continual-sse": SSE, "paper-ce": PAPER, "paper": PAPER | SSE}
@@ -140,3 +142,11 @@ def kinds(blob: bytes) -> set[int]:
 def is_complete(blob: bytes) -> bool:
     """Whether it has layers of all six kinds."""
     return kinds(blob) == set(range(1, ADD + 1))
+
+
+def crcs(of: ref.Model | Core) -> str:
+    """CRCs of weights and state, as the harness of parity prints them."""
+    core = isinstance(of, Core)
+    weights = of.weight_crc() if core else ref.weight_crc(of)
+    state = of.state_crc() if core else ref.state_crc(of)
+    return f"{weights:08x} {state:08x}"

@@ -17,12 +17,6 @@ STEPS, BATCH = 3, 2
 NETWORKS = list(product(nets.NETS, nets.POLICIES, nets.WIDTHS))
 
 
-def case_of(what: bytes, samples: nets.Samples) -> bytes:
-    """Samples as the harness reads them."""
-    parts = [bytes([label]) + np.asarray(x, np.int8).tobytes() for x, label in samples]
-    return what + b"".join(parts)
-
-
 def network(name: str, policy: str, bits: int) -> bytes:
     """A network of all kinds of layers, with a replay; some have momentum."""
     return nets.net(name, bits, policy, seed=bits, batch=BATCH, momentum=bits % 3,
@@ -33,26 +27,26 @@ def oracle_says(blob: bytes, samples: nets.Samples) -> list[str]:
     """The oracle's lines: opened, three steps of a batch, a sample with replays."""
     model = ref.open_model(blob)
     ref.start(model, 1)
-    lines = [f"{ref.weight_crc(model):08x} {ref.state_crc(model):08x}"]
+    lines = [nets.crcs(model)]
     before = [layer.w for layer in model.learning]
     for some in nets.batches(samples[:-1], BATCH):
         ref.train(model, some)
-        lines.append(f"{ref.weight_crc(model):08x} {ref.state_crc(model):08x}")
+        lines.append(nets.crcs(model))
     assert all((a != b.w).any() for a, b in zip(before, model.learning, strict=True))
     ref.learn(model, 1, *samples[-1])
-    return [*lines, f"{ref.weight_crc(model):08x} {ref.state_crc(model):08x}"]
+    return [*lines, nets.crcs(model)]
 
 
 def core_says(blob: bytes, samples: nets.Samples, level: int) -> list[str]:
     """The host library's."""
     core = Core(blob, level=level)
     core.start(1, core.config())
-    lines = [f"{core.weight_crc():08x} {core.state_crc():08x}"]
+    lines = [nets.crcs(core)]
     for some in nets.batches(samples[:-1], BATCH):
         core.train(np.stack([x for x, _ in some]), [label for _, label in some])
-        lines.append(f"{core.weight_crc():08x} {core.state_crc():08x}")
+        lines.append(nets.crcs(core))
     assert len(list(core.learn(samples[-1:]))) == 1
-    return [*lines, f"{core.weight_crc():08x} {core.state_crc():08x}"]
+    return [*lines, nets.crcs(core)]
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +61,8 @@ def learned() -> tuple[list[bytes], list[str]]:
         for level in LEVELS:
             assert core_says(blob, samples, level) == said, (name, policy, bits, level)
         cases.append(b"B" + blob)
-        cases += [case_of(b"T", some) for some in nets.batches(samples[:-1], BATCH)]
-        cases.append(case_of(b"L", samples[-1:]))
+        cases += [native.case_of(b"T", some) for some in nets.batches(samples[:-1], BATCH)]
+        cases.append(native.case_of(b"L", samples[-1:]))
         lines += said
     return cases, lines
 

@@ -65,30 +65,19 @@ def chunks(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
         yield chunk
 
 
-def case_of(what: bytes, chunk: list[Sample]) -> bytes:
-    """Samples as the harness reads them."""
-    parts = [bytes([label]) + np.asarray(x, np.int8).tobytes() for x, label in chunk]
-    return what + b"".join(parts)
-
-
-def crcs(core: Core) -> str:
-    """A line as the harness prints it."""
-    return f"{core.weight_crc():08x} {core.state_crc():08x}"
-
-
 def run_of(blob: bytes, samples: Iterator[Sample]) -> tuple[list[bytes], list[str]]:
     """Cases for the harness, learning and training, and what the C in this process says of them."""
     core = Core(blob, level=0)
     core.start(1, core.config())
-    cases, lines = [b"B" + blob], [crcs(core)]
+    cases, lines = [b"B" + blob], [nets.crcs(core)]
     for chunk in chunks(samples):
         assert len(list(core.learn(chunk))) == len(chunk)
-        cases.append(case_of(b"L", chunk))
-        lines.append(crcs(core))
+        cases.append(native.case_of(b"L", chunk))
+        lines.append(nets.crcs(core))
         some = chunk[: core.info.batch]
         core.train(np.stack([x for x, _ in some]), [label for _, label in some])
-        cases.append(case_of(b"T", some))
-        lines.append(crcs(core))
+        cases.append(native.case_of(b"T", some))
+        lines.append(nets.crcs(core))
     return cases, lines
 
 
@@ -175,9 +164,9 @@ def test_largest_sums_are_exact_and_defined() -> None:
         model, some = ref.open_model(blob), (ends * n)[: about["batch"]]
         cases.append(b"B" + blob)
         ref.start(model, 1)
-        lines.append(f"{ref.weight_crc(model):08x} {ref.state_crc(model):08x}")
+        lines.append(nets.crcs(model))
         for samples in (some, some[::-1], some[:1]):
             ref.train(model, samples)
-            cases.append(case_of(b"T", samples))
-            lines.append(f"{ref.weight_crc(model):08x} {ref.state_crc(model):08x}")
+            cases.append(native.case_of(b"T", samples))
+            lines.append(nets.crcs(model))
     assert native.run(program, cases) == lines

@@ -193,7 +193,7 @@ static void error_room(struct error *s, struct room *room, uint32_t workers)
 }
 
 static void conv2d_error(const struct wage_layer *l, uint32_t n,
-                               const int8_t *d, int32_t *e, int8_t *row)
+                         const int8_t *d, int32_t *e, int8_t *row)
 {
     uint64_t work = n * wage_work_of(l);
     if (work < WAGE_WORK_SMALL) {

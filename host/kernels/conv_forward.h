@@ -174,8 +174,8 @@ static void forward_room(struct forward *s, struct room *room,
 }
 
 static void conv2d_forward(const struct wage_layer *l, uint32_t n,
-                                 const int8_t *in,
-                                 const struct wage_output *out, int8_t *row)
+                           const int8_t *in, const struct wage_output *out,
+                           int8_t *row)
 {
     uint64_t work = n * wage_work_of(l);
     if (work < WAGE_WORK_SMALL) {

@@ -62,7 +62,7 @@ static void gradient_image(const struct gradient *s, uint32_t sample,
                            uint32_t k, const struct gradient_worker *mine)
 {
     const struct wage_layer *l = s->layer;
-    const int8_t *in = s->in + (size_t)sample * l->in_count;
+    const int8_t *in = l->in + (size_t)sample * l->in_count;
     if (!s->gathered) {
         fill_image(l, mine->image + k * s->next, in);
     } else {
@@ -305,14 +305,14 @@ static void gradient_places(struct gradient *s)
 }
 
 static void conv2d_gradient(const struct wage_layer *l, uint32_t n,
-                                  const int8_t *in, const int8_t *d,
-                                  uint32_t o, uint32_t rows, int32_t *g)
+                            const int8_t *d, uint32_t o, uint32_t rows,
+                            int32_t *g)
 {
     uint64_t work = n * wage_work_of(l);
-    struct gradient s = { .layer = l, .n = n, .in = in, .d = d, .g = g };
+    struct gradient s = { .layer = l, .n = n, .d = d, .g = g };
     struct room room = { NULL, 0 };
     if (work < WAGE_WORK_SMALL || rows < l->out_c) {
-        wage_conv2d_gradient(l, n, in, d, o, rows, g);
+        wage_conv2d_gradient(l, n, d, o, rows, g);
         return;
     }
     gradient_plan(&s);
@@ -321,7 +321,7 @@ static void conv2d_gradient(const struct wage_layer *l, uint32_t n,
     gradient_room(&s, &room);
     void *block = wage_block_take(room.used);
     if (!block) {
-        wage_conv2d_gradient(l, n, in, d, o, rows, g);
+        wage_conv2d_gradient(l, n, d, o, rows, g);
         return;
     }
     room = (struct room){ block, 0 };

@@ -5,6 +5,7 @@
  */
 #define DENSE_OUTPUTS (4 * DOT_B) /* rows of weights that stay near */
 #define DENSE_COLUMNS 64        /* of a task: bytes of a cache line */
+#define DENSE_FEW 2             /* samples from which on this is sooner */
 #define DENSE_EMIT 4096         /* elements of an emitting task */
 
 struct dense {
@@ -71,8 +72,8 @@ static void dense_forward_room(struct dense *s, struct room *room,
 }
 
 static void dense_forward(const struct wage_layer *l, uint32_t n,
-                                const int8_t *in,
-                                const struct wage_output *out, int8_t *row)
+                          const int8_t *in, const struct wage_output *out,
+                          int8_t *row)
 {
     uint64_t work = n * wage_work_of(l);
     struct dense s = { .w = { .layer = l }, .n = n, .out = out };
@@ -198,7 +199,7 @@ static int dense_product(struct dense *s)
 }
 
 static void dense_error(const struct wage_layer *l, uint32_t n,
-                              const int8_t *d, int32_t *e, int8_t *row)
+                        const int8_t *d, int32_t *e, int8_t *row)
 {
     struct dense s = { .w = { .layer = l }, .n = n, .rows = n, .d = d,
                        .columns = l->row_count, .result = e,
@@ -209,13 +210,13 @@ static void dense_error(const struct wage_layer *l, uint32_t n,
 }
 
 static void dense_gradient(const struct wage_layer *l, uint32_t n,
-                                 const int8_t *in, const int8_t *d,
-                                 uint32_t o, uint32_t rows, int32_t *g)
+                           const int8_t *d, uint32_t o, uint32_t rows,
+                           int32_t *g)
 {
     struct dense s = { .w = { .layer = l }, .n = n, .rows = rows, .d = d,
-                       .in = in, .columns = l->row_count, .result = g,
+                       .in = l->in, .columns = l->row_count, .result = g,
                        .reduced = even(n) };
     if (n * wage_work_of(l) < WAGE_WORK_SMALL || n < DENSE_FEW
         || rows < l->out_c || !dense_product(&s))
-        wage_dense_gradient(l, n, in, d, o, rows, g);
+        wage_dense_gradient(l, n, d, o, rows, g);
 }

@@ -11,7 +11,6 @@
 
 #define LEVEL wage_level_any
 #define RUNTIME(f) wage_##f
-#define DENSE_FEW 2             /* samples from which on they are sooner */
 
 #if WAGE_HAS_AVX2 && !WAGE_PLAIN
 #define WAGE_AVX2 0

@@ -40,7 +40,6 @@
 #endif
 
 #define LEVEL wage_level_avx2
-#define DENSE_FEW 2             /* samples from which on they are sooner */
 
 #include "../../runtime/update.c"
 #include "../../runtime/loss.c"

@@ -30,7 +30,7 @@ void wage_split_forward(const struct wage_layer *layer, uint32_t n,
 void wage_split_error(const struct wage_layer *layer, uint32_t n,
                       const int8_t *d, int32_t *e, int8_t *row);
 void wage_split_gradient(const struct wage_layer *layer, uint32_t n,
-                         const int8_t *in, const int8_t *d, uint32_t o,
-                         uint32_t rows, int32_t *g);
+                         const int8_t *d, uint32_t o, uint32_t rows,
+                         int32_t *g);
 
 #endif

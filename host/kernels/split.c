@@ -86,16 +86,15 @@ static void split_rows(void *job, uint32_t task, uint32_t worker)
     const struct split *s = job;
     const struct wage_layer *l = s->layer;
     (void)worker;
-    portable(l)->gradient(l, s->n, s->in, s->d, s->step + task, 1,
+    portable(l)->gradient(l, s->n, s->d, s->step + task, 1,
                           s->g + (size_t)task * l->row_count);
 }
 
 void wage_split_gradient(const struct wage_layer *l, uint32_t n,
-                         const int8_t *in, const int8_t *d, uint32_t o,
-                         uint32_t rows, int32_t *g)
+                         const int8_t *d, uint32_t o, uint32_t rows,
+                         int32_t *g)
 {
-    struct split s = { .layer = l, .n = n, .step = o, .in = in, .d = d,
-                       .g = g };
+    struct split s = { .layer = l, .n = n, .step = o, .d = d, .g = g };
     uint64_t work = (uint64_t)n * l->out_h * l->out_w * rows * l->row_count;
     wage_work(wage_workers(work * ELEMENT_WORK, rows), rows, split_rows, &s);
 }

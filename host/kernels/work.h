@@ -36,7 +36,9 @@ uint64_t wage_work_of(const struct wage_layer *layer);
 /* Below the first a kernel costs more than it saves. Each thread gets at
  * least the second: about 50 microseconds, since on a busy machine waiting
  * for one that does not run costs far more than it saves. */
+#ifndef WAGE_WORK_SMALL
 #define WAGE_WORK_SMALL 4000
+#endif
 #define WAGE_WORK_THREAD 1000000
 /* Multiplications that rearranging a weight is worth. */
 #define WAGE_WORK_PACK 32

@@ -13,9 +13,6 @@ from wage_host.errors import ModelError
 Shape = tuple[int, int, int]  # height, width, channels
 Pair = tuple[int, int]  # height, width; or kW, kG
 
-SUMS_MAX = 131072  # products in one sum, SPEC 2.6
-ELEMENTS_MAX = 1 << 20  # of a tensor, SPEC 9.4
-
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
@@ -127,16 +124,16 @@ def check(at: Place, batch: int) -> None:
     fan_out = at.layer.out * prod(at.layer.kernel) if at.layer.kind == lib.WAGE_CONV2D else 0
     positions = prod(at.sums[:2]) * batch
     for what, count, most in (
-        ("inputs a sample", inside, ELEMENTS_MAX),
-        ("outputs a sample", prod(at.output), ELEMENTS_MAX),
-        ("products in a sum (its fan-in)", at.fan_in, SUMS_MAX),
-        ("products in an error's sum (its fan-out)", fan_out, SUMS_MAX),
-        (f"positions in a gradient's sum (batch {batch})", positions, SUMS_MAX),
+        ("inputs a sample", inside, lib.WAGE_ELEMENTS_MAX),
+        ("outputs a sample", prod(at.output), lib.WAGE_ELEMENTS_MAX),
+        ("products in a sum (its fan-in)", at.fan_in, lib.WAGE_PRODUCTS_MAX),
+        ("products in an error's sum (its fan-out)", fan_out, lib.WAGE_PRODUCTS_MAX),
+        (f"positions in a gradient's sum (batch {batch})", positions, lib.WAGE_PRODUCTS_MAX),
     ):
         if count > most:
             raise ModelError(
                 f"{token} is too large: {count:,} {what}, and at most {most:,} are exact in 32 "
                 "bits: make the layer, or the batch, smaller"
-                if most == SUMS_MAX
+                if most == lib.WAGE_PRODUCTS_MAX
                 else f"{token} is too large: {count:,} {what}, at most {most:,}: make it smaller"
             )

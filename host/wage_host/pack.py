@@ -14,7 +14,6 @@ from wage_host.layers import Layer, Network
 
 TRAINABLE, BIAS = 1, 2  # flags of a layer
 PAPER, SSE = 1, 2  # flags of the header
-BATCH_MAX, MOMENTUM_MAX = 4096, 7
 INT32_MAX = (1 << 31) - 1
 
 
@@ -49,16 +48,17 @@ def cut(network: Network, train_last: int) -> int:
 
 def check(network: Network, rules: Rules) -> None:
     """Raises what the loader would refuse, in words that name the layer."""
-    if not 1 <= rules.batch <= BATCH_MAX:
-        raise ModelError(f"a batch has 1 to {BATCH_MAX} samples, not {rules.batch}")
-    if not 0 <= rules.momentum <= MOMENTUM_MAX:
-        raise ModelError(f"momentum is 1 to {MOMENTUM_MAX}, or 0 for none, not {rules.momentum}")
+    if not 1 <= rules.batch <= lib.WAGE_BATCH_MAX:
+        raise ModelError(f"a batch has 1 to {lib.WAGE_BATCH_MAX} samples, not {rules.batch}")
+    most = lib.WAGE_MOMENTUM_MAX
+    if not 0 <= rules.momentum <= most:
+        raise ModelError(f"momentum is 1 to {most}, or 0 for none, not {rules.momentum}")
     for at in network.places():
         layers.check(at, rules.batch)
         if rules.paper and at.layer.bias is not None:
             raise ModelError("the paper's policy trains no bias: leave out --bias, or the policy")
     high = at.layer.alpha_shift + max(at.layer.weight_bits - 1, 0)
-    largest = at.fan_in * 16256 + (1 << 24)
+    largest = at.fan_in * lib.WAGE_PRODUCT_MAX + lib.WAGE_BIAS_MAX + 1
     if at.layer.kind == lib.WAGE_AVERAGE_POOL:
         largest = at.fan_in * at.layer.factor * 128
     if rules.sse and largest + (1 << 7 + high) > INT32_MAX:

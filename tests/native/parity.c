@@ -3,10 +3,15 @@
  * Models and samples to the runtime, however it was compiled. Case "B" and a
  * blob opens it; "L" and samples, label and input, learns them one by one;
  * "T" and samples makes one step on all of them. Each is answered by the
- * CRCs of weights and state.
+ * CRCs of weights and state. With HOST_LEVEL the host's kernels of that level
+ * do the work.
  */
 #include "cases.h"
 #include "wage.h"
+
+#ifdef HOST_LEVEL
+#include "kernels.h"
+#endif
 
 struct model {
     wage_t w;
@@ -25,6 +30,10 @@ static void open_model(struct model *m, const uint8_t *blob, uint32_t bytes)
     fail_unless(wage_open(&m->w, m->blob, bytes, m->arena, (uint32_t)needed)
                 == WAGE_OK && wage_start(&m->w, 1, NULL) == WAGE_OK,
                 "open, start");
+#ifdef HOST_LEVEL
+    m->w.kernels = wage_host_kernels(HOST_LEVEL);
+    fail_unless(m->w.kernels != NULL, "a CPU without this level");
+#endif
 }
 
 static void learn(wage_t *w, const uint8_t *samples, uint32_t bytes)
