@@ -4,6 +4,7 @@
 
 import dataclasses
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -66,6 +67,17 @@ def test_schedule_changes_at_its_epochs() -> None:
     got = rates.schedule("8@0,1@3,1/8@5", 7)
     assert [rates.shown(rate) for rate in got] == ["8", "8", "8", "1", "1", "2^-3", "2^-3"]
     assert rates.schedule("3@0", 2) == ((3, 0), (3, 0))
+
+
+def test_rate_that_falls_evenly_is_the_nearest_there_is() -> None:
+    assert rates.schedule("2..0", 4) == ((1, 1), (3, -1), (1, 0), (1, -1))
+    fell = rates.schedule("3*2^-9..0", 23)
+    assert all(factor % 2 == 1 and factor <= 15 for factor, _ in fell)
+    for epoch, (factor, shift) in enumerate(fell):
+        exact = Fraction(3, 512) * Fraction(23 - epoch, 23)
+        assert abs(factor * Fraction(2) ** shift / exact - 1) <= Fraction(1, 16)
+    assert rates.linear((1, -24), 3) == ((1, -24),) * 3  # not below the smallest there is
+    assert rates.linear((15, 7), 2) == ((15, 7), (15, 6))
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,10 @@ def _rules(policy: str, loss: str | None, batch: int | None, momentum: int) -> R
 @click.option("--epochs", type=click.IntRange(1), default=16, show_default=True)
 @rules_options
 @click.option("--lr", type=RATE, help="Learning rate at first; default: 2^-3; paper: 8.")
-@click.option("--schedule", help="Rates by epoch, '8@0,1@200,1/8@250', for one that halves.")
+@click.option(
+    "--schedule",
+    help="Rates by epoch, '8@0,1@200,1/8@250', or '2..0': evenly down; default: one that halves.",
+)
 @click.option("--bits", help="Of weights, in use/stored; default: 8/16; paper: 2/8.")
 @click.option(
     "--init",

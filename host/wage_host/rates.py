@@ -17,17 +17,22 @@ def rate(text: str) -> Rate:
         value = value or Fraction(text.strip())
     except (ValueError, ZeroDivisionError):
         value = Fraction(0)
-    factor, divisor = value.numerator, value.denominator
-    if value <= 0 or divisor & (divisor - 1):
+    if value <= 0 or value.denominator & (value.denominator - 1):
         raise WrongUsage(f"'{text}' is no learning rate: write 8, 1/8, 2^-3 or 3*2^-4")
-    shift = 1 - divisor.bit_length()
-    while factor % 2 == 0:
-        factor, shift = factor // 2, shift + 1
+    factor, shift = _odd(value)
     if factor > FACTOR_MAX or not SHIFT_MIN <= shift <= SHIFT_MAX:
         raise WrongUsage(
             f"the learning rate {text} does not exist: it is 1 to {FACTOR_MAX} times a power of "
             f"two from 2^{SHIFT_MIN} to 2^{SHIFT_MAX}"
         )
+    return factor, shift
+
+
+def _odd(value: Fraction) -> Rate:
+    """An odd factor and a shift; the denominator is a power of two."""
+    factor, shift = value.numerator, 1 - value.denominator.bit_length()
+    while factor % 2 == 0:
+        factor, shift = factor // 2, shift + 1
     return factor, shift
 
 
@@ -54,8 +59,25 @@ def halving(first: Rate, epochs: int) -> tuple[Rate, ...]:
     return tuple(rates)
 
 
+def linear(first: Rate, epochs: int) -> tuple[Rate, ...]:
+    """One rate an epoch, falling evenly from `first` towards 0; the nearest that exist."""
+    rates = []
+    for epoch in range(epochs):
+        value = first[0] * Fraction(2) ** first[1] * Fraction(epochs - epoch, epochs)
+        unit = Fraction(2) ** SHIFT_MIN
+        while value / unit > FACTOR_MAX + Fraction(1, 2):
+            unit *= 2
+        rates.append(_odd(max(1, round(value / unit)) * unit))
+    return tuple(rates)
+
+
 def schedule(text: str, epochs: int) -> tuple[Rate, ...]:
-    """One rate an epoch from `8@0,1@200,1/8@250`: 8 from epoch 0 on, 1 from epoch 200 on, …"""
+    """One rate an epoch, from text.
+
+    `8@0,1@200,1/8@250`: 8 from epoch 0 on, 1 from epoch 200 on, …; `2..0`: evenly down from 2.
+    """
+    if text.strip().endswith("..0"):
+        return linear(rate(text.strip().removesuffix("..0")), epochs)
     starts: dict[int, Rate] = {}
     for part in text.split(","):
         match = re.fullmatch(r"\s*([^@]+)@(\d+)\s*", part)
