@@ -78,7 +78,7 @@ class Row:
         return f"{words}, aim {self.aim:.2f}" if self.aim else words
 
 
-# As many tries as an integer row has.
+# Of twins. Tries of a row and of its twin take about as many hours.
 TRIES = tuple(TwinSettings(rate, decay) for rate in (0.02, 0.05) for decay in (1e-4, 5e-4))
 
 _TASKS = (
@@ -125,7 +125,12 @@ _TASKS = (
         epochs=20,
         seeds=(1, 2, 3),
         twin=TwinSettings(0.05, 5e-4),
-        tries=TRIES,
+        tries=(
+            *TRIES,
+            TwinSettings(0.1, 5e-4),
+            TwinSettings(0.05, 1e-3),
+            TwinSettings(0.1, 1e-3),
+        ),
         tries_epochs=6,
     ),
     Task(
@@ -137,8 +142,7 @@ _TASKS = (
         epochs=40,
         seeds=(1, 2, 3),
         twin=TwinSettings(0.05, 5e-4),
-        tries=TRIES
-        + tuple(TwinSettings(rate, decay) for rate in (0.1, 0.2) for decay in (1e-4, 5e-4)),
+        tries=(TRIES[1], TRIES[3], TwinSettings(0.1, 5e-4), TwinSettings(0.05, 1e-3)),
         tries_epochs=6,
     ),
     Task(
@@ -233,7 +237,9 @@ ROWS = (
         task="fashion-cnn",
         mode="best",
         title="a CNN under 100 k weights",
-        settings=None,
+        settings=IntegerSettings(
+            "1@0,1/4@10,1/16@16", "8/16", paper=True, momentum=3, gain_shift=3
+        ),
         tries=(
             IntegerSettings("1/2@0,1/8@10,1/32@16", "8/16", paper=True, momentum=3),
             IntegerSettings("1@0,1/4@10,1/16@16", "8/16", paper=True, momentum=3),
@@ -241,6 +247,16 @@ ROWS = (
             IntegerSettings("2@0,1/2@10,1/8@16", "8/16", paper=True),
             IntegerSettings("2@0,1/2@10,1/8@16", "8/16", paper=True, momentum=3),
             IntegerSettings("2^-8@0,2^-10@10,2^-12@16", "8/16", momentum=3),
+            IntegerSettings("2..0", "8/16", paper=True, momentum=3),
+            IntegerSettings("1/2@0,1/8@10,1/32@16", "8/16", paper=True, momentum=4),
+            IntegerSettings("1@0,1/4@10,1/16@16", "8/16", paper=True, momentum=3, batch=64),
+            IntegerSettings("1..0", "8/16", paper=True, momentum=3, batch=32),
+            IntegerSettings("1@0,1/4@10,1/16@16", "8/16", paper=True, momentum=3, gain_shift=1),
+            IntegerSettings("1@0,1/4@10,1/16@16", "8/16", paper=True, momentum=3, gain_shift=3),
+            IntegerSettings("1@0,1/4@10,1/16@16", "8/16", paper=True, momentum=3, gain_shift=4),
+            IntegerSettings(
+                "1@0,1/4@10,1/16@16", "8/16", paper=True, momentum=3, batch=64, gain_shift=3
+            ),
         ),
         anchor="its float twin",
         floor=91.0,
@@ -250,7 +266,7 @@ ROWS = (
         task="cifar10-vgg",
         mode="best",
         title="a VGG of at most 300 k weights",
-        settings=None,
+        settings=IntegerSettings("3*2^-9..0", "8/16", momentum=3),
         tries=(
             IntegerSettings("1/2@0,1/8@22,1/32@34", "8/16", paper=True, momentum=3),
             IntegerSettings("1@0,1/4@22,1/16@34", "8/16", paper=True, momentum=3),
@@ -260,6 +276,11 @@ ROWS = (
             IntegerSettings("2^-8@0,2^-10@22,2^-12@34", "8/16", momentum=3),
             IntegerSettings("4@0,1@22,1/4@34", "8/16", paper=True, momentum=3),
             IntegerSettings("2^-7@0,2^-9@22,2^-11@34", "8/16", momentum=3),
+            IntegerSettings("2..0", "8/16", paper=True, momentum=3),
+            IntegerSettings("3*2^-9..0", "8/16", momentum=3),
+            IntegerSettings("3*2^-9..0", "8/16", momentum=3, gain_shift=3),
+            IntegerSettings("2..0", "8/16", paper=True, momentum=3, batch=64, gain_shift=3),
+            IntegerSettings("3*2^-9..0", "8/16", momentum=3, batch=64, gain_shift=3),
         ),
         anchor="its float twin",
         floor=80.0,
