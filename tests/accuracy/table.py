@@ -207,12 +207,16 @@ ROWS = (
         task="mnist-lenet",
         mode="best",
         title="the same net, best integer setting",
-        settings=IntegerSettings("1/2@0,1/8@15,1/32@25", "8/16", paper=True, momentum=3),
+        settings=IntegerSettings(
+            "1/2@0,1/8@15,1/32@25", "8/16", paper=True, momentum=3, gain_shift=3
+        ),
         tries=(
             IntegerSettings("2@0,1/2@15,1/8@25", "8/16", paper=True),
             IntegerSettings("1/2@0,1/8@15,1/32@25", "8/16", paper=True, momentum=3),
             IntegerSettings("1@0,1/4@12,1/16@22", "2/16", paper=True, momentum=3),
             IntegerSettings("2^-9@0,2^-11@15,2^-13@25", "8/16", momentum=3),
+            IntegerSettings("1/2@0,1/8@15,1/32@25", "8/16", paper=True, momentum=3, gain_shift=3),
+            IntegerSettings("1@0,1/4@15,1/16@25", "8/16", paper=True, momentum=3, gain_shift=3),
         ),
         anchor="paper 99.60 (best epoch)",
         gap=0.10,
