@@ -37,7 +37,8 @@ static void load_weights(struct wage_layer *l)
     for (uint32_t i = 0; i < l->weight_count; i++)
         wage_set_weight(l, i, l->low ? (int16_t)load16(l->blob + 2 * i)
                                      : (int8_t)l->blob[i]);
-    for (uint32_t o = 0; l->bias && o < l->out_c; o++)
+    uint32_t biases = l->blob_bias ? l->out_c : 0;
+    for (uint32_t o = 0; o < biases; o++)
         l->bias[o] = (int32_t)load32(l->blob_bias + 4 * o);
 }
 

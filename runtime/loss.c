@@ -48,6 +48,7 @@ uint16_t wage_output_error(const wage_t *w, int32_t *o, uint8_t label)
         sum += exp2_below(top - (uint32_t)o[i], shift);
     for (uint32_t i = 0; i < w->classes; i++) {
         uint32_t e = exp2_below(top - (uint32_t)o[i], shift);
+        // NOLINTNEXTLINE(clang-analyzer-core.DivideZero): the top adds 2^16
         uint32_t p = ((e << 14) + sum / 2) / sum;
         if (i == label)
             p_label = p;
@@ -62,9 +63,8 @@ int wage_quantise_output(const wage_t *w, uint32_t n, int8_t *d, int *largest)
 {
     uint32_t count = n * w->classes;
     int shift = unit_shift(w) - 7, x = 0;
-    uint32_t max = 1;
     if (w->paper) {
-        max = wage_largest(w->logits, count);
+        uint32_t max = wage_largest(w->logits, count);
         if (max > 0)
             shift = wage_ilog2_round(max) - 7;
         x = shift + 7 - unit_shift(w);
@@ -102,7 +102,7 @@ uint32_t wage_mask_error(const struct wage_layer *below, uint32_t from,
     } else if (below->activation != WAGE_NONE) {
         int8_t low = below->activation == WAGE_RELU ? 0 : -127;
         for (uint32_t i = 0; i < count; i++)
-            e[i] = (a[i] <= low) | (a[i] == 127) ? 0 : e[i];
+            e[i] = ((a[i] <= low) | (a[i] == 127)) ? 0 : e[i];
     }
     return wage_largest(e, count);
 }

@@ -317,6 +317,7 @@ int wage_save(wage_t *w, const struct wage_store *store)
     if (!error)
         error = newest(w, store, &kept);
     if (!error)
+        // cppcheck-suppress uninitStructMember; newest() fills it
         error = erase_half(store, !kept.half, wage_checkpoint_bytes(w));
     if (error)
         return error;
@@ -378,6 +379,7 @@ int wage_forget(wage_t *w, const struct wage_store *store)
         error = newest(w, store, &last);
     // the newest last: when power fails between, nothing older comes back
     if (!error)
+        // cppcheck-suppress uninitStructMember; newest() fills it
         error = erase_half(store, !last.half, 1);
     if (!error)
         error = erase_half(store, last.half, 1);

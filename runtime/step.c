@@ -136,7 +136,8 @@ static void step(wage_t *w, uint32_t n, struct wage_record *records,
     int largest;
     forward_trainable(w, n);
     for (uint32_t s = 0; s < n; s++) {
-        struct wage_record unused, *r = s < known ? &records[s] : &unused;
+        struct wage_record unused = { .id = 0 };
+        struct wage_record *r = s < known ? &records[s] : &unused;
         r->label = w->label[s];
         look(w, s, r);
     }
@@ -174,7 +175,7 @@ static void learn_with_replays(wage_t *w, uint8_t label,
     }
 }
 
-static void count(wage_t *w, const struct wage_record *record)
+static void note(wage_t *w, const struct wage_record *record)
 {
     uint32_t right = record->prediction == record->label;
     w->metrics.samples++;
@@ -197,7 +198,7 @@ int wage_learn(wage_t *w, uint32_t id, const int8_t *x, uint8_t label,
     forward_frozen(w, 1, x);
     wage_replay_offer(w, label);
     learn_with_replays(w, label, record);
-    count(w, record);
+    note(w, record);
     w->sample++;
     w->last_id = id;
     return WAGE_OK;

@@ -38,7 +38,7 @@ MISTAKES: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
         "loss.c", (("(a[i] <= low)", "(a[i] < low)"),),
     ),
     "error of saturated units under the continual policy": (
-        "loss.c", (("| (a[i] == 127) ? 0", "? 0"),),
+        "loss.c", (("| (a[i] == 127)) ? 0", ") ? 0"),),
     ),
     "largest output error of one sample": (
         "loss.c", (("wage_largest(w->logits, count)", "wage_largest(w->logits, w->classes)"),),

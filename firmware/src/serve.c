@@ -79,7 +79,7 @@ static void refuse(struct serve *s, int error, uint32_t a, uint32_t b)
 static uint32_t put_text(uint8_t *to, uint32_t room, const char *text)
 {
     uint32_t count = 0;
-    while (text[count] && count < room) {
+    while (count < room && text[count]) {
         to[count] = (uint8_t)text[count];
         count++;
     }

@@ -35,7 +35,7 @@ static const struct vectors vectors = {
  * in what is being painted. */
 static void paint_stack(void)
 {
-    uint32_t *here;
+    const uint32_t *here;
 
     __asm__ volatile("mov %0, sp" : "=r"(here));
     for (volatile uint32_t *word = stack_bottom; word < here; word++)

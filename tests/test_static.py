@@ -1,0 +1,56 @@
+"""Compilers' warnings and static analysis of all C: no open finding."""
+
+# SPDX-License-Identifier: MIT
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import native
+import pytest
+
+FOLDERS = ("runtime", "firmware/src", "boards/sim", "host/kernels")
+FILES = sorted(p for folder in FOLDERS for p in (native.ROOT / folder).glob("*.c"))
+PORTABLE = [p for p in FILES if p.parent.name != "kernels"]
+INCLUDE = [f"-I{native.ROOT / folder}" for folder in FOLDERS]
+CPPCHECK = (
+    "cppcheck", "--enable=warning,style,performance,portability", "--std=c99", "--quiet",
+    "--inline-suppr", "--error-exitcode=1", "--suppress=missingIncludeSystem",
+    # cppcheck 2.10 takes `n < 4 ? n : 4` for less than 1
+    "--suppress=knownConditionTrueFalse",
+    # of the vector table, which hardware reads
+    "--suppress=unusedStructMember:*/cortex_m.c",
+    # symbols of the linker script lie in one section
+    "--suppress=comparePointers:*/cortex_m.c",
+)  # fmt: skip
+
+
+def clang(program: str) -> str:
+    """clang or one of its tools, with its version behind its name or without."""
+    found = shutil.which(f"{program}-19") or shutil.which(program)
+    return found or native.miss(f"needs {program}: make test installs it, or says how")
+
+
+def says(command: list[str | Path]) -> str:
+    """What a program prints; nothing when it is content."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+@pytest.mark.parametrize("name", ["gcc", "clang"])
+def test_no_warning(name: str, tmp_path: Path) -> None:
+    compiler = native.need("gcc") if name == "gcc" else clang("clang")
+    command = [compiler, *native.WARNINGS, "-O2", *INCLUDE, "-o", tmp_path / "object"]
+    assert [found for file in FILES if (found := says([*command, "-c", file]))] == []
+
+
+def test_clang_tidy() -> None:
+    found = says([clang("clang-tidy"), "--quiet", *PORTABLE, "--", "-std=c99", *INCLUDE])
+    assert not found, found
+
+
+def test_cppcheck() -> None:
+    native.need("cppcheck")
+    folders = [native.ROOT / folder for folder in ("boards", *FOLDERS)]
+    found = says([*CPPCHECK, *INCLUDE, *folders])
+    assert not found, found
