@@ -16,7 +16,7 @@ import native
 import pytest
 
 FLAGS = ("-Os", "-std=c99", "-ffreestanding", "-Wall", "-Wextra", "-Wconversion", "-Werror",
-         "-pedantic")  # fmt: skip
+         "-pedantic", "-fcallgraph-info=su")  # fmt: skip
 TARGETS = {
     "cortex-m0": ("arm-none-eabi-", "-mcpu=cortex-m0", "-mthumb", "-mfloat-abi=soft"),
     "cortex-m4": ("arm-none-eabi-", "-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"),

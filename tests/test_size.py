@@ -13,6 +13,7 @@ from pathlib import Path
 
 import native
 import pytest
+import stack
 from test_objects import compile_all, sections
 from wage_host import data, emulate
 from wage_host._core import ffi
@@ -35,13 +36,16 @@ def compiler() -> str:
 
 
 def library_sizes(folder: Path) -> dict[str, int]:
-    """Bytes of the runtime's objects at -Os, all together and one by one."""
+    """Bytes of the runtime's objects at -Os, together and one by one; stack of public calls."""
     files = sorted((native.ROOT / "runtime").glob("*.c"))
     found = {o.stem: sections(o, TARGET) for o in compile_all(files, TARGET, folder)}
     sums = {part: sum(size[part] for size in found.values()) for part in ("text", "data", "bss")}
-    return {f"runtime .{part}": n for part, n in sums.items()} | {
-        f"{name}.c .text": size["text"] for name, size in found.items()
-    }
+    graph = stack.graph(p.read_text(encoding="utf-8") for p in sorted(folder.glob("*.ci")))
+    return (
+        {f"runtime .{part}": n for part, n in sums.items()}
+        | {f"{name}.c .text": size["text"] for name, size in found.items()}
+        | {f"stack of {name}": stack.worst(name, *graph) for name in stack.public()}
+    )
 
 
 def board_figures(model: Path, samples: list) -> dict[str, int]:
@@ -128,6 +132,22 @@ def test_cost_of_the_demo(demo_blob, demo_files, pytestconfig, capsys):
         "wage_t on 64 bits": ffi.sizeof("wage_t"),
     }
     settle(measured, "demo", pytestconfig, capsys)
+
+
+def test_stack_follows_pointers_and_refuses_recursion():
+    node = 'node: {{ title: "{0}" label: "{0}\\n{1}:1:1\\n{2} bytes (static)" }}'
+    edge = 'edge: {{ sourcename: "{0}" targetname: "{1}" label: "{2}:3:4" }}'
+    text = "\n".join([
+        node.format("wage_learn", "step.c", 8), node.format("step.c:one", "step.c", 16),
+        node.format("wage_add_forward", "add.c", 100), node.format("wage_other", "add.c", 500),
+        edge.format("wage_learn", "step.c:one", "step.c"),
+        edge.format("step.c:one", "__indirect_call", "step.c"),
+        edge.format("wage_other", "wage_other", "add.c"),
+    ])  # fmt: skip
+    graph = stack.graph([text])
+    assert stack.worst("wage_learn", *graph) == 124
+    with pytest.raises(AssertionError, match="recursion"):
+        stack.worst("wage_other", *graph)
 
 
 def test_a_changed_size_is_told():
