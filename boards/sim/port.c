@@ -37,7 +37,8 @@ static int push(struct queue *q, const uint8_t *from, uint32_t count)
         q->bytes = bytes;
         q->room = room;
     }
-    memcpy(q->bytes + q->end, from, count);
+    if (count)
+        memcpy(q->bytes + q->end, from, count);
     q->end += count;
     return 0;
 }

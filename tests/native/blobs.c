@@ -147,21 +147,43 @@ static void open_it(const uint8_t *blob, uint32_t bytes, uint32_t needed)
     putchar('\n');
 }
 
+static void one(const uint8_t *blob, uint32_t bytes)
+{
+    int32_t needed = wage_arena_bytes(blob, bytes);
+    if (needed < 0) {
+        check_refusal(blob, bytes, needed);
+        printf("%d\n", (int)needed);
+    } else if ((uint32_t)needed > ARENA_LIMIT) {
+        printf("0 %u -\n", (unsigned)needed);
+    } else {
+        open_it(blob, bytes, (uint32_t)needed);
+    }
+}
+
+#ifdef FUZZ
+static void begin(uint8_t *blob, uint32_t bytes)
+{
+    (void)blob;
+    (void)bytes;
+}
+
+static uint8_t *seal(uint8_t *blob, uint32_t *bytes)
+{
+    if (*bytes >= 16) {
+        store32(blob + 8, *bytes);
+        store32(blob + 12, wage_crc(0, blob + 16, *bytes - 16));
+    }
+    return blob;
+}
+#else
 int main(void)
 {
     uint8_t *blob;
     uint32_t bytes;
     while ((blob = next_case(&bytes)) != NULL) {
-        int32_t needed = wage_arena_bytes(blob, bytes);
-        if (needed < 0) {
-            check_refusal(blob, bytes, needed);
-            printf("%d\n", (int)needed);
-        } else if ((uint32_t)needed > ARENA_LIMIT) {
-            printf("0 %u -\n", (unsigned)needed);
-        } else {
-            open_it(blob, bytes, (uint32_t)needed);
-        }
+        one(blob, bytes);
         free(blob);
     }
     return 0;
 }
+#endif

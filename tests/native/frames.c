@@ -122,31 +122,72 @@ static void read_alone(const uint8_t *from, uint32_t count, uint32_t room)
     free(reader.buffer);
 }
 
+static struct board b = { .memory_bytes = 4096 };
+
+static void begin(uint8_t *blob, uint32_t bytes)
+{
+    b.blob = blob;
+    b.blob_bytes = bytes;
+    if (!b.store)
+        b.store = getenv("WAGE_FUZZ_STORE");
+    new_board(&b, b.store);
+    puts("blob");
+}
+
+static void one(const uint8_t *input, uint32_t bytes)
+{
+    if (bytes == 1 && (input[0] == 'R' || input[0] == 'N')) {
+        new_board(&b, input[0] == 'R' ? b.store : NULL);
+        putchar('-');
+    } else {
+        read_alone(input, bytes, b.serve.reader.bytes);
+        read_alone(input, bytes, 24);
+        exchange(&b, input, bytes);
+    }
+    putchar(' ');
+    probe(&b);
+    printf(" %08x\n", (unsigned)store_crc(&b));
+}
+
+#ifdef FUZZ
+/* Pieces (type, fields, tail bytes, the fields, the tail) as frames of the
+ * session, to a new board with the probe's HELLO. */
+static uint8_t *seal(uint8_t *input, uint32_t *bytes)
+{
+    uint8_t *frames = exactly(8 * *bytes + 64);
+    uint32_t used = 0, at = 0;
+    one((const uint8_t *)"R", 1);
+    while (at + 3 <= *bytes) {
+        struct wage_message m = { .type = input[at], .session = SESSION,
+            .fields = input[at + 1] % (WAGE_FIELDS_MAX + 1) };
+        uint32_t tail = input[at + 2];
+        for (at += 3; m.seq < m.fields && at + 4 <= *bytes; at += 4)
+            m.field[m.seq++] = load32(input + at);
+        m.fields = (uint8_t)m.seq;
+        m.tail = input + at;
+        m.tail_bytes = tail < *bytes - at ? tail : *bytes - at;
+        at += m.tail_bytes;
+        int32_t got = wage_frame_encode(&m, frames + used,
+                                        8 * *bytes + 64 - used);
+        used += got > 0 ? (uint32_t)got : 0;
+    }
+    free(input);
+    *bytes = used;
+    return frames;
+}
+#else
 int main(int count, char **arguments)
 {
-    struct board b = { .memory_bytes = 4096 };
     uint32_t bytes;
-    uint8_t *input;
+    uint8_t *input, *blob;
     fail_unless(count > 1, "usage: frames STORE [MEMORY_BYTES]");
     b.store = arguments[1];
     if (count > 2)
         b.memory_bytes = (uint32_t)atol(arguments[2]);
-    uint8_t *blob = next_case(&b.blob_bytes);
-    b.blob = blob;
-    new_board(&b, b.store);
-    puts("blob");
+    blob = next_case(&bytes);
+    begin(blob, bytes);
     while ((input = next_case(&bytes)) != NULL) {
-        if (bytes == 1 && (input[0] == 'R' || input[0] == 'N')) {
-            new_board(&b, input[0] == 'R' ? b.store : NULL);
-            putchar('-');
-        } else {
-            read_alone(input, bytes, b.serve.reader.bytes);
-            read_alone(input, bytes, 24);
-            exchange(&b, input, bytes);
-        }
-        putchar(' ');
-        probe(&b);
-        printf(" %08x\n", (unsigned)store_crc(&b));
+        one(input, bytes);
         free(input);
     }
     fence(&b, 0);
@@ -155,3 +196,4 @@ int main(int count, char **arguments)
     free(blob);
     return 0;
 }
+#endif

@@ -120,23 +120,63 @@ static void try_image(wage_t *w, uint8_t *arena, uint32_t arena_bytes,
     free(before);
 }
 
+static struct {
+    const uint8_t *blob;
+    uint8_t *arena;
+    uint32_t blob_bytes, arena_bytes;
+} model;
+
+static void begin(uint8_t *blob, uint32_t bytes)
+{
+    int32_t needed = wage_arena_bytes(blob, bytes);
+    fail_unless(needed > 0, "the blob is refused");
+    model.blob = blob;
+    model.blob_bytes = bytes;
+    model.arena = exactly((uint32_t)needed);
+    model.arena_bytes = (uint32_t)needed;
+    puts("blob");
+}
+
+static void one(const uint8_t *input, uint32_t bytes)
+{
+    struct nor nor = { exactly(bytes), bytes };
+    wage_t w;
+    memcpy(nor.bytes, input, bytes);
+    fail_unless(wage_open(&w, model.blob, model.blob_bytes, model.arena,
+                          model.arena_bytes) == WAGE_OK, "open");
+    try_image(&w, model.arena, model.arena_bytes, &nor);
+    free(nor.bytes);
+}
+
+#ifdef FUZZ
+/* Both halves of the store: format, model, CRCs. */
+static uint8_t *seal(uint8_t *image, uint32_t *bytes)
+{
+    uint32_t half = *bytes / 2 / ERASE_BYTES * ERASE_BYTES;
+    for (uint32_t at = 0; half && at <= half; at += half) {
+        uint8_t *h = image + at;
+        uint32_t state = load32(h + 12) % (half - 32 + 1);
+        memcpy(h, "WCKP\1\0\0", 8);
+        store32(h + 12, state);
+        store32(h + 16, load32(model.blob + 12));
+        store32(h + 20, wage_crc(0, h + 32, state));
+        store32(h + 24, 0);
+        store32(h + 28, wage_crc(0, h, 28));
+    }
+    return image;
+}
+#else
 int main(void)
 {
-    struct nor nor;
-    uint32_t blob_bytes;
-    uint8_t *blob = next_case(&blob_bytes);
-    int32_t needed = wage_arena_bytes(blob, blob_bytes);
-    fail_unless(needed > 0, "the blob is refused");
-    uint8_t *arena = exactly((uint32_t)needed);
-    puts("blob");
-    while ((nor.bytes = next_case(&nor.count)) != NULL) {
-        wage_t w;
-        fail_unless(wage_open(&w, blob, blob_bytes, arena, (uint32_t)needed)
-                    == WAGE_OK, "open");
-        try_image(&w, arena, (uint32_t)needed, &nor);
-        free(nor.bytes);
+    uint32_t bytes;
+    uint8_t *blob = next_case(&bytes), *image;
+    begin(blob, bytes);
+    while ((image = next_case(&bytes)) != NULL) {
+        one(image, bytes);
+        free(image);
     }
-    free(arena);
+    free(model.arena);
     free(blob);
     return 0;
 }
+#endif
