@@ -6,7 +6,8 @@ C_FILES := $(wildcard runtime/*.[ch] host/kernels/*.[ch] firmware/src/*.[ch] boa
 BUILD_FILES := pyproject.toml setup.py host/wage_host/build_core.py $(C_FILES)
 DEBIAN := gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
 	gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
-ANALYSIS := clang-19 clang-tidy-19 libclang-rt-19-dev cppcheck
+ANALYSIS := clang-19 clang-tidy-19 libclang-rt-19-dev cppcheck \
+	$(if $(filter x86_64,$(shell uname -m)),gcc-multilib)
 
 .PHONY: help demo test soak lint tools bench accuracy clean
 
@@ -27,7 +28,7 @@ lint: $(VENV)/.dev ## style of the Python files
 
 tools: ## cross compiler and emulator, from Debian's packages when we may
 	@./tests/tools.sh "Tests of cross-compiled and emulated boards will be skipped." $(DEBIAN)
-	@./tests/tools.sh "Static analysis and fuzzers will be skipped." $(ANALYSIS)
+	@./tests/tools.sh "Fuzzers, static analysis and some compilers will be skipped." $(ANALYSIS)
 
 bench: $(VENV)/.accuracy ## training on this computer beside PyTorch, a minute
 	@$(BIN)/python tests/speed.py

@@ -6,19 +6,17 @@ input that breaks something is named, and nothing is written for its target.
 
 # SPDX-License-Identifier: MIT
 
-import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
-import native
 from test_fuzzers import CORPUS, SEEDS, build, prepare, run
 
 
 def keep(target: str, seconds: int, folder: Path) -> None:
     """One target."""
-    program, inputs = build(target, native.ROOT, folder), prepare(target, folder)
+    program, inputs = build(target), prepare(target, folder)
     done = run(program, inputs, seconds)
     if done.returncode:
         sys.exit(f"{target} broke; the input is in {folder}\n{done.stderr[-6000:]}")

@@ -70,13 +70,24 @@ def need(program: str) -> str:
     return shutil.which(program) or miss(f"needs {program}: make test installs it, or says how")
 
 
-def build(harness: str, flags: Sequence[str], root: Path = ROOT, kernels: bool = False) -> Path:
+def clang(tool: str = "clang") -> str:
+    """Path of clang or one of its tools, with its version behind its name or without."""
+    return shutil.which(f"{tool}-19") or need(tool)
+
+
+def build(
+    harness: str,
+    flags: Sequence[str],
+    root: Path = ROOT,
+    kernels: bool = False,
+    compiler: str = "gcc",
+) -> Path:
     """The program of tests/native/`harness`.c, compiled unless it is there already.
 
     kernels: with the host's; the harness says how it takes them.
     """
     files, folders = sources(root, harness, kernels), [root / folder for folder in FOLDERS]
-    command = [need("gcc"), *WARNINGS, *flags, *(f"-I{folder}" for folder in folders)]
+    command = [need(compiler), *WARNINGS, *flags, *(f"-I{folder}" for folder in folders)]
     digest = hashlib.sha256(repr(command).encode())
     for path in [*files, *(h for folder in folders for h in sorted(folder.glob("*.h")))]:
         digest.update(path.read_bytes())

@@ -1,8 +1,8 @@
 """libFuzzer looks for inputs that break the decoder, the dispatcher, the loader, a checkpoint.
 
 The harnesses are those of tests/native, under AddressSanitizer and UBSan. A run begins with
-seeds, right inputs, and the corpus kept in tests/fuzz, which reached most (keep_corpus.py). Each mutant, a runtime
-with one check left out, must be found in the same time: a fuzzer that finds nothing there would
+seeds, right inputs, and the corpus kept in tests/fuzz, which reached most (keep_corpus.py). Each
+mutant, a runtime with one check left out, must be found: a fuzzer that finds nothing there would
 find nothing here.
 """
 
@@ -25,7 +25,7 @@ from test_fuzz import checkpoints, frames_model, images_model
 from wage_host._core import lib
 
 CORPUS = native.ROOT / "tests/fuzz"
-FLAGS = ("-std=c99", "-O1", "-g", "-DFUZZ", "-fsanitize=fuzzer,address,undefined",
+FLAGS = ("-O1", "-g", "-DFUZZ", "-fsanitize=fuzzer,address,undefined",
          "-fno-sanitize-recover=all")  # fmt: skip
 INPUT = 36  # bytes of an input of frames_model()
 SEALED, RAW = b"\1", b"\0"  # last byte of an input, native/cases.h
@@ -93,22 +93,9 @@ MUTANTS = {
 }  # fmt: skip
 
 
-def build(target: str, root: Path, folder: Path) -> Path:
+def build(target: str, root: Path = native.ROOT) -> Path:
     """A fuzzer."""
-    clang = shutil.which("clang-19") or shutil.which("clang") or native.miss("needs clang")
-    program = folder / target
-    include = [f"-I{root / name}" for name in native.FOLDERS]
-    files = native.sources(root, target)
-    done = subprocess.run(
-        [clang, *FLAGS, *include, *files, "-o", program],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "libclang_rt" in done.stderr:
-        native.miss("clang has no sanitizers here: make test installs them, or says how")
-    assert done.returncode == 0, done.stderr
-    return program
+    return native.build(target, FLAGS, root, compiler=native.clang())
 
 
 def prepare(target: str, folder: Path) -> Path:
@@ -137,7 +124,7 @@ def run(program: Path, inputs: Path, seconds: int, *more: str) -> subprocess.Com
 
 def hunt(target: str, seconds: int, folder: Path) -> None:
     """Fuzzes the runtime as it is, which must not break."""
-    done = run(build(target, native.ROOT, folder), prepare(target, folder), seconds)
+    done = run(build(target), prepare(target, folder), seconds)
     assert done.returncode == 0, done.stderr[-6000:]
     runs = int(re.search(r"number_of_executed_units: (\d+)", done.stderr)[1])
     assert runs > 100 * seconds / 10, f"only {runs} inputs in {seconds} s"
@@ -163,6 +150,6 @@ def test_fuzzer_finds_a_mutant(name: str, tmp_path: Path) -> None:
     text = (root / file).read_text(encoding="utf-8")
     assert text.count(old) == 1, f"{file} has {text.count(old)} times: {old}"
     (root / file).write_text(text.replace(old, new), encoding="utf-8")
-    done = run(build(target, root, tmp_path), prepare(target, tmp_path), 60)
+    done = run(build(target, root), prepare(target, tmp_path), 60)
     assert done.returncode != 0, f"not found: {done.stderr[-2000:]}"
     assert "ERROR: " in done.stderr or "runtime error" in done.stderr or "broken:" in done.stderr

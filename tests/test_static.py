@@ -2,7 +2,6 @@
 
 # SPDX-License-Identifier: MIT
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -25,12 +24,6 @@ CPPCHECK = (
 )  # fmt: skip
 
 
-def clang(program: str) -> str:
-    """clang or one of its tools, with its version behind its name or without."""
-    found = shutil.which(f"{program}-19") or shutil.which(program)
-    return found or native.miss(f"needs {program}: make test installs it, or says how")
-
-
 def says(command: list[str | Path]) -> str:
     """What a program prints; nothing when it is content."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -39,13 +32,13 @@ def says(command: list[str | Path]) -> str:
 
 @pytest.mark.parametrize("name", ["gcc", "clang"])
 def test_no_warning(name: str, tmp_path: Path) -> None:
-    compiler = native.need("gcc") if name == "gcc" else clang("clang")
+    compiler = native.need("gcc") if name == "gcc" else native.clang()
     command = [compiler, *native.WARNINGS, "-O2", *INCLUDE, "-o", tmp_path / "object"]
     assert [found for file in FILES if (found := says([*command, "-c", file]))] == []
 
 
 def test_clang_tidy() -> None:
-    found = says([clang("clang-tidy"), "--quiet", *PORTABLE, "--", "-std=c99", *INCLUDE])
+    found = says([native.clang("clang-tidy"), "--quiet", *PORTABLE, "--", "-std=c99", *INCLUDE])
     assert not found, found
 
 
