@@ -22,8 +22,8 @@ Made by `make accuracy` from the runs in `docs/accuracy/`; the same figures for 
 deviation over seeds; of equal logits the lowest index counts. A tenth of the training part
 (drawn once, the same for all) is held out as validation in every run, and never learned;
 settings and nets were chosen on it alone; ours and the twin's with about the same hours of
-tries (listed below; integers are faster, so they had more of them). The test part is measured after each epoch too, for
-the column *best epoch* only, and chose nothing.
+tries (listed below; integers are faster, so they had more of them). The test part is measured
+after each epoch too, for the column *best epoch* only, and chose nothing.
 
 The **twin** is the same net in float32 (PyTorch; no bias, no normalisation), with the same
 data, augmentation, epochs and validation split; SGD with momentum 0.9, softmax cross-entropy,
