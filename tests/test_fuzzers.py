@@ -82,7 +82,7 @@ MUTANTS = {
     ),
     "fewer weights than the shape needs": (
         "blobs", "runtime/blob.c",
-        "load32(r + 20) != weight_bytes(l)", "load32(r + 20) < weight_bytes(l) / 2",
+        "load32(r + 20) != weight_bytes(l)", "load32(r + 20) > weight_bytes(l)",
     ),
     "replay fuller than it can be": (
         "images", "runtime/persist.c", "refuse_if(k, count > w->replay_capacity);", "",
