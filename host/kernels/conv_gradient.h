@@ -27,7 +27,7 @@ struct gradient {
     uint32_t kernel_rows, columns; /* of a patch as it is read */
     uint32_t outputs, list;     /* padded; places for factors */
     int gathered, lists;
-    const int8_t *in, *d;
+    const int8_t *d;
     int32_t *g;
     int32_t *base;              /* of a patch, by output position */
     int32_t right, down;        /* from there to the others of a window */

@@ -142,7 +142,10 @@ _TASKS = (
         epochs=40,
         seeds=(1, 2, 3),
         twin=TwinSettings(0.05, 5e-4),
-        tries=(TRIES[1], TRIES[3], TwinSettings(0.1, 5e-4), TwinSettings(0.05, 1e-3)),
+        tries=(
+            *(TwinSettings(rate, 5e-4) for rate in (0.02, 0.05, 0.1)),
+            TwinSettings(0.05, 1e-3),
+        ),
         tries_epochs=6,
     ),
     Task(
