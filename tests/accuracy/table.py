@@ -141,7 +141,7 @@ _TASKS = (
         augment="crop4,flip",
         epochs=40,
         seeds=(1, 2, 3),
-        twin=TwinSettings(0.05, 5e-4),
+        twin=TwinSettings(0.05, 1e-3),
         tries=(
             *(TwinSettings(rate, 5e-4) for rate in (0.02, 0.05, 0.1)),
             TwinSettings(0.05, 1e-3),
