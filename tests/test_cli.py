@@ -2,6 +2,7 @@
 
 # SPDX-License-Identifier: MIT
 
+import dataclasses
 import json
 import os
 import pty
@@ -318,6 +319,9 @@ def test_wrong_usage_is_told_in_json_too(tmp_path: Path) -> None:
 
 def test_interrupted_run_saves_and_resumes(demo_files: demo.Files, tmp_path: Path) -> None:
     """Ctrl-C keeps what was learned; --resume ends with the weights of an undisturbed run."""
+    with np.load(demo_files.stream) as some:  # long enough for a busy computer
+        np.savez(tmp_path / "long.npz", **{k: np.concatenate([some[k]] * 4) for k in some.files})
+    demo_files = dataclasses.replace(demo_files, stream=tmp_path / "long.npz")
     straight = run(*learn(demo_files, "--replays", 255), "--json", cwd=tmp_path)
     expected = json.loads(straight.stdout)["weight_crc"]
     with Emulated("--model", demo_files.model, "--store", tmp_path / "store") as url:
