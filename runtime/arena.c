@@ -32,16 +32,6 @@ static uint32_t larger(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
-static void load_weights(struct wage_layer *l)
-{
-    for (uint32_t i = 0; i < l->weight_count; i++)
-        wage_set_weight(l, i, l->low ? (int16_t)load16(l->blob + 2 * i)
-                                     : (int8_t)l->blob[i]);
-    uint32_t biases = l->blob_bias ? l->out_c : 0;
-    for (uint32_t o = 0; o < biases; o++)
-        l->bias[o] = (int32_t)load32(l->blob_bias + 4 * o);
-}
-
 /* What a trainable layer keeps. */
 static void take_layer(const wage_t *w, struct arena *arena,
                        struct wage_layer *l)
@@ -59,8 +49,6 @@ static void take_layer(const wage_t *w, struct arena *arena,
         l->winner = take(arena, codes);
     if (w->paper && l->activation != WAGE_NONE)
         l->mask = take(arena, codes);
-    if (arena->base)
-        load_weights(l);
 }
 
 /* An add's skip keeps its tensor while frozen, its error while trainable. */
@@ -177,6 +165,31 @@ int32_t wage_arena_bytes(const uint8_t *blob, uint32_t blob_bytes)
     return error ? error : (int32_t)info.arena_bytes;
 }
 
+static void load_layer(struct wage_layer *l)
+{
+    for (uint32_t i = 0; i < l->weight_count; i++)
+        wage_set_weight(l, i, l->low ? (int16_t)load16(l->blob + 2 * i)
+                                     : (int8_t)l->blob[i]);
+    for (uint32_t o = 0; l->bias && o < l->out_c; o++)
+        l->bias[o] = (int32_t)load32(l->blob_bias + 4 * o);
+    for (uint32_t i = 0; l->velocity && i < l->weight_count; i++)
+        l->velocity[i] = 0;
+}
+
+void wage_load_factory(wage_t *w)
+{
+    const uint8_t *factory = w->blob + load32(w->blob + 40);
+    for (unsigned k = w->frozen_count; k < w->layer_count; k++)
+        load_layer(&w->layers[k]);
+    w->replay_count = load16(w->blob + 38);
+    memcpy(w->replay_label, factory, w->replay_count);
+    memcpy(w->replay_latent, factory + w->replay_count,
+           w->replay_count * w->latent_bytes);
+    memset(w->class_total, 0, w->classes * sizeof *w->class_total);
+    for (uint32_t i = 0; i < w->replay_count; i++)
+        w->class_total[w->replay_label[i]]++;
+}
+
 int wage_open(wage_t *w, const uint8_t *blob, uint32_t blob_bytes,
               uint8_t *arena, uint32_t arena_bytes)
 {
@@ -195,12 +208,6 @@ int wage_open(wage_t *w, const uint8_t *blob, uint32_t blob_bytes,
     lay_out(w, &all);
     w->latent = w->layers[w->frozen_count].in;
     w->kernels = &wage_portable;
-
-    const uint8_t *factory = blob + load32(blob + 40);
-    memcpy(w->replay_label, factory, w->replay_count);
-    memcpy(w->replay_latent, factory + w->replay_count,
-           w->replay_count * w->latent_bytes);
-    for (uint32_t i = 0; i < w->replay_count; i++)
-        w->class_total[w->replay_label[i]]++;
+    wage_load_factory(w);
     return WAGE_OK;
 }

@@ -50,8 +50,7 @@ static unsigned masks_of(const struct wage_layer *layer, int32_t sum)
 {
     int32_t above = layer->activation == WAGE_SIGNED && sum < 0 ? -sum : sum;
     int open = layer->activation != WAGE_RELU || sum > 0;
-    int saturated = layer->activation != WAGE_NONE
-                    && (int64_t)above > (int64_t)127 << layer->shift;
+    int saturated = (int64_t)above > (int64_t)127 << layer->shift;
     return (open ? WAGE_OPEN : 0u) | (saturated ? WAGE_SATURATED : 0u);
 }
 

@@ -209,6 +209,9 @@ struct wage_kernels {
 
 extern const struct wage_kernels wage_portable;
 
+/* SPEC 6.3: weights, biases and replay of the blob; no velocity. */
+void wage_load_factory(wage_t *w);
+
 /* SPEC 6.2: offers the latent of the first sample of the batch. */
 void wage_replay_offer(wage_t *w, uint8_t label);
 

@@ -17,7 +17,7 @@ int wage_start(wage_t *w, uint32_t stream, const struct wage_config *config)
     if (config)
         w->config = *config;
     w->stream = stream;
-    w->last_id = 0;
+    w->last_id = w->kept = w->refused = 0;
     w->metrics = (struct wage_metrics){ 0 };
     memset(w->class_seen, 0, w->classes * sizeof *w->class_seen);
     memset(w->class_correct, 0, w->classes * sizeof *w->class_correct);

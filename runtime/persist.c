@@ -1,217 +1,32 @@
 /* SPDX-License-Identifier: MIT
  *
- * Checkpoints: everything learned, as one generation, in one of two halves
- * of a store. One walk over the state serves the CRC, saving, checking and
- * loading, so that they cannot disagree. SPEC section 7.
+ * Checkpoints: everything learned, as one generation, in one slot of a
+ * store. Data first, header last; the newest whole one wins. SPEC 7.3 to 7.7.
  */
-#include "blob.h"
+#include "state.h"
+
 #include "num.h"
 
-#include <string.h>
-
 #define STATE_FORMAT 1          /* version of a checkpoint */
-#define HEADER_BYTES 32
-#define CHUNK_BYTES 32          /* a multiple of every program unit */
 
-enum way { COUNT, HASH, SAVE, CHECK, LOAD };
-
-struct walk {
-    enum way way;
-    const struct wage_store *store;
-    uint32_t at;                /* in the store */
-    uint32_t bytes;             /* of state, so far */
-    uint32_t crc;
-    int error;                  /* the first one */
-    uint8_t used;               /* of chunk */
-    uint8_t chunk[CHUNK_BYTES]; /* SAVE: not programmed yet */
-};
-
-static void flush(struct walk *k)
+static uint32_t slot_bytes(const struct wage_store *store)
 {
-    uint32_t unit = k->store->program_bytes;
-    uint32_t count = (k->used + unit - 1) & ~(unit - 1);
-    memset(k->chunk + k->used, 0xff, count - k->used);
-    if (!k->error && count)
-        k->error = k->store->program(k->store->context, k->at, k->chunk,
-                                     count);
-    k->at += count;
-    k->used = 0;
+    uint32_t bytes = store->bytes - store->guard_bytes;
+    return bytes / store->slots / store->erase_bytes * store->erase_bytes;
 }
 
-/* The next `count` bytes of state: HASH and SAVE take them from `bytes`,
- * CHECK and LOAD put them there. */
-static void pass(struct walk *k, uint8_t *bytes, uint32_t count)
+int wage_check_store(const wage_t *w, const struct wage_store *store)
 {
-    k->bytes += count;
-    if (k->way == COUNT)
-        return;
-    if (k->way >= CHECK && !k->error) {
-        k->error = k->store->read(k->store->context, k->at, bytes, count);
-        k->at += count;
-    }
-    k->crc = wage_crc(k->crc, bytes, count);
-    for (uint32_t i = 0; k->way == SAVE && i < count; i++) {
-        k->chunk[k->used++] = bytes[i];
-        if (k->used == CHUNK_BYTES)
-            flush(k);
-    }
-}
-
-static uint32_t pass32(struct walk *k, uint32_t *value)
-{
-    uint8_t bytes[4];
-    store32(bytes, *value);
-    pass(k, bytes, 4);
-    if (k->way == LOAD)
-        *value = load32(bytes);
-    return load32(bytes);
-}
-
-static void refuse_if(struct walk *k, int bad)
-{
-    if (bad && !k->error)
-        k->error = WAGE_E_NO_CHECKPOINT;
-}
-
-static void walk_config(struct walk *k, struct wage_config *config)
-{
-    pass32(k, &config->seed);
-    uint8_t bytes[5] = { (uint8_t)config->lr_shift, config->replays,
-                         config->gain_shift, config->threshold,
-                         config->lr_factor };
-    pass(k, bytes, 5);
-    struct wage_config now = { config->seed, (int8_t)bytes[0], bytes[1],
-                               bytes[2], bytes[3], bytes[4] };
-    refuse_if(k, wage_check_config(&now));
-    if (k->way == LOAD)
-        *config = now;
-}
-
-static void walk_weights(struct walk *k, struct wage_layer *l)
-{
-    int32_t limit = l->weight_count ? wage_weight_max(l) : 0;
-    for (uint32_t i = 0; i < l->weight_count; i++) {
-        uint8_t bytes[2];
-        store16(bytes, (uint16_t)wage_weight(l, i));
-        pass(k, bytes, l->low ? 2 : 1);
-        int16_t weight = l->low ? (int16_t)load16(bytes) : (int8_t)bytes[0];
-        refuse_if(k, weight < -limit || weight > limit);
-        if (k->way == LOAD)
-            wage_set_weight(l, i, weight);
-    }
-    for (uint32_t o = 0; l->bias && o < l->out_c; o++) {
-        uint32_t bias = (uint32_t)l->bias[o];
-        bias = pass32(k, &bias);
-        refuse_if(k, wage_size((int32_t)bias) > WAGE_BIAS_MAX);
-        if (k->way == LOAD)
-            l->bias[o] = (int32_t)bias;
-    }
-}
-
-static void walk_velocity(struct walk *k, struct wage_layer *l)
-{
-    for (uint32_t i = 0; l->velocity && i < l->weight_count; i++) {
-        uint8_t bytes[2];
-        store16(bytes, (uint16_t)l->velocity[i]);
-        pass(k, bytes, 2);
-        refuse_if(k, load16(bytes) == 0x8000);
-        if (k->way == LOAD)
-            l->velocity[i] = (int16_t)load16(bytes);
-    }
-}
-
-static void walk_replay(struct walk *k, wage_t *w)
-{
-    uint32_t count = w->replay_count;
-    count = pass32(k, &count);
-    refuse_if(k, count > w->replay_capacity);
-    if (k->way == LOAD)
-        w->replay_count = (uint16_t)count;
-    for (uint32_t i = 0; i < w->replay_capacity; i++) {
-        int there = i < count;
-        uint8_t label = there ? w->replay_label[i] : 0;
-        pass(k, &label, 1);
-        refuse_if(k, there ? label >= w->classes : label);
-        if (k->way == LOAD)
-            w->replay_label[i] = label;
-        uint8_t *latent = (uint8_t *)w->replay_latent + i * w->latent_bytes;
-        for (uint32_t at = 0; at < w->latent_bytes; at += CHUNK_BYTES) {
-            uint8_t bytes[CHUNK_BYTES] = { 0 };
-            uint32_t left = w->latent_bytes - at;
-            uint32_t part = left < CHUNK_BYTES ? left : CHUNK_BYTES;
-            if (there)
-                memcpy(bytes, latent + at, part);
-            pass(k, bytes, part);
-            for (uint32_t j = 0; !there && j < part; j++)
-                refuse_if(k, bytes[j]);
-            if (k->way == LOAD)
-                memcpy(latent + at, bytes, part);
-        }
-    }
-}
-
-static void walk_state(struct walk *k, wage_t *w)
-{
-    pass32(k, &w->stream);
-    pass32(k, &w->last_id);
-    pass32(k, &w->step);
-    pass32(k, &w->sample);
-    walk_config(k, &w->config);
-    pass32(k, &w->metrics.samples);
-    pass32(k, &w->metrics.correct);
-    pass32(k, &w->metrics.skipped);
-    pass32(k, &w->metrics.steps);
-    for (unsigned c = 0; c < w->classes; c++) {
-        pass32(k, &w->class_total[c]);
-        pass32(k, &w->class_seen[c]);
-        pass32(k, &w->class_correct[c]);
-    }
-    for (unsigned i = w->frozen_count; i < w->layer_count; i++)
-        walk_weights(k, &w->layers[i]);
-    for (unsigned i = w->frozen_count; i < w->layer_count; i++)
-        walk_velocity(k, &w->layers[i]);
-    walk_replay(k, w);
-}
-
-// COUNT and HASH write nothing: the constness of the caller's word is true
-
-uint32_t wage_state_crc(const wage_t *w)
-{
-    struct walk k = { .way = HASH };
-    walk_state(&k, (wage_t *)w);
-    return k.crc;
-}
-
-uint32_t wage_checkpoint_bytes(const wage_t *w)
-{
-    struct walk k = { .way = COUNT };
-    walk_state(&k, (wage_t *)w);
-    return HEADER_BYTES + k.bytes;
-}
-
-uint32_t wage_weight_crc(const wage_t *w)
-{
-    struct walk k = { .way = HASH };
-    for (unsigned i = w->frozen_count; i < w->layer_count; i++)
-        walk_weights(&k, (struct wage_layer *)&w->layers[i]);
-    return k.crc;
-}
-
-static uint32_t half_bytes(const struct wage_store *store)
-{
-    return store->bytes / 2 / store->erase_bytes * store->erase_bytes;
-}
-
-static int check_store(const wage_t *w, const struct wage_store *store)
-{
-    uint32_t unit = store->program_bytes;
-    uint32_t padded = (wage_checkpoint_bytes(w) + CHUNK_BYTES - 1)
-                      & ~(uint32_t)(CHUNK_BYTES - 1);
-    if (unit == 0 || unit > CHUNK_BYTES || (unit & (unit - 1))
+    uint32_t unit = store->program_bytes, chunk = WAGE_CHUNK_BYTES;
+    uint32_t padded = (wage_checkpoint_bytes(w) + chunk - 1) & ~(chunk - 1);
+    if (unit == 0 || unit > chunk || (unit & (unit - 1)) || store->slots < 2
         || store->erase_bytes < unit
-        || (store->erase_bytes & (store->erase_bytes - 1)))
+        || (store->erase_bytes & (store->erase_bytes - 1))
+        || store->guard_bytes > store->bytes
+        || store->bytes % store->erase_bytes
+        || store->guard_bytes % store->erase_bytes)
         return WAGE_E_STORE_SIZE;
-    return half_bytes(store) < padded ? WAGE_E_STORE_SIZE : WAGE_OK;
+    return slot_bytes(store) < padded ? WAGE_E_STORE_SIZE : WAGE_OK;
 }
 
 /* Reads `bytes` of the store at `at`. Returns 0 and their CRC, or an error. */
@@ -220,9 +35,9 @@ static int store_crc(const struct wage_store *store, uint32_t at,
 {
     *crc = 0;
     while (bytes) {
-        uint8_t chunk[CHUNK_BYTES];
-        uint32_t part = bytes < CHUNK_BYTES ? bytes : CHUNK_BYTES;
-        int error = store->read(store->context, at, chunk, part);
+        uint8_t chunk[WAGE_CHUNK_BYTES];
+        uint32_t part = bytes < sizeof chunk ? bytes : sizeof chunk;
+        int error = wage_store_read(store, at, chunk, part);
         if (error)
             return error;
         *crc = wage_crc(*crc, chunk, part);
@@ -232,157 +47,266 @@ static int store_crc(const struct wage_store *store, uint32_t at,
     return WAGE_OK;
 }
 
-/* Walks half `half` into `w`: CHECK changes nothing. Writes the CRC. */
-static int read_half(wage_t *w, const struct wage_store *store, unsigned half,
-                     enum way way, uint32_t *crc)
+/* A walk that reads the state in `slot`. */
+static struct walk reading(const struct wage_store *store, uint32_t slot,
+                           enum way way)
 {
-    struct walk k = { .way = way, .store = store,
-                      .at = half * half_bytes(store) + HEADER_BYTES };
-    walk_state(&k, w);
-    *crc = k.crc;
-    return k.error;
+    return (struct walk){ .way = way, .store = store,
+                          .at = slot * slot_bytes(store)
+                                + WAGE_SLOT_HEADER_BYTES };
 }
 
-/* A checkpoint in the store. */
-struct found {
-    unsigned half;              /* 0 or 1 */
-    uint32_t generation;        /* 0: there is none */
-    uint32_t crc;               /* of its state */
-    int ours;                   /* of this very model, all within range */
-};
-
-/* Looks at one half. Returns 0 and what is there, or an error. */
-static int look(wage_t *w, const struct wage_store *store, unsigned half,
-                struct found *found)
+/* wage_look() in a store that was checked. */
+static int look(wage_t *w, const struct wage_store *store, uint32_t slot,
+                struct wage_checkpoint *found)
 {
-    uint8_t h[HEADER_BYTES];
-    uint32_t at = half * half_bytes(store), crc;
-    *found = (struct found){ .half = half };
-    int error = store->read(store->context, at, h, HEADER_BYTES);
+    uint8_t h[WAGE_SLOT_HEADER_BYTES];
+    uint32_t at = slot * slot_bytes(store), crc;
+    *found = (struct wage_checkpoint){ .generation = 0 };
+    int error = wage_store_read(store, at, h, sizeof h);
     if (error)
         return error;
     uint32_t bytes = load32(h + 12);
     if (load32(h) != 0x504b4357 /* "WCKP" */
-        || load32(h + 4) != STATE_FORMAT || load32(h + 24) != 0
+        || load32(h + 4) != STATE_FORMAT
         || load32(h + 28) != wage_crc(0, h, 28)
-        || bytes > half_bytes(store) - HEADER_BYTES
+        || bytes > slot_bytes(store) - sizeof h
         || load32(h + 8) == UINT32_MAX) // none could follow it
         return WAGE_OK;
-    error = store_crc(store, at + HEADER_BYTES, bytes, &crc);
+    error = store_crc(store, at + (uint32_t)sizeof h, bytes, &crc);
     if (error || crc != load32(h + 20))
         return error;
     found->generation = load32(h + 8);
     found->crc = crc;
-    if (!found->generation || load32(h + 16) != w->blob_crc
-        || bytes != wage_checkpoint_bytes(w) - HEADER_BYTES)
+    found->wear = load32(h + 24);
+    found->forgotten = bytes == 0;
+    if (!found->generation || load32(h + 16) != w->blob_crc)
         return WAGE_OK;
-    error = read_half(w, store, half, CHECK, &crc);
-    found->ours = !error;
-    return error == WAGE_E_NO_CHECKPOINT ? WAGE_OK : error;
-}
-
-/* The half to keep when saving: the newest of ours, else the newest whole
- * one, else half 1. Restoring takes it when it is ours. */
-static int newest(wage_t *w, const struct wage_store *store,
-                  struct found *best)
-{
-    struct found zero;
-    int error = look(w, store, 0, &zero);
+    found->ours = found->forgotten;
+    if (bytes != wage_checkpoint_bytes(w) - sizeof h)
+        return WAGE_OK;
+    error = wage_store_read(store, at + (uint32_t)sizeof h, h, 8);
     if (error)
         return error;
-    error = look(w, store, 1, best);
-    if (zero.ours != best->ours ? zero.ours
-                                : zero.generation > best->generation)
-        *best = zero;
+    found->guard = load32(h);
+    found->score = load32(h + 4);
+    struct walk k = reading(store, slot, CHECK);
+    wage_walk_state(&k, w);
+    found->ours = !k.error;
+    return k.error == WAGE_E_NO_CHECKPOINT ? WAGE_OK : k.error;
+}
+
+int wage_look(wage_t *w, const struct wage_store *store, uint32_t slot,
+              struct wage_checkpoint *found)
+{
+    int error = wage_check_store(w, store);
+    if (!error && slot >= store->slots)
+        error = WAGE_E_STORE_SIZE;
+    return error ? error : look(w, store, slot, found);
+}
+
+int wage_newest(wage_t *w, const struct wage_store *store, uint32_t *slot,
+                struct wage_checkpoint *best)
+{
+    uint32_t wear = 0;
+    int error = wage_check_store(w, store);
+    *best = (struct wage_checkpoint){ .generation = 0 };
+    *slot = store->slots - 1;
+    for (uint32_t s = 0; !error && s < store->slots; s++) {
+        struct wage_checkpoint found;
+        error = look(w, store, s, &found);
+        if (error)
+            break;
+        if (found.generation
+            && (found.ours != best->ours
+                ? found.ours : found.generation >= best->generation)) {
+            *best = found;
+            *slot = s;
+        }
+        if (wear < found.wear)
+            wear = found.wear;
+    }
+    best->wear = wear;
+    if (!error)
+        w->wear = wear;
     return error;
 }
 
-static int erase_half(const struct wage_store *store, unsigned half,
-                      uint32_t bytes)
+/* Erases a slot's units from byte `from` on up to byte `to`. */
+static int erase(const struct wage_store *store, uint32_t slot, uint32_t from,
+                 uint32_t to)
 {
-    uint32_t at = half * half_bytes(store), end = at + bytes;
-    for (; at < end; at += store->erase_bytes) {
-        int error = store->erase(store->context, at);
-        if (error)
-            return error;
+    uint32_t at = slot * slot_bytes(store);
+    return wage_store_erase(store, at + from, at + to);
+}
+
+/* Programs the state behind a header still to come; reads it back. */
+static int write_state(wage_t *w, const struct wage_store *store,
+                       uint32_t slot, uint32_t *bytes, uint32_t *crc)
+{
+    struct walk k = reading(store, slot, SAVE);
+    uint32_t at = k.at;
+    wage_walk_state(&k, w);
+    wage_walk_flush(&k);
+    *bytes = k.bytes;
+    int error = k.error;
+    if (!error)
+        error = store_crc(store, at, k.bytes, crc);
+    return !error && *crc != k.crc ? WAGE_E_STORE_IO : error;
+}
+
+/* Writes `want` into a slot, whose contents go. Returns 0 or an error. */
+static int write_slot(wage_t *w, const struct wage_store *store,
+                      uint32_t slot, struct wage_checkpoint want)
+{
+    struct wage_checkpoint got;
+    uint32_t at = slot * slot_bytes(store), bytes = 0;
+    uint32_t ready = slot == w->next ? w->ready : 0;
+    w->ready = 0;
+    int error = erase(store, slot, ready, want.forgotten
+                      ? slot_bytes(store) : wage_checkpoint_bytes(w));
+    if (!error && !want.forgotten)
+        error = write_state(w, store, slot, &bytes, &want.crc);
+    if (error)
+        return error;
+    uint8_t h[WAGE_SLOT_HEADER_BYTES] = { 'W', 'C', 'K', 'P' };
+    store32(h + 4, STATE_FORMAT);
+    store32(h + 8, want.generation);
+    store32(h + 12, bytes);
+    store32(h + 16, w->blob_crc);
+    store32(h + 20, want.crc);
+    store32(h + 24, want.wear);
+    store32(h + 28, wage_crc(0, h, 28));
+    error = wage_store_program(store, at, h, sizeof h);
+    if (!error)
+        error = look(w, store, slot, &got);
+    if (!error && (!got.ours || got.crc != want.crc || got.wear != want.wear
+                   || got.generation != want.generation))
+        error = WAGE_E_STORE_IO;
+    return error;
+}
+
+/* Writes a new generation into the slot after the newest, or, when that one
+ * fails, the next that need not be kept. Writes the slot. */
+static int write_next(wage_t *w, const struct wage_store *store,
+                      uint8_t forgotten, uint32_t *slot)
+{
+    struct wage_checkpoint want;
+    uint32_t kept;
+    int error = wage_newest(w, store, &kept, &want);
+    if (error)
+        return error;
+    want.generation++;
+    want.crc = 0;
+    want.forgotten = forgotten;
+    want.wear += forgotten ? store->slots - 1 : 0;
+    *slot = kept;
+    do {
+        *slot = (*slot + 1) % store->slots;
+        want.wear++;
+        error = write_slot(w, store, *slot, want);
+    } while (error && (*slot + 1) % store->slots != kept);
+    w->wear = want.wear;
+    if (!error) {
+        w->generation = want.generation;
+        w->kept = w->last_id;
     }
-    return WAGE_OK;
+    return error;
 }
 
 int wage_save(wage_t *w, const struct wage_store *store)
 {
-    struct found kept, written;
-    uint32_t crc;
-    int error = check_store(w, store);
-    if (!error)
-        error = newest(w, store, &kept);
-    if (!error)
-        // cppcheck-suppress uninitStructMember; newest() fills it
-        error = erase_half(store, !kept.half, wage_checkpoint_bytes(w));
-    if (error)
-        return error;
-    uint32_t at = !kept.half * half_bytes(store);
-    struct walk k = { .way = SAVE, .store = store,
-                      .at = at + HEADER_BYTES };
-    walk_state(&k, w);
-    flush(&k);
-    if (k.error)
-        return k.error;
-    error = store_crc(store, at + HEADER_BYTES, k.bytes, &crc);
-    if (error)
-        return error;
-    if (crc != k.crc)
-        return WAGE_E_STORE_IO;
+    uint32_t slot;
+    return write_next(w, store, 0, &slot);
+}
 
-    uint8_t h[HEADER_BYTES] = { 'W', 'C', 'K', 'P' };
-    store32(h + 4, STATE_FORMAT);
-    store32(h + 8, kept.generation + 1);
-    store32(h + 12, k.bytes);
-    store32(h + 16, w->blob_crc);
-    store32(h + 20, k.crc);
-    store32(h + 28, wage_crc(0, h, 28));
-    error = store->program(store->context, at, h, HEADER_BYTES);
-    if (!error)
-        error = look(w, store, !kept.half, &written);
-    if (!error && (!written.ours || written.crc != k.crc
-                   || written.generation != kept.generation + 1))
-        error = WAGE_E_STORE_IO;
-    if (!error)
-        w->generation = kept.generation + 1;
-    return error;
+int32_t wage_prepare(wage_t *w, const struct wage_store *store)
+{
+    uint32_t unit = store->erase_bytes, bytes = wage_checkpoint_bytes(w);
+    int error = wage_check_store(w, store);
+    if (!error && !w->ready) {
+        struct wage_checkpoint kept;
+        error = wage_newest(w, store, &w->next, &kept);
+        w->next = (w->next + 1) % store->slots;
+    }
+    if (!error && w->ready < bytes) {
+        error = erase(store, w->next, w->ready, w->ready + 1);
+        w->ready += error ? 0 : unit;
+    }
+    if (error)
+        return error;
+    return w->ready < bytes ? (int32_t)((bytes - w->ready + unit - 1) / unit)
+                            : 0;
 }
 
 int wage_restore(wage_t *w, const struct wage_store *store)
 {
-    struct found best;
-    uint32_t crc;
-    int error = check_store(w, store);
-    if (!error)
-        error = newest(w, store, &best);
+    struct wage_checkpoint best;
+    uint32_t slot;
+    int error = wage_newest(w, store, &slot, &best);
     if (error)
         return error;
-    if (!best.ours)
+    if (!best.ours || best.forgotten)
         return WAGE_E_NO_CHECKPOINT;
-    error = read_half(w, store, best.half, LOAD, &crc);
+    struct walk k = reading(store, slot, LOAD);
+    wage_walk_state(&k, w);
     // it was whole a moment ago: a store that reads now this, now that
-    if (error || crc != best.crc)
+    if (k.error || k.crc != best.crc)
         return WAGE_E_STORE_IO;
     w->generation = best.generation;
+    w->kept = w->last_id;
     return WAGE_OK;
+}
+
+/* wage_load_learned() from a slot that holds `found`. */
+static int load_slot(wage_t *w, const struct wage_store *store, uint32_t slot,
+                     const struct wage_checkpoint *found)
+{
+    struct walk k = reading(store, slot, CHECK);
+    wage_walk_place(&k, w);
+    k.way = LOAD;
+    wage_walk_learned(&k, w);
+    return k.error || k.crc != found->crc ? WAGE_E_STORE_IO : WAGE_OK;
+}
+
+int wage_load_learned(wage_t *w, const struct wage_store *store,
+                      uint32_t generation)
+{
+    int error = wage_check_store(w, store);
+    uint32_t slot = 0;
+    struct wage_checkpoint found = { .generation = 0 };
+    for (; !error && generation && slot < store->slots; slot++) {
+        error = look(w, store, slot, &found);
+        if (found.generation == generation && found.ours && !found.forgotten)
+            break;
+    }
+    if (error)
+        return error;
+    if (generation && slot == store->slots)
+        return WAGE_E_NO_CHECKPOINT;
+    w->guard = w->score = w->best = 0;
+    if (generation)
+        return load_slot(w, store, slot, &found);
+    wage_load_factory(w);
+    return WAGE_OK;
+}
+
+int wage_rollback(wage_t *w, const struct wage_store *store,
+                  uint32_t generation)
+{
+    int error = wage_load_learned(w, store, generation);
+    return error ? error : wage_save(w, store);
 }
 
 int wage_forget(wage_t *w, const struct wage_store *store)
 {
-    struct found last;
-    int error = check_store(w, store);
-    if (!error)
-        error = newest(w, store, &last);
-    // the newest last: when power fails between, nothing older comes back
-    if (!error)
-        // cppcheck-suppress uninitStructMember; newest() fills it
-        error = erase_half(store, !last.half, 1);
-    if (!error)
-        error = erase_half(store, last.half, 1);
+    uint32_t kept, generation = w->generation;
+    int error = write_next(w, store, 1, &kept);
+    w->generation = generation;
+    // that is the newest now: when power fails, nothing older comes back
+    for (uint32_t s = 0; !error && s < store->slots; s++)
+        if (s != kept)
+            error = erase(store, s, 0, slot_bytes(store));
     if (!error)
         w->generation = 0;
     return error;

@@ -128,6 +128,12 @@ static void look(wage_t *w, uint32_t s, struct wage_record *record)
     record->skipped = 0;
 }
 
+int wage_knows(wage_t *w, uint8_t label)
+{
+    forward_trainable(w, 1);
+    return wage_argmax(w->logits, w->classes) == label;
+}
+
 /* One step on the first `n` latents and labels; the first `known` of them
  * have records to be filled. */
 static void step(wage_t *w, uint32_t n, struct wage_record *records,

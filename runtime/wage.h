@@ -2,9 +2,9 @@
  *
  * WAGE: trains a small neural network on the device, in integers only.
  *
- * It opens a model (a blob, which may stay in flash), predicts, learns with
- * replay of earlier samples, saves and restores. It never allocates memory,
- * uses floating point, keeps globals, prints, or calls a library beyond
+ * It opens a model (a blob, which may stay in flash), predicts and learns with
+ * replay of earlier samples; store.h saves. It never allocates memory, uses
+ * floating point, keeps globals, prints, or calls a library beyond
  * memcpy and memset. The same blob, samples and seed give the same bits on
  * every CPU. The caller owns all memory. A minimal program:
  *
@@ -67,7 +67,9 @@ enum wage_err {
     WAGE_E_STORE_IO = -33,   /* read, program, erase or read-back failed */
     WAGE_E_NO_CHECKPOINT = -34, /* no whole checkpoint of this model */
     WAGE_E_BATCH = -35,      /* no sample, or more than the batch */
-    WAGE_E_POLICY = -36      /* a trainable bias in the paper's policy */
+    WAGE_E_POLICY = -36,     /* a trainable bias in the paper's policy */
+    WAGE_E_GUARD = -37,      /* the guard in the store is damaged */
+    WAGE_E_AUTH = -38        /* not from who has the board's key */
 };
 
 /* Settings of learning; the blob carries the defaults. */
@@ -96,22 +98,6 @@ struct wage_metrics {
     uint32_t steps;      /* replayed and skipped ones included */
 };
 
-/* Where a checkpoint lives. Rules for the callbacks:
- * 1) return 0, or a negative enum wage_err; 2) erase makes the erase_bytes
- * at `at` (a multiple of erase_bytes) ready to program; 3) program is called
- * with `at` and `count` multiples of program_bytes, at most once between
- * erases; 4) when a call returns, its bytes are on the medium; 5) reading
- * what a power cut left gives bytes, right or wrong, and no error. */
-struct wage_store {
-    int (*read)(void *context, uint32_t at, uint8_t *to, uint32_t count);
-    int (*program)(void *context, uint32_t at, const uint8_t *from,
-                   uint32_t count);
-    int (*erase)(void *context, uint32_t at);
-    void *context;
-    uint32_t bytes, erase_bytes, program_bytes; /* size; the units, powers of
-                              * two, that to program 1..32 */
-};
-
 /* One open model. Do not rely on the contents. */
 typedef struct wage {
     const uint8_t *blob;
@@ -124,6 +110,13 @@ typedef struct wage {
     uint8_t paper, sse, momentum; /* SPEC 2.8, 5.3 */
     uint32_t input_bytes, latent_bytes; /* of a sample, at the cut */
     uint32_t stream, last_id, generation; /* 0: none yet */
+    uint32_t wear;              /* of the store, at least */
+    uint32_t next, ready;       /* slot to save into, its erased bytes */
+    uint32_t guard, score, best; /* asked last; right answers then, and of
+                                 * the best generation */
+    uint32_t refused;           /* times it went back in this stream */
+    uint32_t kept;              /* last id that was saved or asked about */
+    uint32_t put, put_set, put_count, put_crc; /* of a guard being put */
     uint32_t step, sample;      /* learned since the factory */
     uint16_t batch, replay_capacity, replay_count;
     uint8_t *label, *replay_label; /* (batch), (replay_capacity) */
@@ -179,22 +172,9 @@ int wage_learn(wage_t *w, uint32_t id, const int8_t *x, uint8_t label,
 int wage_class_metrics(const wage_t *w, uint8_t label,
                        uint32_t *seen, uint32_t *correct);
 
-/* CRC-32 over all trainable weights (SPEC 7.1), over everything that a
- * checkpoint holds; bytes of a checkpoint. */
+/* CRC-32 over all trainable weights (SPEC 7.1), over everything learned. */
 uint32_t wage_weight_crc(const wage_t *w);
 uint32_t wage_state_crc(const wage_t *w);
-uint32_t wage_checkpoint_bytes(const wage_t *w);
-
-/* Writes everything learned as a new generation into the older half of the
- * store; the other stays whole. Returns 0 or an error. */
-int wage_save(wage_t *w, const struct wage_store *store);
-
-/* Takes the newest whole checkpoint of this very blob. Returns 0 or an error:
- * WAGE_E_NO_CHECKPOINT, nothing changed; after WAGE_E_STORE_IO open again. */
-int wage_restore(wage_t *w, const struct wage_store *store);
-
-/* Erases both checkpoints; the next wage_open() has the factory weights. */
-int wage_forget(wage_t *w, const struct wage_store *store);
 /* cffi end */
 
 #endif

@@ -19,7 +19,7 @@
 #define WAGE_PROTOCOL_MIN 1
 #define WAGE_PROTOCOL_MAX 1
 #define WAGE_BODY_HEADER_BYTES 6
-#define WAGE_FIELDS_MAX 40
+#define WAGE_FIELDS_MAX 48
 
 /* Requests are below 64, replies above; WAGE_NAK answers any request. */
 enum wage_type {
@@ -30,18 +30,25 @@ enum wage_type {
     WAGE_STATS = 5,     /* no fields */
     WAGE_SAVE = 6,      /* no fields */
     WAGE_RESET = 7,     /* fields: reset */
+    WAGE_LOOK = 8,      /* fields: look; what a slot of the store holds */
+    WAGE_ROLLBACK = 9,  /* fields: rollback; old weights as a new checkpoint */
+    WAGE_GUARD = 10,    /* fields: guard; tail: the input. For the guard */
     WAGE_WELCOME = 65,  /* answers HELLO; fields: welcome; tail: names */
     WAGE_STARTED = 66,  /* fields: started */
     WAGE_RECORD = 67,   /* answers SAMPLE and EVAL; fields: record */
     WAGE_REPORT = 68,   /* answers STATS; fields: report;
                          * tail: (classes, 2) u32, seen and correct */
-    WAGE_SAVED = 69,    /* fields: saved */
+    WAGE_SAVED = 69,    /* answers SAVE and ROLLBACK; fields: saved */
     WAGE_DONE = 70,     /* answers RESET; no fields */
+    WAGE_SLOT = 71,     /* answers LOOK; fields: slot */
+    WAGE_GUARDED = 72,  /* answers GUARD; fields: guarded */
     WAGE_NAK = 127      /* fields: nak; nothing has changed */
 };
 
 enum wage_hello_field {
-    WAGE_HELLO_PROTOCOL_MIN, WAGE_HELLO_PROTOCOL_MAX, WAGE_HELLO_FIELDS
+    WAGE_HELLO_PROTOCOL_MIN, WAGE_HELLO_PROTOCOL_MAX,
+    WAGE_HELLO_NONCE_A, WAGE_HELLO_NONCE_B, /* for a board with a key */
+    WAGE_HELLO_FIELDS
 };
 
 /* Protocol range and chosen version first, in every version for ever. */
@@ -49,6 +56,7 @@ enum wage_welcome_field {
     WAGE_WELCOME_PROTOCOL_MIN, WAGE_WELCOME_PROTOCOL_MAX,
     WAGE_WELCOME_PROTOCOL,      /* the one in use from here on */
     WAGE_WELCOME_PLACE,         /* enum wage_place */
+    WAGE_WELCOME_SESSION,       /* number of all further requests */
     WAGE_WELCOME_SESSIONS,      /* since the board started; 1: fresh boot */
     WAGE_WELCOME_WINDOW,        /* frames the board can hold unanswered */
     WAGE_WELCOME_BODY_BYTES,    /* of the largest request it takes */
@@ -68,6 +76,13 @@ enum wage_welcome_field {
     WAGE_WELCOME_SEED, WAGE_WELCOME_LR_SHIFT, WAGE_WELCOME_REPLAYS,
     WAGE_WELCOME_GAIN_SHIFT, WAGE_WELCOME_THRESHOLD,
     WAGE_WELCOME_WEIGHT_CRC, WAGE_WELCOME_STATE_CRC, WAGE_WELCOME_LR_FACTOR,
+    WAGE_WELCOME_SLOTS,         /* of the store */
+    WAGE_WELCOME_WEAR,          /* slots erased so far in the store */
+    WAGE_WELCOME_GUARD_SET,     /* name of the guard in the store, 0: none */
+    WAGE_WELCOME_GUARD_COUNT,   /* its samples */
+    WAGE_WELCOME_GUARD_ROOM,    /* samples that a guard can have */
+    WAGE_WELCOME_KEYED,         /* 1: only for who has the board's key */
+    WAGE_WELCOME_NONCE_A, WAGE_WELCOME_NONCE_B, /* then */
     WAGE_WELCOME_FIELDS         /* tail: board name, 0, model name */
 };
 
@@ -75,6 +90,8 @@ enum wage_start_field {
     WAGE_START_STREAM, WAGE_START_SEED, WAGE_START_LR_SHIFT,
     WAGE_START_REPLAYS, WAGE_START_GAIN_SHIFT, WAGE_START_THRESHOLD,
     WAGE_START_LR_FACTOR,
+    WAGE_START_EVERY, WAGE_START_MARGIN, WAGE_START_WEAR_MAX,
+    WAGE_START_IMPROVED,        /* these four: struct wage_policy */
     WAGE_START_FIELDS
 };
 
@@ -93,6 +110,9 @@ enum wage_record_field {
     WAGE_RECORD_SKIPPED,        /* 1: below the threshold */
     WAGE_RECORD_KNOWN,          /* 1: learned before, nothing done now */
     WAGE_RECORD_US,             /* microseconds the runtime took */
+    WAGE_RECORD_KEPT,           /* enum wage_kept */
+    WAGE_RECORD_SCORE,          /* right answers of the guard, last time */
+    WAGE_RECORD_GENERATION,     /* of the newest checkpoint */
     WAGE_RECORD_FIELDS
 };
 
@@ -105,10 +125,17 @@ enum wage_report_field {
     WAGE_REPORT_FRAME_ERRORS,   /* since the board started */
     WAGE_REPORT_STACK_BYTES,    /* deepest so far, 0: not known */
     WAGE_REPORT_WEIGHT_CRC, WAGE_REPORT_STATE_CRC,
+    WAGE_REPORT_SCORE, WAGE_REPORT_BEST, /* right answers of the guard */
+    WAGE_REPORT_REFUSED,        /* times it went back in this stream */
     WAGE_REPORT_FIELDS
 };
 
-enum wage_saved_field { WAGE_SAVED_GENERATION, WAGE_SAVED_FIELDS };
+enum wage_saved_field {
+    WAGE_SAVED_GENERATION,
+    WAGE_SAVED_KEPT,            /* enum wage_kept */
+    WAGE_SAVED_SCORE,           /* right answers of the guard */
+    WAGE_SAVED_FIELDS
+};
 
 enum wage_reset_field { WAGE_RESET_WHAT, WAGE_RESET_FIELDS };
 
@@ -116,6 +143,30 @@ enum wage_reset {
     WAGE_RESTART = 0,   /* as after power-on: back to the last checkpoint */
     WAGE_FACTORY = 1    /* forget all: erase the checkpoints, then restart */
 };
+
+enum wage_look_field { WAGE_LOOK_SLOT, WAGE_LOOK_FIELDS };
+
+/* As struct wage_checkpoint. */
+enum wage_slot_field {
+    WAGE_SLOT_GENERATION, WAGE_SLOT_WEAR, WAGE_SLOT_STATE_CRC,
+    WAGE_SLOT_OURS, WAGE_SLOT_FORGOTTEN,
+    WAGE_SLOT_GUARD, WAGE_SLOT_SCORE,
+    WAGE_SLOT_FIELDS
+};
+
+enum wage_rollback_field {
+    WAGE_ROLLBACK_GENERATION,   /* in the store; 0: the factory's weights */
+    WAGE_ROLLBACK_FIELDS
+};
+
+enum wage_guard_field {
+    WAGE_GUARD_ID, WAGE_GUARD_COUNT, /* 1 to count, in order */
+    WAGE_GUARD_SET,             /* its name, not 0 */
+    WAGE_GUARD_LABEL,
+    WAGE_GUARD_FIELDS
+};
+
+enum wage_guarded_field { WAGE_GUARDED_ID, WAGE_GUARDED_FIELDS };
 
 enum wage_nak_field {
     WAGE_NAK_ERROR,             /* minus an enum wage_err */
