@@ -6,6 +6,7 @@
 
 #include "board.h"
 #include "cortex_m.h"
+#include "memory.h"
 #include "wire.h"
 
 #define CLOCK_HZ 25000000u
@@ -58,7 +59,8 @@ struct port_info port_info(struct port *port)
         .blob = board_blob,
         .blob_bytes = board_blob_bytes,
         .memory = (uint8_t *)memory,
-        .memory_bytes = MEMORY_BYTES
+        .memory_bytes = MEMORY_BYTES,
+        .auth = board_auth
     };
 
     (void)port;
@@ -110,10 +112,16 @@ uint32_t port_micros(struct port *port)
     return port->micros;
 }
 
+/* It has no source of noise: when the host asks is all that differs. */
+uint32_t port_random(struct port *port)
+{
+    return port_micros(port) * 2654435761u;
+}
+
 uint32_t port_stack_bytes(struct port *port)
 {
     (void)port;
-    return cortex_m_stack_bytes();
+    return memory_stack_bytes();
 }
 
 void port_restart(struct port *port)

@@ -21,6 +21,8 @@ struct port {
     struct queue in, out;
     uint8_t *blob, *memory;
     uint32_t blob_bytes, memory_bytes;
+    uint32_t random, step;      /* sim_random() */
+    struct auth auth;           /* key NULL: none */
     int file;                   /* -1: no store */
     struct wage_store store;
 };
@@ -98,8 +100,10 @@ static int open_store(struct port *p, const char *name, uint32_t bytes)
     if (p->file < 0)
         return -1;
     p->store = (struct wage_store){
-        flash_read, flash_program, flash_erase, p, bytes,
-        SIM_ERASE_BYTES, SIM_PROGRAM_BYTES };
+        .read = flash_read, .program = flash_program, .erase = flash_erase,
+        .context = p, .bytes = bytes, .erase_bytes = SIM_ERASE_BYTES,
+        .program_bytes = SIM_PROGRAM_BYTES, .slots = SIM_SLOTS,
+        .guard_bytes = bytes / 8 / SIM_ERASE_BYTES * SIM_ERASE_BYTES };
     off_t size = lseek(p->file, 0, SEEK_END);
     if (size == 0) // a new chip comes erased
         for (uint32_t at = 0; at < bytes; at += SIM_ERASE_BYTES)
@@ -142,6 +146,22 @@ void sim_close(struct port *p)
     free(p);
 }
 
+void sim_random(struct port *p, uint32_t first, uint32_t step)
+{
+    p->random = first;
+    p->step = step;
+}
+
+void sim_key(struct port *p, const uint8_t *key)
+{
+    p->auth = (struct auth)AUTH_WITH(key);
+}
+
+struct wage_store *sim_store(struct port *p)
+{
+    return &p->store;
+}
+
 int sim_send(struct port *p, const uint8_t *from, uint32_t count)
 {
     return push(&p->in, from, count);
@@ -156,7 +176,8 @@ struct port_info port_info(struct port *p)
 {
     return (struct port_info){
         "sim", WAGE_PLACE_HOST, p->blob, p->blob_bytes, p->memory,
-        p->memory_bytes, p->file >= 0 ? &p->store : NULL, RECEIVE_BYTES };
+        p->memory_bytes, p->file >= 0 ? &p->store : NULL,
+        p->auth.key ? &p->auth : NULL, RECEIVE_BYTES };
 }
 
 uint32_t port_read(struct port *p, uint8_t *to, uint32_t count)
@@ -176,6 +197,13 @@ uint32_t port_micros(struct port *p)
     (void)clock_gettime(CLOCK_MONOTONIC, &now); // which cannot fail
     return (uint32_t)((uint64_t)now.tv_sec * 1000000u
                       + (uint64_t)now.tv_nsec / 1000u);
+}
+
+uint32_t port_random(struct port *p)
+{
+    uint32_t random = p->random;
+    p->random += p->step;
+    return random;
 }
 
 uint32_t port_stack_bytes(struct port *p)

@@ -12,6 +12,7 @@
 /* cffi begin */
 #define SIM_ERASE_BYTES 4096
 #define SIM_PROGRAM_BYTES 4
+#define SIM_SLOTS 3
 
 /* A board with this model and memory. `store` names its file, made when it
  * is not there; NULL: no store. Returns NULL when out of memory or the file
@@ -20,6 +21,15 @@ struct port *sim_open(const uint8_t *blob, uint32_t blob_bytes,
                       uint32_t memory_bytes, const char *store,
                       uint32_t store_bytes);
 void sim_close(struct port *port);
+
+/* From now on port_random() gives `first`, then `step` more each time. */
+void sim_random(struct port *port, uint32_t first, uint32_t step);
+
+/* From the next serve_open() on it has this key, which must stay. */
+void sim_key(struct port *port, const uint8_t *key);
+
+/* Its store, whose geometry may be changed before it is used. */
+struct wage_store *sim_store(struct port *port);
 
 /* Bytes from the host to the board: 0, or -1 when out of memory. */
 int sim_send(struct port *port, const uint8_t *from, uint32_t count);

@@ -8,8 +8,8 @@
 
 #include <stdint.h>
 
-#include "wage.h"
-#include "wire.h"
+#include "auth.h"
+#include "store.h"
 
 struct port;
 
@@ -21,6 +21,7 @@ struct port_info {
     uint8_t *memory;                /* for arena and frames, 8-byte aligned */
     uint32_t memory_bytes;
     const struct wage_store *store; /* NULL: none */
+    const struct auth *auth;        /* NULL: no key, whoever asks is let in */
     uint32_t receive_bytes;         /* kept for us while the runtime works */
 };
 
@@ -35,6 +36,10 @@ void port_write(struct port *port, const uint8_t *from, uint32_t count);
 
 /* A clock in microseconds that wraps; 0 always when there is none. */
 uint32_t port_micros(struct port *port);
+
+/* 32 bits that an onlooker cannot foretell: of the chip's noise where it has
+ * a source, else of what differs from start to start, as the clock. */
+uint32_t port_random(struct port *port);
 
 /* The deepest stack so far in bytes; 0 when not known. */
 uint32_t port_stack_bytes(struct port *port);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "serve.h"
+#include "requests.h"
 
 #include <string.h>
 
@@ -28,38 +28,56 @@ static int open_model(struct serve *s, const struct port_info *info)
     return error;
 }
 
+/* No session yet, at the next multiple of 8 from `at` on. */
+static struct auth_state *put_keys(uint8_t *memory, uint32_t at)
+{
+    void *keys = memory + round_up(at);
+    return memset(keys, 0, sizeof(struct auth_state));
+}
+
 int serve_open(struct serve *s, struct port *port)
 {
     struct port_info info = port_info(port);
-    *s = (struct serve){ .port = port, .store = info.store,
+    *s = (struct serve){ .port = port, .store = info.store, .auth = info.auth,
                          .protocol_min = WAGE_PROTOCOL_MIN,
                          .protocol_max = WAGE_PROTOCOL_MAX };
     // without a usable model the board still talks, and says so
     s->model_error = wage_info(info.blob, info.blob_bytes, &s->about);
     uint32_t classes = s->about.classes;
     uint32_t fields = WAGE_BODY_HEADER_BYTES + 4 * WAGE_FIELDS_MAX;
+    uint32_t tag = s->auth ? AUTH_TAG_BYTES : 0;
     uint32_t body = larger(larger(fields, 8 * classes),
                            WAGE_BODY_HEADER_BYTES + s->about.input_bytes
                            + 4 * (WAGE_SAMPLE_FIELDS + SPARE_FIELDS));
     s->body_bytes = body;
-    s->reader.bytes = wage_frame_bytes(body);
-    s->frame_bytes = 1 + wage_frame_bytes(fields + larger(64, 8 * classes));
+    s->reader.bytes = wage_frame_bytes(body + tag);
+    s->frame_bytes = 1 + wage_frame_bytes(fields + larger(64, 8 * classes)
+                                          + tag);
+    uint32_t keys = s->auth ? round_up(sizeof *s->auth_state) + 8 : 0;
     uint32_t frames = round_up(s->reader.bytes) + round_up(s->frame_bytes);
-    if (info.memory_bytes < frames)
+    if (info.memory_bytes < frames + keys)
         return WAGE_E_ARENA;
-    s->memory_bytes = info.memory_bytes - frames;
+    s->memory_bytes = info.memory_bytes - frames - keys;
     s->reader.buffer = info.memory + s->memory_bytes;
     s->frame = s->reader.buffer + round_up(s->reader.bytes);
+    if (s->auth)
+        s->auth_state = put_keys(info.memory, s->memory_bytes + frames);
     s->window = larger(info.receive_bytes / s->reader.bytes, 1);
     if (!s->model_error)
         s->model_error = open_model(s, &info);
     return WAGE_OK;
 }
 
-static void reply(struct serve *s, uint8_t type, uint8_t fields)
+void serve_reply(struct serve *s, uint8_t type, uint8_t fields)
 {
     s->message.type = type;
     s->message.fields = fields;
+    if (s->auth && s->seal) { // every tail is at the start of this buffer
+        s->message.tail = s->reader.buffer;
+        s->auth->tag_message(s->seal, AUTH_BOARD, &s->message,
+                             s->reader.buffer + s->message.tail_bytes);
+        s->message.tail_bytes += AUTH_TAG_BYTES;
+    }
     s->frame[0] = 0; // ends a frame that was cut off on its way
     int32_t count = wage_frame_encode(&s->message, s->frame + 1,
                                       s->frame_bytes - 1);
@@ -67,13 +85,13 @@ static void reply(struct serve *s, uint8_t type, uint8_t fields)
         port_write(s->port, s->frame, (uint32_t)count + 1);
 }
 
-static void refuse(struct serve *s, int error, uint32_t a, uint32_t b)
+void serve_refuse(struct serve *s, int error, uint32_t a, uint32_t b)
 {
     s->message.field[WAGE_NAK_ERROR] = (uint32_t)-error;
     s->message.field[WAGE_NAK_A] = a;
     s->message.field[WAGE_NAK_B] = b;
     s->message.tail_bytes = 0;
-    reply(s, WAGE_NAK, WAGE_NAK_FIELDS);
+    serve_reply(s, WAGE_NAK, WAGE_NAK_FIELDS);
 }
 
 static uint32_t put_text(uint8_t *to, uint32_t room, const char *text)
@@ -98,9 +116,9 @@ static void put_names(struct serve *s, const struct port_info *info)
     s->message.tail_bytes = count;
 }
 
-static void welcome_model(const struct serve *s, uint32_t *f)
+static void welcome_model(struct serve *s, uint32_t *f)
 {
-    const wage_t *w = &s->model;
+    wage_t *w = &s->model;
     f[WAGE_WELCOME_MODEL] = s->about.crc;
     f[WAGE_WELCOME_INPUT_H] = s->about.input_h;
     f[WAGE_WELCOME_INPUT_W] = s->about.input_w;
@@ -119,6 +137,48 @@ static void welcome_model(const struct serve *s, uint32_t *f)
     f[WAGE_WELCOME_LR_FACTOR] = w->config.lr_factor;
     f[WAGE_WELCOME_WEIGHT_CRC] = wage_weight_crc(w);
     f[WAGE_WELCOME_STATE_CRC] = wage_state_crc(w);
+    f[WAGE_WELCOME_WEAR] = w->wear;
+    int32_t count = 0;
+    if (s->store) {
+        count = wage_guard_count(w, s->store, &f[WAGE_WELCOME_GUARD_SET]);
+        f[WAGE_WELCOME_GUARD_ROOM] = wage_guard_room(w, s->store);
+    }
+    f[WAGE_WELCOME_GUARD_COUNT] = count > 0 ? (uint32_t)count : 0;
+}
+
+/* A number that the last session did not have, and that is hard to repeat: a
+ * late copy of an old HELLO does not bring the old session back. */
+static uint16_t draw_session(struct serve *s)
+{
+    uint16_t number = (uint16_t)(port_random(s->port) >> 16);
+    while (number == 0 || number == s->session)
+        number++;
+    return number;
+}
+
+static void begin_session(struct serve *s, uint16_t number, uint16_t hello)
+{
+    s->session = number;
+    s->nonce = hello;
+    s->started = 0;
+}
+
+/* HELLO to a board with a key: whoever it is may ask. */
+static void ask_session(struct serve *s, uint32_t host_a, uint32_t host_b)
+{
+    struct auth_session *a = &s->auth_state->asked;
+    if (a->hello != s->message.session || a->host[0] != host_a
+        || a->host[1] != host_b) { // else asked again
+        a->number = draw_session(s);
+        a->hello = s->message.session;
+        a->seq = s->message.seq;
+        a->host[0] = host_a;
+        a->host[1] = host_b;
+        a->board[0] = port_random(s->port);
+        a->board[1] = port_random(s->port);
+        s->auth->begin(s->auth->key, a);
+    }
+    s->seal = a;
 }
 
 static void hello(struct serve *s)
@@ -128,21 +188,31 @@ static void hello(struct serve *s)
     uint32_t high = f[WAGE_HELLO_PROTOCOL_MAX];
     uint32_t version = high < s->protocol_max ? high : s->protocol_max;
     if (s->message.session == 0) {
-        refuse(s, WAGE_E_SESSION, 0, 0);
+        serve_refuse(s, WAGE_E_SESSION, 0, 0);
         return;
     }
     if (version < low || version < s->protocol_min) {
-        refuse(s, WAGE_E_PROTOCOL, s->protocol_min, s->protocol_max);
+        serve_refuse(s, WAGE_E_PROTOCOL, s->protocol_min, s->protocol_max);
         return;
     }
     struct port_info info = port_info(s->port);
-    s->session = s->message.session;
+    if (s->auth)
+        ask_session(s, f[WAGE_HELLO_NONCE_A], f[WAGE_HELLO_NONCE_B]);
+    else if (s->message.session != s->nonce) // else asked again
+        begin_session(s, draw_session(s), s->message.session);
     s->sessions++;
     memset(f, 0, sizeof s->message.field);
     f[WAGE_WELCOME_PROTOCOL_MIN] = s->protocol_min;
     f[WAGE_WELCOME_PROTOCOL_MAX] = s->protocol_max;
     f[WAGE_WELCOME_PROTOCOL] = version;
     f[WAGE_WELCOME_PLACE] = info.place;
+    f[WAGE_WELCOME_SESSION] = s->session;
+    if (s->auth) {
+        f[WAGE_WELCOME_SESSION] = s->seal->number;
+        f[WAGE_WELCOME_KEYED] = 1;
+        f[WAGE_WELCOME_NONCE_A] = s->seal->board[0];
+        f[WAGE_WELCOME_NONCE_B] = s->seal->board[1];
+    }
     f[WAGE_WELCOME_SESSIONS] = s->sessions;
     f[WAGE_WELCOME_WINDOW] = s->window;
     f[WAGE_WELCOME_BODY_BYTES] = s->body_bytes;
@@ -151,183 +221,94 @@ static void hello(struct serve *s)
     f[WAGE_WELCOME_MEMORY_BYTES] = s->memory_bytes;
     f[WAGE_WELCOME_STORE_BYTES] = s->store ? s->store->bytes : 0;
     f[WAGE_WELCOME_STORE_ERROR] = (uint32_t)-s->store_error;
+    f[WAGE_WELCOME_SLOTS] = s->store ? s->store->slots : 0;
     if (!s->model_error)
         welcome_model(s, f);
     put_names(s, &info);
-    reply(s, WAGE_WELCOME, WAGE_WELCOME_FIELDS);
-}
-
-static int start(struct serve *s)
-{
-    uint32_t *f = s->message.field;
-    int32_t lr_shift = (int32_t)f[WAGE_START_LR_SHIFT];
-    struct wage_config config = {
-        f[WAGE_START_SEED], (int8_t)lr_shift,
-        (uint8_t)f[WAGE_START_REPLAYS], (uint8_t)f[WAGE_START_GAIN_SHIFT],
-        (uint8_t)f[WAGE_START_THRESHOLD], (uint8_t)f[WAGE_START_LR_FACTOR] };
-    if (config.lr_shift != lr_shift || f[WAGE_START_REPLAYS] > 255
-        || f[WAGE_START_GAIN_SHIFT] > 255 || f[WAGE_START_THRESHOLD] > 255
-        || f[WAGE_START_LR_FACTOR] > 255)
-        return WAGE_E_CONFIG;
-    int error = wage_start(&s->model, f[WAGE_START_STREAM], &config);
-    if (error)
-        return error;
-    f[WAGE_STARTED_LAST_ID] = s->model.last_id;
-    s->message.tail_bytes = 0;
-    reply(s, WAGE_STARTED, WAGE_STARTED_FIELDS);
-    return WAGE_OK;
-}
-
-/* SAMPLE and EVAL. */
-static int sample(struct serve *s, int learn)
-{
-    uint32_t *f = s->message.field;
-    uint32_t id = f[WAGE_SAMPLE_ID], label = f[WAGE_SAMPLE_LABEL];
-    wage_t *w = &s->model;
-    if (s->message.tail_bytes != w->input_bytes) {
-        refuse(s, WAGE_E_INPUT, w->input_bytes, s->message.tail_bytes);
-        return WAGE_OK;
-    }
-    if (label >= w->classes) {
-        refuse(s, WAGE_E_LABEL, w->classes, label);
-        return WAGE_OK;
-    }
-    if (learn && w->stream && id > w->last_id + 1) {
-        refuse(s, WAGE_E_ORDER, w->last_id, id);
-        return WAGE_OK;
-    }
-    const int8_t *x = (const int8_t *)s->message.tail;
-    int known = learn && w->stream && id <= w->last_id;
-    struct wage_record record = { .prediction = 0 };
-    uint32_t before = port_micros(s->port);
-    uint8_t class = (uint8_t)label;
-    int error = WAGE_OK;
-    if (learn && !known)
-        error = wage_learn(w, id, x, class, &record);
-    else if (!learn)
-        error = wage_predict(w, 1, x, &class, &record);
-    if (error)
-        return error;
-    f[WAGE_RECORD_US] = port_micros(s->port) - before;
-    f[WAGE_RECORD_ID] = id;
-    f[WAGE_RECORD_LABEL] = label;
-    f[WAGE_RECORD_PREDICTION] = record.prediction;
-    f[WAGE_RECORD_P_LABEL] = record.p_label;
-    f[WAGE_RECORD_SKIPPED] = record.skipped;
-    f[WAGE_RECORD_KNOWN] = (uint32_t)known;
-    s->message.tail_bytes = 0;
-    reply(s, WAGE_RECORD, WAGE_RECORD_FIELDS);
-    return WAGE_OK;
-}
-
-static void put32(uint8_t *to, uint32_t x)
-{
-    for (unsigned i = 0; i < 4; i++)
-        to[i] = (uint8_t)(x >> (8 * i));
-}
-
-static int stats(struct serve *s)
-{
-    uint32_t *f = s->message.field;
-    const wage_t *w = &s->model;
-    f[WAGE_REPORT_SAMPLES] = w->metrics.samples;
-    f[WAGE_REPORT_CORRECT] = w->metrics.correct;
-    f[WAGE_REPORT_SKIPPED] = w->metrics.skipped;
-    f[WAGE_REPORT_STEPS] = w->metrics.steps;
-    f[WAGE_REPORT_STEP] = w->step;
-    f[WAGE_REPORT_LAST_ID] = w->last_id;
-    f[WAGE_REPORT_GENERATION] = w->generation;
-    f[WAGE_REPORT_REPLAY_COUNT] = w->replay_count;
-    f[WAGE_REPORT_REPLAY_CAPACITY] = w->replay_capacity;
-    f[WAGE_REPORT_FRAME_ERRORS] = s->frame_errors;
-    f[WAGE_REPORT_STACK_BYTES] = port_stack_bytes(s->port);
-    f[WAGE_REPORT_WEIGHT_CRC] = wage_weight_crc(w);
-    f[WAGE_REPORT_STATE_CRC] = wage_state_crc(w);
-    for (uint8_t c = 0; c < w->classes; c++) {
-        uint32_t seen = 0, correct = 0;
-        wage_class_metrics(w, c, &seen, &correct);
-        put32(s->reader.buffer + 8 * c, seen);
-        put32(s->reader.buffer + 8 * c + 4, correct);
-    }
-    s->message.tail = s->reader.buffer;
-    s->message.tail_bytes = 8u * w->classes;
-    reply(s, WAGE_REPORT, WAGE_REPORT_FIELDS);
-    return WAGE_OK;
-}
-
-static int save(struct serve *s)
-{
-    if (!s->store)
-        return WAGE_E_STORE;
-    int error = wage_save(&s->model, s->store);
-    if (error)
-        return error;
-    s->message.field[WAGE_SAVED_GENERATION] = s->model.generation;
-    s->message.tail_bytes = 0;
-    reply(s, WAGE_SAVED, WAGE_SAVED_FIELDS);
-    return WAGE_OK;
-}
-
-static int reset(struct serve *s)
-{
-    uint32_t what = s->message.field[WAGE_RESET_WHAT];
-    if (what > WAGE_FACTORY)
-        return WAGE_E_CONFIG;
-    if (what == WAGE_FACTORY && s->store && s->model_error) {
-        refuse(s, WAGE_E_MODEL, (uint32_t)-s->model_error, 0);
-        return WAGE_OK;
-    }
-    if (what == WAGE_FACTORY && s->store) {
-        int error = wage_forget(&s->model, s->store);
-        if (error)
-            return error;
-    }
-    s->message.tail_bytes = 0;
-    reply(s, WAGE_DONE, 0);
-    s->restart = 1;
-    return WAGE_OK;
+    serve_reply(s, WAGE_WELCOME, WAGE_WELCOME_FIELDS);
 }
 
 static uint8_t fields_needed(uint8_t type)
 {
     switch (type) {
-    case WAGE_HELLO: return WAGE_HELLO_FIELDS;
+    case WAGE_HELLO: return WAGE_HELLO_PROTOCOL_MAX + 1;
     case WAGE_START: return WAGE_START_FIELDS;
     case WAGE_SAMPLE:
     case WAGE_EVAL: return WAGE_SAMPLE_FIELDS;
     case WAGE_RESET: return WAGE_RESET_FIELDS;
+    case WAGE_LOOK: return WAGE_LOOK_FIELDS;
+    case WAGE_ROLLBACK: return WAGE_ROLLBACK_FIELDS;
+    case WAGE_GUARD: return WAGE_GUARD_FIELDS;
     default: return 0;
     }
+}
+
+/* Whether the request is of this session or of the one asked for, from who
+ * has the key, and no copy of an earlier one. Takes its tag off. */
+static int let_in(struct serve *s)
+{
+    struct auth_state *state = s->auth_state;
+    struct wage_message *m = &s->message;
+    struct auth_session *a = m->session == state->now.number ? &state->now
+                                                             : &state->asked;
+    uint8_t tag[AUTH_TAG_BYTES], differ = 0;
+    if (m->session == 0 || m->session != a->number)
+        return WAGE_E_SESSION;
+    if (m->tail_bytes < AUTH_TAG_BYTES || m->seq <= a->seq)
+        return WAGE_E_AUTH;
+    m->tail_bytes -= AUTH_TAG_BYTES;
+    const uint8_t *body = s->reader.buffer, *end = m->tail + m->tail_bytes;
+    s->auth->tag_body(a, AUTH_HOST, body, (uint32_t)(end - body), tag);
+    for (unsigned i = 0; i < AUTH_TAG_BYTES; i++) // all, however they differ
+        differ |= (uint8_t)(tag[i] ^ end[i]);
+    if (differ)
+        return WAGE_E_AUTH;
+    a->seq = m->seq;
+    if (a == &state->asked) {
+        state->now = *a;
+        memset(a, 0, sizeof *a);
+        begin_session(s, state->now.number, state->now.hello);
+    }
+    s->seal = &state->now;
+    return WAGE_OK;
 }
 
 static int answer(struct serve *s)
 {
     uint8_t type = s->message.type;
-    if (type < WAGE_HELLO || type > WAGE_RESET) {
-        refuse(s, WAGE_E_TYPE, type, 0);
+    s->seal = NULL;
+    if (type < WAGE_HELLO || type > WAGE_GUARD) {
+        serve_refuse(s, WAGE_E_TYPE, type, 0);
         return WAGE_OK;
     }
     if (s->message.fields < fields_needed(type)) {
-        refuse(s, WAGE_E_PAYLOAD, fields_needed(type), s->message.fields);
+        serve_refuse(s, WAGE_E_PAYLOAD, fields_needed(type), s->message.fields);
         return WAGE_OK;
     }
     if (type == WAGE_HELLO) {
         hello(s);
         return WAGE_OK;
     }
-    if (s->session == 0 || s->message.session != s->session)
-        return WAGE_E_SESSION;
+    int error = s->auth ? let_in(s) : s->session == 0
+                || s->message.session != s->session ? WAGE_E_SESSION : WAGE_OK;
+    if (error) {
+        serve_refuse(s, error, s->nonce, 0);
+        return WAGE_OK;
+    }
     if (s->model_error && type != WAGE_RESET) {
-        refuse(s, WAGE_E_MODEL, (uint32_t)-s->model_error, 0);
+        serve_refuse(s, WAGE_E_MODEL, (uint32_t)-s->model_error, 0);
         return WAGE_OK;
     }
     switch (type) {
-    case WAGE_START: return start(s);
-    case WAGE_SAMPLE: return sample(s, 1);
-    case WAGE_EVAL: return sample(s, 0);
-    case WAGE_STATS: return stats(s);
-    case WAGE_SAVE: return save(s);
-    default: return reset(s);
+    case WAGE_START: return serve_start(s);
+    case WAGE_SAMPLE:
+    case WAGE_EVAL: return serve_sample(s);
+    case WAGE_STATS: return serve_stats(s);
+    case WAGE_SAVE:
+    case WAGE_ROLLBACK: return serve_save(s);
+    case WAGE_LOOK: return serve_look(s);
+    case WAGE_GUARD: return serve_guard(s);
+    default: return serve_reset(s);
     }
 }
 
@@ -339,12 +320,13 @@ int serve_poll(struct serve *s)
         int got = wage_reader_push(&s->reader, chunk[i], &s->message);
         if (got < 0) {
             s->frame_errors++;
+            s->seal = NULL;
             s->message.session = s->message.seq = 0;
-            refuse(s, got, 0, 0);
+            serve_refuse(s, got, 0, 0);
         } else if (got > 0) {
             int error = answer(s);
             if (error)
-                refuse(s, error, 0, 0);
+                serve_refuse(s, error, 0, 0);
         }
     }
     if (s->restart) {

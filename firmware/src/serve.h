@@ -6,8 +6,8 @@
 #ifndef WAGE_SERVE_H
 #define WAGE_SERVE_H
 
+#include "guard.h"
 #include "port.h"
-#include "wage.h"
 #include "wire.h"
 
 /* cffi begin */
@@ -19,12 +19,19 @@ struct serve {
     int model_error;            /* why there is no usable model, or 0 */
     int store_error;            /* what restoring gave */
     uint32_t memory_bytes;      /* left for it */
+    const struct auth *auth;    /* NULL: no key */
+    struct auth_state *auth_state; /* then NULL, too */
+    const struct auth_session *seal; /* of the reply; NULL: no tag */
     uint32_t window;            /* frames the port can hold */
     uint32_t body_bytes;        /* of the largest request */
     uint32_t protocol_min, protocol_max;
-    uint16_t session;           /* 0: none */
+    uint16_t session;           /* number of ours, 0: none */
+    uint16_t nonce;             /* number that its HELLO had */
+    int started;                /* 1: START came in this session */
     uint32_t sessions, frame_errors;
     int restart;
+    int erased;                 /* 1: the slot of the next save, ahead */
+    struct wage_policy policy;  /* of the session's last START */
     struct wage_reader reader;
     struct wage_message message; /* the request, then the reply */
     uint8_t *frame;             /* (frame_bytes) the reply, encoded */

@@ -35,16 +35,35 @@ def model_file() -> Path:
     return path
 
 
+def key_files() -> list[str]:
+    """The file of the link's key, 64 hex digits, when WAGE_KEY names one."""
+    name = os.environ.get("WAGE_KEY")
+    if not name:
+        return []
+    path = Path(name).resolve()
+    digits = path.read_text(encoding="ascii", errors="replace").strip() if path.is_file() else ""
+    if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
+        stop(f"no key: WAGE_KEY names {path}; make one: wage-host key {path}")
+    return [str(path)]
+
+
 def write_model(target, source, env) -> None:
-    """Turns the blob into C; it stays in flash and needs no file system."""
+    """Turns blob and key into C; they stay in flash and need no file system."""
     blob = Path(source[0].get_abspath()).read_bytes()
     lines = [",".join(map(str, blob[at : at + 20])) for at in range(0, len(blob), 20)]
     text = (
-        '#include "board.h"\n\n'
+        '#include "auth.h"\n#include "board.h"\n\n'
         "const uint8_t board_blob[] __attribute__((aligned(4))) = {\n"
         + ",\n".join(lines)
         + f"\n}};\nconst uint32_t board_blob_bytes = {len(blob)};\n"
     )
+    if len(source) > 1:
+        key = bytes.fromhex(Path(source[1].get_abspath()).read_text(encoding="ascii").strip())
+        text += f"static const uint8_t key[] = {{ {','.join(map(str, key))} }};\n"
+        text += "static const struct auth auth = AUTH_WITH(key);\n"
+        text += "const struct auth *const board_auth = &auth;\n"
+    else:
+        text += "const struct auth *const board_auth = 0;\n"
     Path(target[0].get_abspath()).write_text(text, encoding="ascii")
 
 
@@ -98,7 +117,7 @@ def add_sources() -> None:
         env.BuildSources("$BUILD_DIR/parts", str(parts_dir), parts)
     model = env.Command(
         "$BUILD_DIR/model/model.c",
-        str(model_file()),
+        [str(model_file()), *key_files()],
         env.VerboseAction(write_model, "Packing $SOURCE"),
     )
     env.Append(PIOBUILDFILES=[env.Object(model)])

@@ -7,13 +7,21 @@
 
 #include <stdint.h>
 
+struct auth;
 struct port;
+struct wage_store;
 
 /* The model in the image, on a 4-byte boundary; made from WAGE_MODEL. */
 extern const uint8_t board_blob[];
 extern const uint32_t board_blob_bytes;
 
+/* The key in the image, made from WAGE_KEY; NULL: none was given. */
+extern const struct auth *const board_auth;
+
 /* Brings the board up: called once, by main(). */
 struct port *board_open(void);
+
+/* Of boards that have a store: it measures its waits with the port's clock. */
+struct wage_store board_store(struct port *port);
 
 #endif

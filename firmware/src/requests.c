@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+#include "requests.h"
+
+/* What the policy asks for now: saves, or goes back. Returns enum wage_kept
+ * or an error. */
+static int keep(struct serve *s)
+{
+    uint32_t refused = s->model.refused;
+    int kept = s->store ? wage_due(&s->model, s->store, &s->policy) : 0;
+    if (kept > 0)
+        kept = wage_keep(&s->model, s->store, &s->policy);
+    if (kept == WAGE_E_STORE_IO && s->model.refused != refused)
+        s->restart = 1; // perhaps half loaded
+    if (kept)
+        s->erased = 0;
+    return kept;
+}
+
+/* Between a sample and its answer nothing is on its way to a board that
+ * holds one frame: the time to erase. With two slots the other one is the
+ * generation before, and stays until it must go. */
+static void erase_ahead(struct serve *s)
+{
+    if (s->policy.every == 0 || s->store->slots < 3 || s->erased)
+        return;
+    s->erased = wage_prepare(&s->model, s->store) <= 0;
+}
+
+int serve_start(struct serve *s)
+{
+    uint32_t *f = s->message.field;
+    int32_t lr_shift = (int32_t)f[WAGE_START_LR_SHIFT];
+    struct wage_config config = {
+        f[WAGE_START_SEED], (int8_t)lr_shift,
+        (uint8_t)f[WAGE_START_REPLAYS], (uint8_t)f[WAGE_START_GAIN_SHIFT],
+        (uint8_t)f[WAGE_START_THRESHOLD], (uint8_t)f[WAGE_START_LR_FACTOR] };
+    struct wage_policy policy = {
+        f[WAGE_START_EVERY], f[WAGE_START_MARGIN], f[WAGE_START_WEAR_MAX],
+        f[WAGE_START_IMPROVED] != 0 };
+    if (config.lr_shift != lr_shift || f[WAGE_START_REPLAYS] > 255
+        || f[WAGE_START_GAIN_SHIFT] > 255 || f[WAGE_START_THRESHOLD] > 255
+        || f[WAGE_START_LR_FACTOR] > 255)
+        return WAGE_E_CONFIG;
+    if (policy.every && !s->store)
+        return WAGE_E_STORE;
+    int error = wage_start(&s->model, f[WAGE_START_STREAM], &config);
+    if (error)
+        return error;
+    s->policy = policy;
+    s->started = 1;
+    error = keep(s);
+    if (error < 0)
+        return error;
+    f[WAGE_STARTED_LAST_ID] = s->model.last_id;
+    s->message.tail_bytes = 0;
+    serve_reply(s, WAGE_STARTED, WAGE_STARTED_FIELDS);
+    return WAGE_OK;
+}
+
+/* Learns the next sample, or predicts. Returns enum wage_kept or an error. */
+static int take(struct serve *s, int learn, struct wage_record *record)
+{
+    const uint32_t *f = s->message.field;
+    const int8_t *x = (const int8_t *)s->message.tail;
+    uint8_t label = (uint8_t)f[WAGE_SAMPLE_LABEL];
+    if (!learn)
+        return wage_predict(&s->model, 1, x, &label, record);
+    int error = wage_learn(&s->model, f[WAGE_SAMPLE_ID], x, label, record);
+    if (error || !s->store)
+        return error;
+    erase_ahead(s);
+    return keep(s);
+}
+
+int serve_sample(struct serve *s)
+{
+    uint32_t *f = s->message.field;
+    uint32_t id = f[WAGE_SAMPLE_ID], label = f[WAGE_SAMPLE_LABEL];
+    const wage_t *w = &s->model;
+    int learn = s->message.type == WAGE_SAMPLE;
+    if (s->message.tail_bytes != w->input_bytes) {
+        serve_refuse(s, WAGE_E_INPUT, w->input_bytes, s->message.tail_bytes);
+        return WAGE_OK;
+    }
+    if (label >= w->classes) {
+        serve_refuse(s, WAGE_E_LABEL, w->classes, label);
+        return WAGE_OK;
+    }
+    if (learn && !s->started)
+        return WAGE_E_STREAM;
+    if (learn && id > w->last_id + 1) {
+        serve_refuse(s, WAGE_E_ORDER, w->last_id, id);
+        return WAGE_OK;
+    }
+    int known = learn && id <= w->last_id;
+    struct wage_record record = { .prediction = 0 };
+    uint32_t before = port_micros(s->port);
+    int kept = known ? WAGE_NOT_DUE : take(s, learn, &record);
+    if (kept < 0)
+        return kept;
+    f[WAGE_RECORD_US] = port_micros(s->port) - before;
+    f[WAGE_RECORD_ID] = id;
+    f[WAGE_RECORD_LABEL] = label;
+    f[WAGE_RECORD_PREDICTION] = record.prediction;
+    f[WAGE_RECORD_P_LABEL] = record.p_label;
+    f[WAGE_RECORD_SKIPPED] = record.skipped;
+    f[WAGE_RECORD_KNOWN] = (uint32_t)known;
+    f[WAGE_RECORD_KEPT] = (uint32_t)kept;
+    f[WAGE_RECORD_SCORE] = w->score;
+    f[WAGE_RECORD_GENERATION] = w->generation;
+    s->message.tail_bytes = 0;
+    serve_reply(s, WAGE_RECORD, WAGE_RECORD_FIELDS);
+    return WAGE_OK;
+}
+
+static void put32(uint8_t *to, uint32_t x)
+{
+    for (unsigned i = 0; i < 4; i++)
+        to[i] = (uint8_t)(x >> (8 * i));
+}
+
+int serve_stats(struct serve *s)
+{
+    uint32_t *f = s->message.field;
+    const wage_t *w = &s->model;
+    f[WAGE_REPORT_SAMPLES] = w->metrics.samples;
+    f[WAGE_REPORT_CORRECT] = w->metrics.correct;
+    f[WAGE_REPORT_SKIPPED] = w->metrics.skipped;
+    f[WAGE_REPORT_STEPS] = w->metrics.steps;
+    f[WAGE_REPORT_STEP] = w->step;
+    f[WAGE_REPORT_LAST_ID] = w->last_id;
+    f[WAGE_REPORT_GENERATION] = w->generation;
+    f[WAGE_REPORT_REPLAY_COUNT] = w->replay_count;
+    f[WAGE_REPORT_REPLAY_CAPACITY] = w->replay_capacity;
+    f[WAGE_REPORT_FRAME_ERRORS] = s->frame_errors;
+    f[WAGE_REPORT_STACK_BYTES] = port_stack_bytes(s->port);
+    f[WAGE_REPORT_WEIGHT_CRC] = wage_weight_crc(w);
+    f[WAGE_REPORT_STATE_CRC] = wage_state_crc(w);
+    f[WAGE_REPORT_SCORE] = w->score;
+    f[WAGE_REPORT_BEST] = w->best;
+    f[WAGE_REPORT_REFUSED] = w->refused;
+    for (uint8_t c = 0; c < w->classes; c++) {
+        uint32_t seen = 0, correct = 0;
+        wage_class_metrics(w, c, &seen, &correct);
+        put32(s->reader.buffer + 8 * c, seen);
+        put32(s->reader.buffer + 8 * c + 4, correct);
+    }
+    s->message.tail = s->reader.buffer;
+    s->message.tail_bytes = 8u * w->classes;
+    serve_reply(s, WAGE_REPORT, WAGE_REPORT_FIELDS);
+    return WAGE_OK;
+}
+
+int serve_look(struct serve *s)
+{
+    uint32_t *f = s->message.field;
+    struct wage_checkpoint found;
+    if (!s->store)
+        return WAGE_E_STORE;
+    int error = wage_look(&s->model, s->store, f[WAGE_LOOK_SLOT], &found);
+    if (error)
+        return error;
+    f[WAGE_SLOT_GENERATION] = found.generation;
+    f[WAGE_SLOT_WEAR] = found.wear;
+    f[WAGE_SLOT_STATE_CRC] = found.crc;
+    f[WAGE_SLOT_OURS] = found.ours;
+    f[WAGE_SLOT_FORGOTTEN] = found.forgotten;
+    f[WAGE_SLOT_GUARD] = found.guard;
+    f[WAGE_SLOT_SCORE] = found.score;
+    s->message.tail_bytes = 0;
+    serve_reply(s, WAGE_SLOT, WAGE_SLOT_FIELDS);
+    return WAGE_OK;
+}
+
+int serve_save(struct serve *s)
+{
+    uint32_t *f = s->message.field;
+    int back = s->message.type == WAGE_ROLLBACK, kept = WAGE_SAVED_NOW;
+    if (!s->store)
+        return WAGE_E_STORE;
+    uint32_t refused = s->model.refused;
+    struct wage_policy now = { .margin = s->policy.margin };
+    int error = WAGE_OK;
+    if (back)
+        error = wage_rollback(&s->model, s->store, f[WAGE_ROLLBACK_GENERATION]);
+    else if (s->policy.every) // what was asked for is saved, if it passes
+        error = kept = wage_keep(&s->model, s->store, &now);
+    else
+        error = wage_save(&s->model, s->store);
+    s->erased = 0;
+    if (error == WAGE_E_STORE_IO && (back || s->model.refused != refused))
+        s->restart = 1; // perhaps half loaded
+    if (error < 0)
+        return error;
+    f[WAGE_SAVED_GENERATION] = s->model.generation;
+    f[WAGE_SAVED_KEPT] = (uint32_t)kept;
+    f[WAGE_SAVED_SCORE] = s->model.score;
+    s->message.tail_bytes = 0;
+    serve_reply(s, WAGE_SAVED, WAGE_SAVED_FIELDS);
+    return WAGE_OK;
+}
+
+int serve_guard(struct serve *s)
+{
+    const uint32_t *f = s->message.field;
+    uint32_t label = f[WAGE_GUARD_LABEL];
+    if (!s->store)
+        return WAGE_E_STORE;
+    if (s->message.tail_bytes != s->model.input_bytes) {
+        serve_refuse(s, WAGE_E_INPUT, s->model.input_bytes,
+                     s->message.tail_bytes);
+        return WAGE_OK;
+    }
+    if (label >= s->model.classes) {
+        serve_refuse(s, WAGE_E_LABEL, s->model.classes, label);
+        return WAGE_OK;
+    }
+    int error = wage_guard_put(&s->model, s->store, f[WAGE_GUARD_ID],
+                               f[WAGE_GUARD_COUNT], f[WAGE_GUARD_SET],
+                               (const int8_t *)s->message.tail,
+                               (uint8_t)label);
+    if (error)
+        return error;
+    s->message.tail_bytes = 0;
+    serve_reply(s, WAGE_GUARDED, WAGE_GUARDED_FIELDS);
+    return WAGE_OK;
+}
+
+int serve_reset(struct serve *s)
+{
+    uint32_t what = s->message.field[WAGE_RESET_WHAT];
+    if (what > WAGE_FACTORY)
+        return WAGE_E_CONFIG;
+    if (what == WAGE_FACTORY && s->store && s->model_error) {
+        serve_refuse(s, WAGE_E_MODEL, (uint32_t)-s->model_error, 0);
+        return WAGE_OK;
+    }
+    if (what == WAGE_FACTORY && s->store) {
+        int error = wage_forget(&s->model, s->store);
+        if (error)
+            return error;
+    }
+    s->message.tail_bytes = 0;
+    serve_reply(s, WAGE_DONE, 0);
+    s->restart = 1;
+    return WAGE_OK;
+}
+

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the board does on each request of a session (internal). Each function
+ * answers serve->message, or returns an error to be answered.
+ */
+#ifndef WAGE_REQUESTS_H
+#define WAGE_REQUESTS_H
+
+#include "serve.h"
+
+int serve_start(struct serve *serve);
+int serve_sample(struct serve *serve);  /* SAMPLE and EVAL */
+int serve_stats(struct serve *serve);
+int serve_save(struct serve *serve);    /* SAVE and ROLLBACK */
+int serve_look(struct serve *serve);
+int serve_guard(struct serve *serve);
+int serve_reset(struct serve *serve);
+
+/* Sends serve->message with this type and so many fields. */
+void serve_reply(struct serve *serve, uint8_t type, uint8_t fields);
+
+/* Sends NAK: minus `error`, and what it is about. */
+void serve_refuse(struct serve *serve, int error, uint32_t a, uint32_t b);
+
+#endif
