@@ -16,13 +16,17 @@ from cffi import FFI
 ROOT = Path(__file__).resolve().parents[2]
 HEADERS = [
     "runtime/wage.h",
+    "runtime/store.h",
+    "runtime/guard.h",
     "runtime/num.h",
     "runtime/layer.h",
     "runtime/wire.h",
     "host/kernels/kernels.h",
+    "firmware/src/auth.h",
     "firmware/src/serve.h",
     "boards/sim/sim.h",
 ]
+SERVE = ("serve", "requests", "auth", "blake2b/blake2b")
 FOLDERS = ["runtime", "host/kernels", "firmware/src", "boards/sim"]
 OPENMP = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
 
@@ -39,7 +43,8 @@ def declarations() -> str:
 def sources() -> list[str]:
     """C files of the extension, relative to the project."""
     files = sorted((ROOT / "runtime").glob("*.c")) + sorted((ROOT / "host/kernels").glob("*.c"))
-    files += [ROOT / "firmware/src/serve.c", ROOT / "boards/sim/port.c"]
+    files += [ROOT / f"firmware/src/{name}.c" for name in SERVE]
+    files += [ROOT / "boards/sim/port.c"]
     return [str(file.relative_to(ROOT)) for file in files]
 
 

@@ -10,6 +10,9 @@
     wage-host eval --port P --data T.npz            how good it is
     wage-host save --port P                         keep what it learned
     wage-host reset --port P [--factory]            restart it, or make it forget
+    wage-host persist show|rollback --port P        its checkpoints, and back to one
+    wage-host persist plan --board B …              years that its store lasts
+    wage-host key K.key                             a key, for boards on open links
     wage-host report [RUN] -o R.html                show a run to people
 
 A port is a device (/dev/ttyACM0, COM3), any pyserial URL (socket://127.0.0.1:4000),
@@ -22,7 +25,8 @@ Exit codes: 0 done, 1 internal error, 2 wrong usage, 3 no such port, 4 port busy
 that are not the model's classes, 10 samples of the wrong shape, 11 too little memory for the
 model, 12 refused by the board, 13 a tool is missing, 14 the firmware did not build, 15 model
 file unusable, 16 the board has no store, 17 log unusable, 18 board and host differ, 19 a file
-cannot be written, 20 a training checkpoint cannot be used, 130 interrupted (Ctrl-C).
+cannot be written, 20 a training checkpoint cannot be used, 21 key file unusable, 22 the board has
+another key or only one side has one, 130 interrupted (Ctrl-C).
 """
 
 import json
@@ -31,7 +35,7 @@ from importlib.metadata import version
 
 import click
 
-from wage_host import commands, models
+from wage_host import commands, models, persist
 from wage_host.errors import Interrupted
 
 _first, *_middle, _codes = __doc__.split("\n\n")
@@ -47,6 +51,9 @@ def wage_host() -> None:
 for _command in (vars(models) | vars(commands)).values():
     if isinstance(_command, click.Command):
         wage_host.add_command(_command)
+
+
+wage_host.add_command(persist.persist)
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from wage_host import data, demo, emulate, files, link, sim, stream
+from wage_host import auth, data, demo, emulate, files, link, sim, stream
 from wage_host import report as reports
 from wage_host._core import lib
-from wage_host.core import Config, info
+from wage_host.core import Config, Policy, info
 from wage_host.device import Device
 from wage_host.errors import (
     REMEDY,
@@ -48,28 +48,33 @@ def this_command() -> str:
 @click.option("--replays", type=int, help="Replayed samples a new one; default: the model's.")
 @click.option("--gain-shift", type=int, help="Softmax sharpness 2^N; default: the model's.")
 @click.option("--threshold", type=int, help="Skip errors below N / 127; default: the model's.")
-@click.option("--save-every", type=click.IntRange(0), default=0, help="Save every N samples, too.")
+@click.option("--save-every", type=click.IntRange(1), help="Save every N samples, too.")
+@click.option("--guard", type=FILE, help="Held-out samples: what does worse on them is undone.")
+@click.option("--margin", type=click.FloatRange(0, 100), help="Of the guard, in %; default: 2.")
+@click.option("--improved", is_flag=True, default=None, help="Save only what does better on it.")
+@click.option("--erase-budget", type=click.IntRange(1), help="Slots to erase at most.")
 @click.option("--resume", type=int, help="Go on with an interrupted run, by its number.")
 @log_option
 def do_learn(
     screen: Screen,
     file: Path,
     eval_data: Path | None,
-    save_every: int,
+    guard: Path | None,
     resume: int | None,
     log_path: Path | None,
     port: str,
     baud: int,
     model: Path | None,
     store: Path | None,
+    key: Path | None,
     timeout: float,
     **settings: Any,
 ) -> dict[str, Any]:
     """Stream labelled samples to a board and watch it learn."""
-    new, test = data.load(file), data.load(eval_data) if eval_data else None
+    new, test, held_out = (data.load(path) if path else None for path in (file, eval_data, guard))
     with (
         Log(log_path or default_path()) as log,
-        open_device(port, baud, model, store, timeout) as device,
+        open_device(port, baud, model, store, key, timeout) as device,
     ):
         device.check_store()
         given = {name: value for name, value in settings.items() if value is not None}
@@ -77,22 +82,49 @@ def do_learn(
             given["lr_factor"], given["lr_shift"] = given.pop("lr")
         number = secrets.randbits(32) | 1
         if resume is None:
+            policy = _policy(given, held_out, device)
             config = dataclasses.replace(device.config(), **given)
         else:
-            number, config = _earlier(log, resume, new, device, given)
+            number, config, policy = _earlier(log, resume, new, held_out, device, given)
         if device.welcome.store_bytes and not device.can_save:
             screen.say(f"warning: {REMEDY['WAGE_E_STORE_SIZE']}")
         screen.say(f"board: {board_line(device)}")
         blob = files.read_blob(model) if model else None
-        plan = stream.Plan(new, test, config, number, save_every, blob)
+        plan = stream.Plan(new, test, config, number, policy, blob, held_out)
         done = stream.conduct(device, log, plan, this_command(), screen.watch, port=port)
         tell(screen, log, done)
     return {"run": done.run, "log": str(log.path), "board": device.board, **done.summary}
 
 
+GUARD_EVERY = 50  # samples between two looks at the guard, unless the user says otherwise
+MARGIN = 2.0  # % of the guard
+
+
+def _policy(given: dict[str, Any], guard: data.Data | None, device: Device) -> Policy:
+    """When to save, out of the options of do_learn."""
+    every = given.pop("save_every", GUARD_EVERY if guard else 0)
+    margin, improved = given.pop("margin", None), given.pop("improved", False)
+    budget = given.pop("erase_budget", 0)
+    if not guard and (improved or margin is not None):
+        raise WrongUsage("--improved and --margin need --guard: held-out samples to judge by")
+    if budget and not every:
+        raise WrongUsage("--erase-budget is for --save-every or --guard")
+    return Policy(
+        every=every,
+        margin=int(len(guard) * (MARGIN if margin is None else margin) / 100) if guard else 0,
+        wear_max=device.welcome.wear + budget if budget else 0,
+        improved=improved,
+    )
+
+
 def _earlier(
-    log: Log, run: int, new: data.Data, device: Device, given: dict[str, int]
-) -> tuple[int, Config]:
+    log: Log,
+    run: int,
+    new: data.Data,
+    guard: data.Data | None,
+    device: Device,
+    given: dict[str, Any],
+) -> tuple[int, Config, Policy]:
     """Stream and settings of an earlier run, which this board must have learned last."""
     earlier = log.run(run)["conditions"]
     if log.run(run)["state"] == "done":
@@ -103,6 +135,9 @@ def _earlier(
         raise WrongUsage("--resume takes the settings of that run: leave out the others")
     if earlier["data_crc"] != f"{new.crc():08x}":
         raise DataError(f"run {run} learned other data than {new.name}: give the same file")
+    if earlier.get("guard_crc") != (f"{guard.crc():08x}" if guard else None):
+        name = earlier.get("guard", "none")
+        raise DataError(f"the guard of run {run} was {name}: give the same with --guard")
     if earlier["model_crc"] != f"{device.info.crc:08x}":
         raise OtherModel(f"run {run} was of the model {earlier['model']}: use a board with it")
     if device.welcome.stream not in (0, earlier["stream"]):
@@ -110,9 +145,11 @@ def _earlier(
             "WAGE_E_STREAM",
             f"the board has learned something else since run {run}: start a new run",
         )
-    names = (field.name for field in dataclasses.fields(Config))
-    settings = {name: earlier[name] for name in names if name in earlier}
-    return earlier["stream"], Config(**settings)
+    config, policy = (
+        kind(**{f.name: earlier[f.name] for f in dataclasses.fields(kind) if f.name in earlier})
+        for kind in (Config, Policy)
+    )
+    return earlier["stream"], config, policy
 
 
 def tell(screen: Screen, log: Log, done: stream.Outcome) -> None:
@@ -121,6 +158,10 @@ def tell(screen: Screen, log: Log, done: stream.Outcome) -> None:
     if done.after:
         before, after = stream.accuracy(done.before), stream.accuracy(done.after)
         screen.say(f"accuracy: {before:.1%} before, {after:.1%} after")
+    if "refused" in done.summary:
+        score, of = done.summary["guard_score"], done.summary["guard_count"]
+        times = done.summary["refused"]
+        screen.say(f"guard: {score} of {of} right; {times} times it went back to a better state")
     if done.summary["proved"]:
         crc = done.summary["weight_crc"]
         screen.say(f"proved: this computer learned the same weights from the same samples ({crc})")
@@ -173,6 +214,15 @@ def do_reset(screen: Screen, factory: bool, **port: Any) -> dict[str, Any]:
 
 
 @command
+@click.argument("file", type=FILE)
+def do_key(screen: Screen, file: Path) -> dict[str, Any]:
+    """Make a key that a board and its hosts share, for links that others can reach."""
+    auth.make(file)
+    screen.say(f"a new key is in {file}: build the board with it, and give it with --key")
+    return {"file": str(file)}
+
+
+@command
 def do_ports(screen: Screen) -> dict[str, Any]:
     """Serial ports with a USB device behind them."""
     found = link.ports()
@@ -183,7 +233,8 @@ def do_ports(screen: Screen) -> dict[str, Any]:
 @command
 @click.option("--board", default="sim", show_default=True, help="Which board.")
 @click.option("--model", type=FILE, required=True, help="The .wage model it holds.")
-@click.option("--store", type=FILE, help="For sim: file that keeps checkpoints; default: none.")
+@click.option("--store", type=FILE, help="File that keeps checkpoints (sim, riscv-virt).")
+@click.option("--key", type=FILE, help="Key that it demands of hosts; default: none.")
 @click.option("--ram", default=sim.MEMORY_BYTES, show_default=True, help="For sim: bytes.")
 @click.option("--tcp", type=click.IntRange(0, 65535), default=0, help="Port; default: a free one.")
 @click.option("--pty", is_flag=True, help="For sim: serve a pseudo-terminal instead.")
@@ -192,6 +243,7 @@ def do_emulate(
     board: str,
     model: Path,
     store: Path | None,
+    key: Path | None,
     ram: int,
     tcp: int,
     pty: bool,
@@ -207,22 +259,25 @@ def do_emulate(
 
     blob = files.read_blob(model)
     info(blob)
-    if board != "sim" and (store or pty):
-        raise WrongUsage("--store and --pty are for the simulated board only")
+    secret = auth.load(key) if key else None
+    if board != "sim" and pty:
+        raise WrongUsage("--pty is for the simulated board only")
+    if board != "sim" and store:
+        emulate.make_store(board, store)
     try:
         if board != "sim":
             screen.say(f"building the firmware of {board} with {model}")
-            image = emulate.build(board, model)
-            process, url = emulate.start(board, image, tcp or None)
+            image = emulate.build(board, model, key)
+            process, url = emulate.start(board, image, tcp or None, store=store)
             try:
                 ready(url)
                 raise WageError(f"the emulator ended by itself ({process.wait()})")
             finally:
                 emulate.stop(process)
         elif pty:
-            sim.serve_pty(sim.SimBoard(blob, store, ram), ready)
+            sim.serve_pty(sim.SimBoard(blob, store, ram, key=secret), ready)
         else:
-            sim.serve_socket(sim.SimBoard(blob, store, ram), tcp, ready)
+            sim.serve_socket(sim.SimBoard(blob, store, ram, key=secret), tcp, ready)
     except KeyboardInterrupt:
         screen.say("ended")
     return {"board": board}
@@ -264,11 +319,11 @@ def do_demo(screen: Screen, folder: Path) -> dict[str, Any]:
     new, test = data.load(made.stream), data.load(made.test)
     with (
         sim.running(made.model, made.store) as port,
-        open_device(port, 115200, made.model, None, 30.0) as device,
+        open_device(port, 115200, made.model, None, None, 30.0) as device,
         Log(folder / "wage.sqlite") as log,
     ):
         screen.say(f"3. {len(new)} samples of the digits 8 and 9, never seen before, arrive.")
-        plan = stream.Plan(new, test, device.config(), 1, 100, made.model.read_bytes())
+        plan = stream.Plan(new, test, device.config(), 1, Policy(100), made.model.read_bytes())
         done = stream.conduct(
             device,
             log,

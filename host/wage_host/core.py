@@ -27,6 +27,7 @@ RECORD_DTYPE = np.dtype(
     }
 )
 
+INT16_MAX = (1 << 15) - 1  # of a velocity; it has no -2^15 (SPEC 5.3)
 NO_WEIGHTS = np.zeros((0, 0), np.int16)
 Sample = tuple[np.ndarray, int]  # int8 activations of the model's input, label
 
@@ -52,8 +53,21 @@ class Config:
 
 
 @dataclasses.dataclass(frozen=True)
+class Policy:
+    """When to save and what, as struct wage_policy; `margin` in samples of the guard."""
+
+    every: int = 0
+    margin: int = 0
+    wear_max: int = 0
+    improved: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Record:
-    """What one sample gave; p_label in 2^-14, us in microseconds where it ran."""
+    """What one sample gave; p_label in 2^-14, us in microseconds where it ran.
+
+    `kept`: enum wage_kept; `score`: right answers of the guard when it was asked last.
+    """
 
     id: int
     label: int
@@ -62,6 +76,9 @@ class Record:
     skipped: bool
     known: bool
     us: int
+    kept: int = 0
+    score: int = 0
+    generation: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +97,9 @@ class Stats:
     stack_bytes: int
     weight_crc: int
     state_crc: int
+    score: int
+    best: int
+    refused: int
     by_class: tuple[tuple[int, int], ...]
 
 
@@ -274,11 +294,14 @@ class Core:
         return out
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Takes what state() gave of the same model."""
+        """Takes what state() gave of the same model; else ValueError, and nothing changed."""
         if state.keys() != (mine := self.state()).keys():
             raise ValueError("the state of another model")
         for name, array in state.items():
             if array.shape != mine[name].shape or array.dtype != mine[name].dtype:
+                raise ValueError(f"{name} of another model")
+            low, high = self._range(name)
+            if array.size and not low <= array.min() <= array.max() <= high:
                 raise ValueError(f"{name} of another model")
         for k, layer in enumerate(self._trainable()):
             if f"w{k}" in state:
@@ -288,6 +311,15 @@ class Core:
             if f"v{k}" in state:
                 _view(layer.velocity, layer.weight_count, np.int16)[:] = state[f"v{k}"]
         self.wage.step = int(state["step"])
+
+    def _range(self, name: str) -> tuple[int, int]:
+        """Of the numbers in an array of state(): the least and the largest."""
+        if name == "step":
+            return 0, (1 << 32) - 1
+        most = {"b": lib.WAGE_BIAS_MAX, "v": INT16_MAX}.get(name[0])
+        if most is None:
+            most = lib.wage_weight_max(self.wage.layers + self.wage.frozen_count + int(name[1:]))
+        return -most, most
 
 
 def _view(pointer: Any, count: int, kind: type) -> np.ndarray:

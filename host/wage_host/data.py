@@ -11,6 +11,7 @@ import numpy as np
 from wage_host import datasets, images
 from wage_host.core import Info, Sample
 from wage_host.errors import DataError, LabelError, ShapeError
+from wage_host.files import UNREADABLE
 
 NUMERIC = tuple("0123456789+-.")  # what a cell with a number begins with
 
@@ -43,7 +44,7 @@ def load(path: Path) -> Data:
         raise DataError(f"there is no data file {path}")
     try:
         x, labels = _read(path)
-    except datasets.UNREADABLE:
+    except UNREADABLE:
         raise DataError(f"{path} is truncated or not what its name says: copy it again") from None
     if x.ndim < 1 or labels.ndim != 1:
         raise DataError(f"{path}: give one label a sample, not labels of {_shape(labels.shape)}")
@@ -88,7 +89,7 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with np.load(path, allow_pickle=False) as file:
         if "x" not in file or "y" not in file:
             raise DataError(f"{path} must have the arrays x (samples) and y (labels)")
-        return file["x"], file["y"]
+        return np.asarray(file["x"]), np.asarray(file["y"])
 
 
 def _csv(path: Path) -> tuple[np.ndarray, np.ndarray]:

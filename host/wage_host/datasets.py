@@ -14,8 +14,6 @@ import dataclasses
 import gzip
 import os
 import struct
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,22 +21,12 @@ import numpy as np
 
 from wage_host import images, matlab
 from wage_host.errors import DataError
+from wage_host.files import UNREADABLE
 
 IDX_UINT8 = 8
 CIFAR_RECORD = 1 + 3 * 32 * 32  # a label; red, green and blue planes
 SVHN_ZERO = 10  # SVHN's label of the digit 0
 PARTS = ("train", "test")
-UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 Arrays = tuple[np.ndarray, np.ndarray]
 

@@ -1,9 +1,7 @@
-"""A board over a link. Its methods are those of Core; every wait has a limit."""
+"""A board that learns over a link. Its methods are those of Core."""
 
 import dataclasses
-import secrets
 import struct
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
@@ -12,347 +10,189 @@ import numpy as np
 
 from wage_host import wire
 from wage_host._core import lib
-from wage_host.core import ERROR_NAMES, PLACES, Config, Info, Record, Sample, Stats
-from wage_host.errors import (
-    REMEDY,
-    ArenaError,
-    ModelError,
-    NoAnswer,
-    NoStore,
-    OtherModel,
-    PortBusy,
-    PortNotFound,
-    ProtocolMismatch,
-    Refused,
-    short,
-)
-from wage_host.link import Link, LinkLost
+from wage_host.core import Config, Policy, Record, Sample, Stats
+from wage_host.errors import NoAnswer, Refused
+from wage_host.link import LinkLost
+from wage_host.session import FAULTS_MAX, Session
 
 SAVE_S = 30.0  # at least, for a checkpoint
-DAMAGED = {"WAGE_E_COBS", "WAGE_E_FRAME_SHORT", "WAGE_E_FRAME_LONG", "WAGE_E_FRAME_CRC"}
-FAULTS_MAX = 20  # in a row, without one answer between them
 
 
-class NoReply(LinkLost):
-    """Nothing is broken, but nothing came."""
+class Device(Session):
+    """A board that answered HELLO, and what it can be asked for."""
 
-
-def _signed(word: int) -> int:
-    return word - (1 << 32) if word >> 31 else word
-
-
-class Device:
-    """A board that answered HELLO.
-
-    Waits: `deadline_s` for the port and a first answer, `answer_s` for each answer, `hello_s`
-    before HELLO is said again. `on_event(what, text)` hears of faults and saves.
-    """
-
-    def __init__(
-        self,
-        connect: Callable[[], Link],
-        deadline_s: float = 30.0,
-        answer_s: float = 5.0,
-        hello_s: float = 1.0,
-        on_event: Callable[[str, str], None] = lambda what, text: None,
-        protocol: tuple[int, int] = (lib.WAGE_PROTOCOL_MIN, lib.WAGE_PROTOCOL_MAX),
-    ):
-        self._connect, self._deadline_s = connect, deadline_s
-        self._answer_s, self._hello_s = answer_s, hello_s
-        self._protocol = protocol
-        self.on_event = on_event
-        self._link = connect()
-        self._seq = 0
-        self._stream: tuple[int, Config] | None = None
-        try:
-            self.hello()
-        except BaseException:
-            self.close()
-            raise
+    _stream: tuple[int, Config, Policy] | None = None
 
     def __enter__(self) -> "Device":
         return self
 
-    def __exit__(self, *_exception: object) -> None:
-        self.close()
+    def _go_on(self) -> None:
+        if self._stream:
+            self._check_stream()
+            self._begin()
 
-    def close(self) -> None:
-        """Lets go of the port; the board goes on."""
-        self._link.close()
-
-    # -- frames ------------------------------------------------------------
-
-    def _send(self, kind: int, tail: bytes = b"", **fields: int) -> int:
-        self._seq = (self._seq + 1) & 0xFFFF
-        self._link.write(wire.encode(wire.message(kind, self._session, self._seq, tail, **fields)))
-        return self._seq
-
-    def _receive(self, seq: int | None, timeout_s: float) -> wire.Message:
-        """The answer to request `seq`; LinkLost after `timeout_s`, or on damage.
-
-        None: any answer of this session, and damage is noise from before it.
-        """
-        deadline = time.monotonic() + timeout_s
-        while True:
-            while self._inbox:
-                m = self._inbox.popleft()
-                if m.type == lib.WAGE_NAK and m.session == 0 and seq is not None:
-                    name = ERROR_NAMES.get(-m.named().error, "")
-                    if name in DAMAGED:
-                        raise LinkLost(f"the board received a damaged frame ({short(name)})")
-                if m.session == self._session and seq in (None, m.seq):
-                    return m
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise NoReply(f"no answer within {timeout_s:g} s")
-            data = self._link.read(min(left, 0.5))
-            self._inbox.extend(self._reader.feed(data))
-            if seq is None:
-                self._reader.errors.clear()
-            elif self._reader.errors:
-                raise LinkLost(f"a damaged frame came in ({short(self._reader.errors.pop())})")
-
-    def _answer(self, seq: int | None, expected: int, timeout_s: float) -> wire.Message:
-        m = self._receive(seq, timeout_s)
-        if m.type == lib.WAGE_NAK:
-            raise self._refusal(m.named())
-        if m.type != expected:
-            raise LinkLost(f"an unexpected answer came in (type {m.type})")
-        return m
-
-    def _refusal(self, nak: SimpleNamespace) -> Exception:
-        name = ERROR_NAMES.get(-nak.error, "")
-        if name == "WAGE_E_PROTOCOL":
-            low, high = self._protocol
-            older = "the board's firmware" if nak.b < low else "wage-host"
-            return ProtocolMismatch(
-                f"the board speaks protocol {nak.a} to {nak.b}, this host {low} to {high}: "
-                f"update {older}"
-            )
-        if name in ("WAGE_E_SESSION", "WAGE_E_STREAM", "WAGE_E_ORDER"):
-            return LinkLost(f"the board lost the thread ({short(name)})")
-        if name == "WAGE_E_STORE":
-            return NoStore("this board has no store, so it cannot save")
-        if name == "":
-            return Refused("WAGE_E_TYPE", f"the board refused with the unknown error {nak.error}")
-        return Refused(name, a=nak.a, b=nak.b)
-
-    # -- sessions ----------------------------------------------------------
-
-    def hello(self) -> None:
-        """Begins a session and learns what the board is (`welcome`, `info`)."""
-        self._session = secrets.randbelow(0xFFFF) + 1
-        self._reader, self._inbox = wire.Reader(), deque()
-        deadline, wait_s = time.monotonic() + self._deadline_s, self._hello_s
-        low, high = self._protocol
-        while True:
-            try:
-                self._link.write(b"\0")  # ends whatever noise came before
-                self._send(lib.WAGE_HELLO, protocol_min=low, protocol_max=high)
-                m = self._answer(None, lib.WAGE_WELCOME, wait_s)
-                break
-            except LinkLost as lost:
-                if time.monotonic() >= deadline:
-                    raise NoAnswer(
-                        f"no board answers there ({lost}): check that the firmware is WAGE's, "
-                        "the port and the baud rate"
-                    ) from lost
-                # opening a port resets some boards, so silence alone is borne for a while
-                if isinstance(lost, NoReply) and wait_s < 8 * self._hello_s:
-                    wait_s *= 2
-                    continue
-                wait_s = self._hello_s
-                self._reopen(deadline)
-        self.welcome = m.named()
-        self.board, _, name = m.tail.decode("utf-8", "replace").partition("\0")
-        self.place = PLACES.get(self.welcome.place, "board")
-        w = self.welcome
-        self._generation = w.generation
-        self.info = Info(
-            name=name,
-            crc=w.model,
-            shape=(w.input_h, w.input_w, w.input_c),
-            input_map=w.input_map,
-            classes=w.classes,
-            input_bytes=w.input_h * w.input_w * w.input_c,
-            latent_bytes=w.latent_bytes,
-            arena_bytes=w.arena_bytes,
-        )
-
-    def _reopen(self, deadline: float) -> None:
-        """Opens the port anew, as after a replugged cable."""
-        self._link.close()
-        while True:
-            try:
-                self._link = self._connect()
-                return
-            except (PortNotFound, PortBusy):
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.2)
-
-    def check_model(self) -> None:
-        """Raises what keeps the board's model from being used."""
-        error = ERROR_NAMES.get(-self.welcome.model_error, "unknown")
-        if error == "WAGE_E_ARENA":
-            raise ArenaError(
-                f"the model needs an arena of {self.welcome.arena_bytes} bytes and the board has "
-                f"{self.welcome.memory_bytes}: convert it with a smaller --replay, "
-                "or train fewer layers"
-            )
-        if error != "WAGE_OK":
-            remedy = REMEDY.get(error, "its firmware gives an error this host does not know")
-            raise ModelError(f"the board's model is unusable: {remedy}")
-
-    @property
-    def can_save(self) -> bool:
-        """Whether the board has a store that takes its model."""
-        w = self.welcome
-        return bool(w.store_bytes) and -w.store_error != lib.WAGE_E_STORE_SIZE
-
-    def check_store(self) -> None:
-        """Raises when the board could not read what it had saved."""
-        if -self.welcome.store_error == lib.WAGE_E_STORE_IO:
+    def _check_stream(self) -> None:
+        """Raises when another host has begun a stream of its own: ours would begin anew on top."""
+        if self.welcome.stream not in (0, self._stream_before, self._stream[0]):
             raise Refused(
-                "WAGE_E_STORE_IO",
-                "the board could not read its store and runs from its factory weights: check "
-                "its flash, or make it forget with 'wage-host reset --factory'",
+                "WAGE_E_STREAM",
+                "the board has learned something else meanwhile: close the other program and "
+                "start a new run",
             )
 
-    def config(self) -> Config:
-        """The settings in force on the board."""
-        w = self.welcome
-        shift = _signed(w.lr_shift)
-        return Config(w.seed, shift, w.replays, w.gain_shift, w.threshold, w.lr_factor)
-
-    def request(self, kind: int, expected: int, **fields: int) -> wire.Message:
-        """One question that may be asked twice, and its answer."""
-        for _ in range(FAULTS_MAX):
-            try:
-                return self._answer(self._send(kind, **fields), expected, self._answer_s)
-            except LinkLost as lost:
-                self._recover(lost)
-        raise NoAnswer("the board says HELLO but answers nothing else: check cable and baud rate")
-
-    def _recover(self, lost: LinkLost) -> None:
-        """Finds the board again after a fault, and goes on with the stream."""
-        before = self.info
-        for _ in range(FAULTS_MAX):
-            self.on_event("fault", str(lost))
-            self.hello()
-            if self.info.crc != before.crc:
-                raise OtherModel(
-                    f"another board or model answers now ({self.info.name}, not {before.name}): "
-                    "plug the first one in again"
-                )
-            try:
-                if self._stream:
-                    self._begin()
-            except LinkLost as again:
-                lost = again
-                continue
-            w = self.welcome
-            self.on_event("resume", f"session {w.sessions} since boot, last sample {w.last_id}")
-            return
-        raise NoAnswer(f"too many faults in a row ({lost}): check cable and baud rate")
-
-    # -- the methods of Core -----------------------------------------------
-
-    def start(self, stream: int, config: Config) -> int:
+    def start(self, stream: int, config: Config, policy: Policy | None = None) -> int:
         """Begins or resumes `stream`. Returns the id learned last in it."""
-        self._stream = (stream, config)
+        self._stream = (stream, config, policy or Policy())
+        self._stream_before = self.welcome.stream
         try:
             self._begin()
         except LinkLost as lost:
             self._recover(lost)
+        self._faults = 0
         return self._last_id
 
     def _begin(self) -> None:
-        stream, config = self._stream
-        seq = self._send(lib.WAGE_START, stream=stream, **dataclasses.asdict(config))
-        self._last_id = self._answer(seq, lib.WAGE_STARTED, self._answer_s).named().last_id
+        stream, config, policy = self._stream
+        fields = dataclasses.asdict(config) | dataclasses.asdict(policy)
+        seq = self._send(lib.WAGE_START, stream=stream, **fields)
+        patience_s = self._patience_s(0, policy)
+        self._last_id = self._answer(seq, lib.WAGE_STARTED, patience_s).named().last_id
 
-    def learn(self, samples: Sequence[Sample], save_every: int = 0) -> Iterator[Record]:
+    def _patience_s(self, id: int, policy: Policy) -> float:
+        """How long the answer about a sample may take: the board may save before it."""
+        due = policy.every and id % policy.every == 0 and (id or self.welcome.guard_count)
+        return max(self._answer_s, SAVE_S) if due else self._answer_s
+
+    def guard(self, samples: Sequence[Sample], set: int) -> Iterator[int]:
+        """Puts a held-out set named `set` (not 0) into the board's store.
+
+        Gives the number of each sample put.
+        """
+        done = 0
+        while done < len(samples):
+            x, label = samples[done]
+            tail = np.ascontiguousarray(x, np.int8).tobytes()
+            fields = {"id": done + 1, "count": len(samples), "set": set, "label": label}
+            try:
+                seq = self._send(lib.WAGE_GUARD, tail, **fields)
+                self._answer(seq, lib.WAGE_GUARDED, max(self._answer_s, SAVE_S))
+            except LinkLost as lost:
+                self._recover(lost)
+                done = 0  # the board begins with the first one
+                continue
+            done, self._faults = done + 1, 0
+            yield done
+
+    def learn(self, samples: Sequence[Sample], save: bool = False) -> Iterator[Record]:
         """Learns all samples of the stream begun with start() that the board has not yet.
 
         Sample k of the sequence has id k + 1. Survives faults and resets: after each it goes on
-        behind the last sample that the board knows of.
+        behind the last sample that the board knows of. `save`: all of it is saved in the end.
         """
-        return self._pump(lib.WAGE_SAMPLE, samples, lambda done: self._last_id, save_every)
+        return self._pump(lib.WAGE_SAMPLE, samples, lambda done: self._last_id, save)
 
     def evaluate(self, samples: Sequence[Sample]) -> Iterator[Record]:
         """Predicts each sample; learns nothing."""
-        return self._pump(lib.WAGE_EVAL, samples, lambda done: done, 0)
+        return self._pump(lib.WAGE_EVAL, samples, lambda done: done, False)
 
     def _pump(
         self,
         kind: int,
         samples: Sequence[Sample],
         resume: Callable[[int], int],
-        save_every: int,
+        save: bool,
     ) -> Iterator[Record]:
-        done = sent = resume(0)
-        saved, faults = done, 0
+        done = sent = most = resume(0)
+        saved = setbacks = 0  # of an earlier host we do not know what it saved
         waiting: deque[int] = deque()
-        while done < len(samples) or (save_every and saved < done):
+        while done < len(samples) or (save and saved < done):
             try:
-                at_a_save = save_every and (done % save_every == 0 or done == len(samples))
-                if at_a_save and saved < done == sent:
+                if done >= len(samples):
                     self._save_once()
                     saved = done
                     continue
-                end = len(samples)
-                if save_every:  # do not run past the next save
-                    end = min(end, (done // save_every + 1) * save_every)
-                while sent < end and len(waiting) < max(1, self.welcome.window):
+                while sent < len(samples) and len(waiting) < max(1, self.welcome.window):
                     x, label = samples[sent]
                     tail = np.ascontiguousarray(x, np.int8).tobytes()
                     waiting.append(self._send(kind, tail, id=sent + 1, label=label))
                     sent += 1
-                record = self._record(self._answer(waiting[0], lib.WAGE_RECORD, self._answer_s))
+                policy = self._stream[2] if kind == lib.WAGE_SAMPLE else Policy()
+                patience_s = self._patience_s(done + 1, policy)
+                record = self._record(self._answer(waiting[0], lib.WAGE_RECORD, patience_s))
                 waiting.popleft()
             except LinkLost as lost:
-                faults += 1
-                if faults > FAULTS_MAX:
-                    raise NoAnswer(
-                        f"{FAULTS_MAX} faults in a row ({lost}): check cable and baud rate"
-                    ) from lost
                 self._recover(lost)
                 known = resume(done)
+                if known < done:
+                    setbacks += 1
+                    if setbacks > FAULTS_MAX:
+                        raise NoAnswer(
+                            f"the board starts again and again, and has not come past sample "
+                            f"{most}: check its power supply"
+                        ) from lost
                 if known > done:  # no answer came, but the board works
-                    faults = 0
+                    self._faults = 0
                 done = sent = known
                 saved = min(saved, done)
                 waiting.clear()
                 continue
-            done, faults = record.id, 0
+            done, self._faults = record.id, 0
+            if done > most:
+                most, setbacks = done, 0
+            self._tell_kept(record.kept, record.score, record.generation)
+            if record.kept == lib.WAGE_SAVED_NOW:
+                saved = done
             yield record
+
+    def _tell_kept(self, kept: int, score: int, generation: int) -> None:
+        """What the board did about its store."""
+        if kept == lib.WAGE_REFUSED:
+            self.on_event("refused", f"the guard refused: back to a score of {score}")
+        if kept == lib.WAGE_SAVED_NOW:
+            self.on_event("save", f"checkpoint {generation}")
 
     def _record(self, m: wire.Message) -> Record:
         r = m.named()
-        return Record(r.id, r.label, r.prediction, r.p_label, bool(r.skipped), bool(r.known), r.us)
+        flags = bool(r.skipped), bool(r.known)
+        kept = r.kept, r.score, r.generation
+        return Record(r.id, r.label, r.prediction, r.p_label, *flags, r.us, *kept)
 
     def _save_once(self) -> int:
-        """One checkpoint; LinkLost when it was not written. Returns its generation."""
-        before = self._generation
-        try:
-            m = self._answer(self._send(lib.WAGE_SAVE), lib.WAGE_SAVED, max(self._answer_s, SAVE_S))
-            self._generation = m.named().generation
-        except LinkLost as lost:
-            self._recover(lost)
-            if self._generation <= before:  # else only the answer was lost
-                raise
-        self.on_event("save", f"checkpoint {self._generation}")
-        return self._generation
+        """One checkpoint; LinkLost when nobody said that it was written. Returns its generation."""
+        seq = self._send(lib.WAGE_SAVE)
+        m = self._answer(seq, lib.WAGE_SAVED, max(self._answer_s, SAVE_S))
+        self._faults, saved = 0, m.named()
+        self._tell_kept(saved.kept, saved.score, saved.generation)
+        return saved.generation
 
     def save(self) -> int:
         """Has the board write a checkpoint. Returns its generation."""
-        for _ in range(FAULTS_MAX):
+        while True:
             try:
                 return self._save_once()
-            except LinkLost:
-                continue
-        raise NoAnswer("the board answers HELLO but does not save: check cable and baud rate")
+            except LinkLost as lost:
+                self._recover(lost)
+
+    def checkpoints(self) -> list[SimpleNamespace]:
+        """What each slot of the store holds, as struct wage_checkpoint."""
+        slots = range(self.welcome.slots)
+        return [self.request(lib.WAGE_LOOK, lib.WAGE_SLOT, slot=k).named() for k in slots]
+
+    def rollback(self, generation: int) -> int:
+        """Back to the weights of a checkpoint, or the factory's (0). Returns the new one's number.
+
+        Asked once only: a second time would make another checkpoint.
+        """
+        seq = self._send(lib.WAGE_ROLLBACK, generation=generation)
+        try:
+            m = self._answer(seq, lib.WAGE_SAVED, max(self._answer_s, SAVE_S))
+            return m.named().generation
+        except LinkLost as lost:
+            before = self.welcome.generation
+            self._recover(lost)
+            if self.welcome.generation == before:
+                raise
+            return self.welcome.generation
 
     def stats(self) -> Stats:
         """Counts and CRCs of the board."""

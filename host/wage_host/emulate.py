@@ -25,8 +25,16 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from wage_host.errors import BuildFailed, PortBusy, ToolMissing, WageError, WrongUsage
+from wage_host.errors import (
+    BuildFailed,
+    FileError,
+    PortBusy,
+    ToolMissing,
+    WageError,
+    WrongUsage,
+)
 
 BUILD_LIMIT_S = 600.0
 STOP_LIMIT_S = 2.0
@@ -35,7 +43,9 @@ LOG_LINES_SHOWN = 12
 
 _HOW_TO_GET = {
     "arm-none-eabi-gcc": "apt install gcc-arm-none-eabi libnewlib-arm-none-eabi",
+    "riscv64-unknown-elf-gcc": "apt install gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
     "qemu-system-arm": "apt install qemu-system-arm",
+    "qemu-system-riscv32": "apt install qemu-system-misc",
     "platformio": "pip install 'wage-host[boards]'",
     "SCons": "pip install 'wage-host[boards]'",
 }
@@ -50,42 +60,75 @@ def tree() -> Path:
     raise WageError(f"the C sources are neither in {here / 'tree'} nor in {here.parents[1]}")
 
 
-def boards() -> dict[str, list[str]]:
-    """The boards there are, each with its emulator's command (empty: it has none)."""
+def _sections() -> dict[str, configparser.SectionProxy]:
+    """What board.ini says of each board."""
     found = {}
     for path in sorted((tree() / "boards").glob("*/board.ini")):
         ini = configparser.ConfigParser(interpolation=None)
         ini.read(path, encoding="utf-8")
         for section in ini.sections():
             if section.startswith("env:"):
-                command = ini.get(section, "custom_emulator", fallback="")
-                found[section.removeprefix("env:")] = shlex.split(command)
+                found[section.removeprefix("env:")] = ini[section]
     return found
 
 
-def build(board: str, model: Path) -> Path:
-    """Builds the image of `board` with `model` in it; returns the image."""
+def boards() -> dict[str, list[str]]:
+    """The boards there are, each with its emulator's command (empty: it has none)."""
+    commands = {name: ini.get("custom_emulator", "") for name, ini in _sections().items()}
+    return {name: shlex.split(command) for name, command in commands.items()}
+
+
+def make_store(board: str, path: Path) -> None:
+    """Makes the file in which an emulated board keeps its flash, unless it is there."""
+    _emulator(board)
+    size = _store_bytes(board)
+    if not size:
+        raise WrongUsage(f"{board} keeps nothing in a file: leave out --store")
+    try:
+        with path.open("ab") as file:
+            if file.tell() == 0:
+                file.truncate(size)
+            found = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise FileError(f"{path} cannot be the store ({error.strerror}): name another") from None
+    if found != size:
+        raise FileError(f"{path} has {found} bytes, a store {size}: name another or a new file")
+
+
+def _store_bytes(board: str) -> int:
+    """Bytes of the file that is the board's flash; 0: it has none."""
+    return _sections()[board].getint("custom_store_bytes", 0)
+
+
+def build(board: str, model: Path, key: Path | None = None) -> Path:
+    """Builds the image of `board` with `model`, and `key`, in it; returns the image."""
     _emulator(board)
     _need_builder(board)
     if not Path(model).is_file():
         raise WageError(f"no model at {model}")
     folder = _folder()
-    digest = hashlib.sha256(Path(model).read_bytes()).hexdigest()[:12]
+    parts = Path(model).read_bytes() + (Path(key).read_bytes() if key else b"")
+    digest = hashlib.sha256(parts).hexdigest()[:12]
     image = folder / "images" / f"{board}-{digest}.elf"
     with _locked(folder):
-        _run_pio(board, Path(model).resolve(), folder)
+        _run_pio(board, Path(model).resolve(), Path(key).resolve() if key else None, folder)
         image.parent.mkdir(exist_ok=True)
         shutil.copyfile(folder / "work" / "build" / board / "firmware.elf", image)
     return image
 
 
 def start(
-    board: str, image: Path, port: int | None = None, arguments: Sequence[str] = ()
+    board: str,
+    image: Path,
+    port: int | None = None,
+    arguments: Sequence[str] = (),
+    store: Path | None = None,
 ) -> tuple[subprocess.Popen, str]:
     """Starts the emulator with `image`; returns its process and the URL of its link.
 
-    `port` None takes a free one; `arguments` go to the emulator as they are. End it
-    with stop(). On Linux it also dies with the thread that called this.
+    `port` None takes a free one; `arguments` go to the emulator as they are; `store` is a
+    file of make_store(), None: one that ends with the emulator. End it with stop(). On
+    Linux it also dies with the thread that called this.
     """
     command = _emulator(board)
     if not command:
@@ -93,10 +136,14 @@ def start(
     _need_program(command[0])
     if not Path(image).is_file():
         raise WageError(f"no image at {image}: build it first")
-    command = [part.replace("{image}", str(image)) for part in command]
     # The emulator inherits a socket that listens already, so nothing has to be waited
     # for, and nobody can take the port in between.
-    with listen(port) as listener, tempfile.TemporaryFile() as errors:
+    with (
+        listen(port) as listener,
+        tempfile.TemporaryFile() as errors,
+        _store_file(board, store) as flash,
+    ):
+        command = [_fill(part, image, flash.fileno()) for part in command]
         link = f"socket,id=link,fd={listener.fileno()},server=on,wait=off,nodelay=on"
         command += ["-nographic", "-monitor", "none", "-chardev", link]
         command += ["-serial", "chardev:link", *arguments]
@@ -105,15 +152,38 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=errors,
             stderr=errors,
-            pass_fds=[listener.fileno()],
+            pass_fds=[listener.fileno(), flash.fileno()],
             preexec_fn=die_with_parent(),
         )
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(START_GRACE_S)
             errors.seek(0)
-            text = errors.read().decode(errors="replace").strip()
+            text = " ".join(errors.read().decode(errors="replace").split())
             raise WageError(f"{command[0]} ended at once: {text or process.returncode}")
         return process, f"socket://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def _store_file(board: str, store: Path | None) -> Iterator[BinaryIO]:
+    """The file that is the board's flash, locked for as long as anybody has it open."""
+    with store.open("r+b") if store else tempfile.TemporaryFile() as file:
+        if store is None:
+            file.truncate(_store_bytes(board))
+        try:
+            with contextlib.suppress(ImportError):
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            text = f"{store} is in use by another emulator: end it, or name another file"
+            raise FileError(text) from None
+        yield file
+
+
+def _fill(part: str, image: Path, store: int) -> str:
+    """A part of an emulator's command with its files; in a list of options commas double."""
+    name = str(image) if part == "{image}" else str(image).replace(",", ",,")
+    return part.replace("{image}", name).replace("{store}", f"/dev/fd/{store}")
 
 
 def stop(process: subprocess.Popen) -> None:
@@ -128,10 +198,14 @@ def stop(process: subprocess.Popen) -> None:
 
 @contextlib.contextmanager
 def running(
-    board: str, image: Path, port: int | None = None, arguments: Sequence[str] = ()
+    board: str,
+    image: Path,
+    port: int | None = None,
+    arguments: Sequence[str] = (),
+    store: Path | None = None,
 ) -> Iterator[str]:
     """The emulator for the length of a with block; gives the URL of its link."""
-    process, url = start(board, image, port, arguments)
+    process, url = start(board, image, port, arguments, store)
     try:
         yield url
     finally:
@@ -183,7 +257,7 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _run_pio(board: str, model: Path, folder: Path) -> None:
+def _run_pio(board: str, model: Path, key: Path | None, folder: Path) -> None:
     """Runs PlatformIO in a world of its own; BuildFailed with its last lines."""
     log = folder / f"{board}.log"
     own = {k: v for k, v in os.environ.items() if not k.startswith("PLATFORMIO_")}
@@ -192,6 +266,7 @@ def _run_pio(board: str, model: Path, folder: Path) -> None:
         "PLATFORMIO_WORKSPACE_DIR": str(folder / "work"),
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
         "WAGE_MODEL": str(model),
+        "WAGE_KEY": str(key or ""),
     }
     with log.open("wb") as out:
         try:

@@ -44,6 +44,8 @@ REMEDY = {
     "try again, or check the flash",
     "WAGE_E_NO_CHECKPOINT": "the board's store holds no checkpoint of this model: save first",
     "WAGE_E_BATCH": "no sample, or more at once than the model's batch: give fewer",
+    "WAGE_E_AUTH": "the request was not from who has the board's key",
+    "WAGE_E_GUARD": "the guard in the board's store is damaged: give it again with --guard",
     "WAGE_E_POLICY": "the paper's policy trains no bias: convert the model again",
 }
 
@@ -181,6 +183,18 @@ class CheckpointError(WageError):
     """A training run cannot go on from a checkpoint."""
 
     exit_code = 20
+
+
+class KeyUnusable(WageError):
+    """A key file holds no key, or one that can be guessed."""
+
+    exit_code = 21
+
+
+class KeyWanted(WageError):
+    """Board and host do not have the same key."""
+
+    exit_code = 22
 
 
 class Interrupted(WageError):

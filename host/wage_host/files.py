@@ -1,9 +1,33 @@
 """Files that users name: models read whole, results written whole or not at all."""
 
+import csv
 import os
+import struct
+import tokenize
+import zipfile
+import zlib
 from pathlib import Path
 
 from wage_host.errors import FileError, ModelError
+
+# What the readers of NumPy, zipfile, gzip and csv raise for one damaged file or another.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    SyntaxError,
+    csv.Error,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read_blob(path: Path) -> bytes:

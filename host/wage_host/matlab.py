@@ -50,13 +50,12 @@ def _elements(raw: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
 
 def _matrix(body: memoryview, order: str) -> tuple[str, np.ndarray | None]:
     """Name and array; None for what is no array of real numbers."""
-    parts = _elements(body, order)
-    (_, flags), (_, sizes), (_, name) = next(parts), next(parts), next(parts)
+    (_, flags), (_, sizes), (_, name), *parts = _elements(body, order)
     flag = struct.unpack_from(f"{order}I", flags)[0]
     text = bytes(name).decode("ascii")
     if flag & 0xFF not in CLASSES or flag & 0x800:
         return text, None
-    kind, numbers = next(parts)
+    kind, numbers = parts[0]
     array = np.frombuffer(numbers, np.dtype(f"{order}{NUMBERS[kind]}"))
     shape = np.frombuffer(sizes, np.dtype(f"{order}i4")).tolist()
     return text, array.reshape(shape, order="F").astype(CLASSES[flag & 0xFF], copy=False)

@@ -230,7 +230,10 @@ def do_convert(
 @click.argument("model", type=FILE, required=False)
 @click.option("--port", envvar="WAGE_PORT", help="Ask a board instead of a file.")
 @click.option("--baud", default=115200, show_default=True, help="Of a serial device.")
-def do_info(screen: Screen, model: Path | None, port: str | None, baud: int) -> dict[str, Any]:
+@click.option("--key", type=FILE, help="The key of the board, when it was built with one.")
+def do_info(
+    screen: Screen, model: Path | None, port: str | None, baud: int, key: Path | None
+) -> dict[str, Any]:
     """What a model file or a board is."""
     if model:
         blob = files.read_blob(model)
@@ -240,8 +243,9 @@ def do_info(screen: Screen, model: Path | None, port: str | None, baud: int) -> 
         about |= {"replay_samples": core.wage.replay_count, "replay": core.wage.replay_capacity}
         about["layers"] = [_layer(core.wage.layers[k]) for k in range(core.wage.layer_count)]
     elif port and port != "sim":
-        with open_device(port, baud, None, None, 5.0) as device:
+        with open_device(port, baud, None, None, key, 5.0) as device:
             about = {"board": device.board, "place": device.place, **_shown(device.info)}
+            about |= {"authenticated": bool(device.welcome.keyed)}
             about |= dataclasses.asdict(device.config())
             about |= {name: getattr(device.welcome, name) for name in OF_A_BOARD}
             about |= {name: f"{getattr(device.welcome, name):08x}" for name in CRCS_OF_A_BOARD}

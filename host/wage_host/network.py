@@ -4,21 +4,22 @@ import dataclasses
 import io
 import json
 import re
-import zipfile
-import zlib
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from wage_host import initial
 from wage_host._core import lib
-from wage_host.core import Core
+from wage_host.core import NO_WEIGHTS, Core
 from wage_host.errors import ModelError
-from wage_host.files import write_whole
-from wage_host.layers import Layer, Network, Pair, Shape, check, place
+from wage_host.files import UNREADABLE, write_whole
+from wage_host.layers import Layer, Network, Pair, Place, Shape, check, place
 
 FILE_FORMAT = 2  # of save()
+ALPHA_MAX = 20  # largest alpha_shift of a layer with weights (SPEC 9.2)
 STORE_BITS = {2: 8, 8: 16}  # kG where only kW is given
 KINDS = {
     "C": lib.WAGE_CONV2D,
@@ -72,18 +73,10 @@ def parse(
     stand for `:2/8` and `:8/16`; else `bits`. `init`: initial.FILLED or initial.PUBLISHED;
     None: published for 2-bit weights under the paper's policy, else filled.
     """
-    first, *rest = text.split() or [""]
-    match = re.fullmatch(rf"({NUMBER})x({NUMBER})x({NUMBER})", first)
-    if not match or not rest:
-        raise ModelError(f"'{text}': begin with the input and name layers, as 8x8x1 8C3-MP2 10FC")
-    shape = given = tuple(int(n) for n in match.groups())
-    layers: list[Layer] = []
-    for number, token in enumerate(rest):
-        layer = _read(token, shape, bits, number + 1 == len(rest))
-        at = place(layer, shape)
-        check(at, 1)
-        if layer.kind == lib.WAGE_ADD:
-            _check_skip(layer, given, layers, shape)
+    given, tokens = _split(text)
+    layers = []
+    for number, at in enumerate(_placed(given, tokens, [bits] * len(tokens))):
+        layer = at.layer
         if layer.weight_bits:
             chosen = init or (
                 initial.PUBLISHED if paper and layer.weight_bits == 2 else initial.FILLED
@@ -92,15 +85,39 @@ def parse(
             if bias:
                 layer = dataclasses.replace(layer, bias=np.zeros(layer.out, np.int32))
         layers.append(layer)
+    return Network(given, input_map, tuple(layers), paper)
+
+
+def _split(text: str) -> tuple[Shape, list[str]]:
+    """The input and the layers' texts."""
+    first, *rest = text.split() or [""]
+    match = re.fullmatch(rf"({NUMBER})x({NUMBER})x({NUMBER})", first)
+    if not match or not rest:
+        raise ModelError(f"'{text}': begin with the input and name layers, as 8x8x1 8C3-MP2 10FC")
+    h, w, c = match.groups()
+    return (int(h), int(w), int(c)), rest
+
+
+def _placed(given: Shape, tokens: list[str], bits: list[Pair]) -> list[Place]:
+    """The layers, without weights yet, where they stand; bits: where the text has none."""
+    if len(tokens) > lib.WAGE_LAYERS_MAX:
+        raise ModelError(f"{len(tokens)} layers are too many: at most {lib.WAGE_LAYERS_MAX}")
+    shape, places = given, []
+    for token, default_bits in zip(tokens, bits, strict=True):
+        layer = _read(token, shape, default_bits, len(places) + 1 == len(tokens))
+        at = place(layer, shape)
+        check(at, 1)
+        if layer.kind == lib.WAGE_ADD:
+            _check_skip(at, places)
+        places.append(at)
         shape = at.output
     ends = (lib.WAGE_DENSE, lib.WAGE_CONV2D, lib.WAGE_DEPTHWISE, lib.WAGE_AVERAGE_POOL)
     if prod(shape[:2]) != 1 or not 2 <= shape[2] <= lib.WAGE_CLASSES_MAX or layer.kind not in ends:
         raise ModelError(f"'{token}' gives no classes: end with a layer of 2FC to 255FC")
-    if len(layers) > lib.WAGE_LAYERS_MAX:
-        raise ModelError(f"{len(layers)} layers are too many: at most {lib.WAGE_LAYERS_MAX}")
-    if not any(layer.weight_bits for layer in layers):
+    if not any(at.layer.weight_bits for at in places):
+        text = " ".join(["x".join(map(str, given)), *tokens])
         raise ModelError(f"'{text}' has no weights: give it a layer that learns, as 10FC")
-    return Network(given, input_map, tuple(layers), paper)
+    return places
 
 
 def _pieces(token: str) -> re.Match:
@@ -191,19 +208,20 @@ def _begin(layer: Layer, fan_in: int, init: str, seed: int, number: int) -> Laye
     return dataclasses.replace(layer, alpha_shift=shift, weights=weights)
 
 
-def _check_skip(layer: Layer, given: Shape, below: list[Layer], shape: Shape) -> None:
+def _check_skip(at: Place, below: list[Place]) -> None:
     """An add takes a tensor that exists, has its shape, and is no other add's."""
-    source = len(below) - layer.skip
+    layer, source = at.layer, len(below) - at.layer.skip
     if source < 0:
         raise ModelError(f"'{layer.text}' goes below the input: there are {len(below)} layers")
-    skip = [at.input for at in Network(given, 0, (*below, layer)).places()][source]
-    if skip != shape:
-        sizes = ("x".join(map(str, s)) for s in (skip, shape))
+    skip = [*below, at][source].input
+    if skip != at.input:
+        sizes = ("x".join(map(str, s)) for s in (skip, at.input))
         raise ModelError("'{}' adds {} to {}: both must be alike".format(layer.text, *sizes))
     for number, other in enumerate(below):
-        if other.kind == lib.WAGE_ADD and number - other.skip == source:
+        if other.layer.kind == lib.WAGE_ADD and number - other.layer.skip == source:
             raise ModelError(
-                f"'{layer.text}' adds what '{other.text}' adds already: a tensor can be added once"
+                f"'{layer.text}' adds what '{other.layer.text}' adds already: a tensor can be "
+                "added once"
             )
 
 
@@ -236,12 +254,10 @@ def save(network: Network, path: Path) -> None:
     """Writes the network as .npz: a JSON description and the arrays of each layer."""
     arrays, layers = {}, []
     for k, layer in enumerate(network.layers):
-        fields = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)}
-        arrays[f"w{k}"] = fields.pop("weights")
-        bias = fields.pop("bias")
-        if bias is not None:
-            arrays[f"b{k}"] = bias
-        layers.append(fields)
+        arrays[f"w{k}"] = layer.weights
+        if layer.bias is not None:
+            arrays[f"b{k}"] = layer.bias
+        layers.append(_fields(layer))
     about = {"wage": FILE_FORMAT, "shape": network.shape, "input_map": network.input_map}
     about |= {"paper": network.paper, "layers": layers}
     file = io.BytesIO()
@@ -250,19 +266,65 @@ def save(network: Network, path: Path) -> None:
 
 
 def load(path: Path) -> Network:
-    """Reads what save() wrote."""
+    """Reads what save() wrote; nothing of it is believed."""
     try:
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             if about["wage"] != FILE_FORMAT:
                 raise ModelError(f"{path} was made by another version of wage-host: train it again")
-            layers = []
-            for k, fields in enumerate(about["layers"]):
-                pairs = {n: tuple(fields.pop(n)) for n in ("kernel", "stride", "padding")}
-                arrays = {"weights": file[f"w{k}"], "bias": file.get(f"b{k}")}
-                layers.append(Layer(**fields, **pairs, **arrays))
-        return Network(tuple(about["shape"]), about["input_map"], tuple(layers), about["paper"])
+            return _rebuilt(about, file)
     except FileNotFoundError:
         raise ModelError(f"there is no model file {path}") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+    except UNREADABLE:
         raise ModelError(f"{path} is no network of 'wage-host train', or is damaged") from None
+
+
+def _rebuilt(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Network:
+    """The network that save() described; ValueError when its parts do not belong together."""
+    given, tokens = _split(
+        " ".join(["x".join(map(str, about["shape"])), *(f["text"] for f in about["layers"])])
+    )
+    bits = [(f["weight_bits"], f["store_bits"]) for f in about["layers"]]
+    for token, (used, stored) in zip(tokens, bits, strict=True):
+        if (used, stored) != (0, 0):
+            parse_bits(token, f"{used}/{stored}")
+    layers = []
+    for k, at in enumerate(_placed(given, tokens, bits)):
+        told = dict(about["layers"][k])
+        shift = told["alpha_shift"] if at.layer.weight_bits else at.layer.alpha_shift
+        layer = dataclasses.replace(
+            at.layer, alpha_shift=shift, weights=arrays[f"w{k}"], bias=arrays.get(f"b{k}")
+        )
+        if json.dumps(_fields(layer)) != json.dumps(told) or shift not in range(ALPHA_MAX + 1):
+            raise ValueError(f"{layer.text} is not as its text says")
+        _check_arrays(at, layer)
+        layers.append(layer)
+    if about["input_map"] not in (0, 1) or about["paper"] not in (False, True):
+        raise ValueError("no such input or policy")
+    return Network(given, int(about["input_map"]), tuple(layers), bool(about["paper"]))
+
+
+def _fields(layer: Layer) -> dict[str, Any]:
+    """The layer without its arrays."""
+    return {
+        f.name: getattr(layer, f.name)
+        for f in dataclasses.fields(layer)
+        if f.name not in ("weights", "bias")
+    }
+
+
+def _check_arrays(at: Place, layer: Layer) -> None:
+    """ValueError when weights or biases are not those of such a layer (SPEC 2.4)."""
+    weights, bias, bits = layer.weights, layer.bias, layer.weight_bits
+    if not bits:
+        right = weights.shape == NO_WEIGHTS.shape and bias is None
+    else:
+        most = (1 << layer.store_bits - 1) - (1 << layer.store_bits - bits)
+        right = weights.dtype == np.int16 and weights.shape == (layer.out, at.fan_in)
+        right = right and -most <= weights.min() and weights.max() <= most
+        if bias is not None:
+            most = lib.WAGE_BIAS_MAX
+            right = right and bias.dtype == np.int32 and bias.shape == (layer.out,)
+            right = right and -most <= bias.min() and bias.max() <= most
+    if not right:
+        raise ValueError(f"the arrays of {layer.text} are another layer's")

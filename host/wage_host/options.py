@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from wage_host import files, link, rates, sim
+from wage_host import auth, files, link, rates, sim
 from wage_host.core import info
 from wage_host.device import Device
 from wage_host.errors import Interrupted, NoAnswer, OtherModel, PortNotFound, WageError
@@ -72,6 +72,7 @@ def port_options(function: Callable) -> Callable:
         click.option("--baud", default=115200, show_default=True, help="Of a serial device."),
         click.option("--model", type=FILE, help="The .wage model that the board must hold."),
         click.option("--store", type=FILE, help="With --port sim: file that keeps checkpoints."),
+        click.option("--key", type=FILE, help="The key of the board, when it was built with one."),
         click.option("--timeout", default=30.0, show_default=True, help="Patience, in seconds."),
     ):
         function = option(function)
@@ -79,16 +80,17 @@ def port_options(function: Callable) -> Callable:
 
 
 def open_device(
-    port: str, baud: int, model: Path | None, store: Path | None, timeout: float
+    port: str, baud: int, model: Path | None, store: Path | None, key: Path | None, timeout: float
 ) -> Device:
     """The board at `port`, with a usable model, which is `model` when that is given."""
     blob = files.read_blob(model) if model else None
     expected = info(blob) if blob else None
+    secret = auth.load(key) if key else None
     if port == "auto":
-        port = only_board(baud)
-    simulated = (lambda: sim.SimBoard(blob, store)) if blob else None
+        port = only_board(baud, secret)
+    simulated = (lambda: sim.SimBoard(blob, store, key=secret)) if blob else None
     connect = link.connector(port, baud, simulated)
-    device = Device(connect, timeout, answer_s=max(5.0, timeout / 3))
+    device = Device(connect, timeout, answer_s=max(5.0, timeout / 3), key=secret)
     try:
         device.check_model()
         if expected and expected.crc != device.info.crc:
@@ -102,12 +104,12 @@ def open_device(
     return device
 
 
-def only_board(baud: int) -> str:
+def only_board(baud: int, key: bytes | None) -> str:
     """The one serial port behind which a board answers."""
     found, troubles = [], []
     for port in link.ports():
         try:
-            Device(link.connector(port, baud, None), deadline_s=5.0).close()
+            Device(link.connector(port, baud, None), deadline_s=5.0, key=key).close()
             found.append(port)
         except (NoAnswer, PortNotFound):
             continue  # something else is plugged in there
@@ -122,4 +124,5 @@ def only_board(baud: int) -> str:
 
 def board_line(device: Device) -> str:
     """Which board, where, and what it holds."""
-    return f"{device.board} ({WHERE[device.place]}), model {device.info.name}"
+    keyed = ", authenticated" if device.welcome.keyed else ""
+    return f"{device.board} ({WHERE[device.place]}{keyed}), model {device.info.name}"

@@ -1,5 +1,6 @@
 """Learning rates, factor · 2^shift: how they are written, and how they fall with the epochs."""
 
+import contextlib
 import re
 from fractions import Fraction
 
@@ -12,11 +13,10 @@ FACTOR_MAX, SHIFT_MIN, SHIFT_MAX = 15, -24, 7  # SPEC 9.1
 def rate(text: str) -> Rate:
     """A rate from text: `8`, `1/8`, `0.125`, `2^-3` or `3*2^-4`."""
     match = re.fullmatch(r"(?:([1-9]\d{0,3})\*)?2\^(-?\d{1,3})", text.strip())
-    try:
-        value = Fraction(int(match[1] or 1)) * Fraction(2) ** int(match[2]) if match else 0
-        value = value or Fraction(text.strip())
-    except (ValueError, ZeroDivisionError):
-        value = Fraction(0)
+    value = Fraction(int(match[1] or 1)) * Fraction(2) ** int(match[2]) if match else Fraction(0)
+    if re.fullmatch(r"[0-9./]{1,40}", text.strip()):
+        with contextlib.suppress(ValueError, ZeroDivisionError):
+            value = Fraction(text.strip())
     if value <= 0 or value.denominator & (value.denominator - 1):
         raise WrongUsage(f"'{text}' is no learning rate: write 8, 1/8, 2^-3 or 3*2^-4")
     factor, shift = _odd(value)
@@ -80,7 +80,7 @@ def schedule(text: str, epochs: int) -> tuple[Rate, ...]:
         return linear(rate(text.strip().removesuffix("..0")), epochs)
     starts: dict[int, Rate] = {}
     for part in text.split(","):
-        match = re.fullmatch(r"\s*([^@]+)@(\d+)\s*", part)
+        match = re.fullmatch(r"\s*([^@]+)@(\d{1,9})\s*", part)
         if not match:
             raise WrongUsage(f"'{part}' is no part of a schedule: write rate@epoch, as 8@0,1@200")
         epoch = int(match[2])

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -66,11 +67,14 @@ class Screen:
         yield update
         self.say(f"{what}: {last[0]} of {total}, {last[1]}")
 
-    def watch(self, what: str, count: int, records: Iterable[Record]) -> Iterator[Record]:
-        """The records, with a progress display of how many were right so far."""
+    def watch(self, what: str, count: int, records: Iterable[Any]) -> Iterator[Any]:
+        """What comes, with a progress display; of Records also how many were right so far."""
         right = 0
         with self.progress(what, count) as update:
             for done, record in enumerate(records, 1):
-                right += record.prediction == record.label
-                update(done, f"{100 * right / done:.1f} % right")
+                note = "sent"
+                if isinstance(record, Record):
+                    right += record.prediction == record.label
+                    note = f"{100 * right / done:.1f} % right"
+                update(done, note)
                 yield record

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import select
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from wage_host.emulate import die_with_parent, listen, stop
 from wage_host.errors import ArenaError, FileError, WageError
 
 MEMORY_BYTES = 1 << 20
-STORE_BYTES = 1 << 18
+STORE_BYTES = 3 << 17
 
 
 class SimBoard:
@@ -28,6 +29,7 @@ class SimBoard:
         store: Path | None = None,
         memory_bytes: int = MEMORY_BYTES,
         store_bytes: int = STORE_BYTES,
+        key: bytes | None = None,
     ):
         name = os.fsencode(store) if store else ffi.NULL
         port = lib.sim_open(blob, len(blob), memory_bytes, name, store_bytes)
@@ -37,6 +39,10 @@ class SimBoard:
                 "folder that you may write to"
             )
         self._port = ffi.gc(port, lib.sim_close)
+        lib.sim_random(self._port, secrets.randbits(32), secrets.randbits(32) | 1)
+        self._key = ffi.new("uint8_t[]", key or bytes(lib.AUTH_KEY_BYTES))
+        if key:
+            lib.sim_key(self._port, self._key)
         self.serve = ffi.new("struct serve *")
         self._buffer = ffi.new("uint8_t[]", 1 << 16)
         self._open()

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from wage_host.core import Config, Core, Record, Sample
+from wage_host.core import Config, Policy, Record, Sample, Stats
 from wage_host.data import Data, samples
 from wage_host.device import Device
 from wage_host.errors import (
+    DataError,
     Interrupted,
     NoAnswer,
     NoStore,
@@ -18,9 +19,12 @@ from wage_host.errors import (
     WageError,
 )
 from wage_host.log import Log
+from wage_host.twin import Twin
+
+NO_POLICY = Policy()  # saves in the end only
 
 # Wraps what is iterated over, for a progress display: (what, how many, records) -> records.
-Watch = Callable[[str, int, Iterable[Record]], Iterable[Record]]
+Watch = Callable[[str, int, Iterable[Any]], Iterable[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +35,9 @@ class Plan:
     test: Data | None
     config: Config
     stream: int
-    save_every: int = 0
+    policy: Policy = NO_POLICY
     blob: bytes | None = None
+    guard: Data | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,14 +86,23 @@ def conduct(
     """
     stream = samples(plan.data, device.info)
     tests = samples(plan.test, device.info) if plan.test else []
-    about = conditions(device, plan.data, plan.config, stream=plan.stream, **more)
+    policy = dataclasses.asdict(plan.policy)
+    about = conditions(device, plan.data, plan.config, stream=plan.stream, **policy, **more)
+    if plan.guard:
+        about |= {"guard": plan.guard.name, "guard_crc": f"{plan.guard.crc():08x}"}
     run = log.begin(command, about)
-    device.on_event = lambda what, text: log.event(run, what, text)
+    events: list[str] = []
+
+    def hear(what: str, text: str) -> None:
+        events.append(what)
+        log.event(run, what, text)
+
+    device.on_event = hear
     before, after = [], []
     try:
         if tests:
             before = evaluate(device, log, run, "before", 0, tests, watch)
-        summary = _learn(device, log, run, plan, stream, watch)
+        summary = _learn(device, log, run, plan, stream, watch, events)
         if tests:
             after = evaluate(device, log, run, "after", len(stream), tests, watch)
             summary |= {"accuracy_before": accuracy(before), "accuracy_after": accuracy(after)}
@@ -122,32 +136,31 @@ def _save_before_leaving(device: Device, stream: int, run: int) -> str:
 
 
 def _learn(
-    device: Device, log: Log, run: int, plan: Plan, stream: Sequence[Sample], watch: Watch
+    device: Device,
+    log: Log,
+    run: int,
+    plan: Plan,
+    stream: Sequence[Sample],
+    watch: Watch,
+    events: Sequence[str],
 ) -> dict[str, Any]:
-    if plan.save_every and not device.can_save:
-        raise NoStore(f"{device.board} cannot save this model: leave out --save-every")
-    twin = _fresh_twin(device, plan.blob)
-    first, told = device.start(plan.stream, plan.config), set()
-    for record in watch("learning", len(stream), device.learn(stream, plan.save_every)):
+    guard = _put_guard(device, plan, watch)
+    twin = _fresh_twin(device, plan, guard)
+    first, told = device.start(plan.stream, plan.config, plan.policy), set()
+    for record in watch("learning", len(stream), device.learn(stream, device.can_save)):
         log.record(run, record)
         told.add(record.id)
-    if device.can_save and not plan.save_every:
-        device.save()
     stats = device.stats()
+    if stats.last_id < len(stream):
+        raise NoAnswer("the board started again and lost what it had not saved")
     learned = stats.last_id - first
     if learned > len(told):
         text = f"{learned - len(told)} samples were learned whose answers the link lost"
         log.event(run, "lost", text)
-    if twin:
-        twin.start(plan.stream, plan.config)
-        for _ in twin.learn(stream):
-            pass
-        if twin.weight_crc() != stats.weight_crc:
-            raise TwinDiffers(
-                f"the board's weights ({stats.weight_crc:08x}) are not those that this computer "
-                f"learned from the same samples ({twin.weight_crc():08x}): please report this "
-                "with the model and the data"
-            )
+    # a save that a fault cut off counts against the board's budget, not against the twin's
+    proved = bool(twin) and not (plan.policy.wear_max and "fault" in events)
+    if proved:
+        _prove(twin, plan, stream, stats)
     return {
         "samples": learned,
         "skipped": stats.skipped,
@@ -156,14 +169,56 @@ def _learn(
         "state_crc": f"{stats.state_crc:08x}",
         "stack_bytes": stats.stack_bytes,
         "generation": stats.generation,
-        "proved": True if twin else None,
-    }
+        "proved": True if proved else None,
+        **({"guard_score": stats.score, "guard_count": len(guard), "refused": stats.refused}
+           if guard else {}),
+    }  # fmt: skip
 
 
-def _fresh_twin(device: Device, blob: bytes | None) -> Core | None:
+def _put_guard(device: Device, plan: Plan, watch: Watch) -> Sequence[Sample]:
+    """The held-out samples, in the board's store before anything is learned."""
+    if plan.policy.every and not device.can_save:
+        raise NoStore(f"{device.board} cannot save this model: leave out --save-every and --guard")
+    if not plan.guard:
+        return []
+    guard = samples(plan.guard, device.info)
+    if len(guard) > device.welcome.guard_room:
+        raise DataError(
+            f"the guard has {len(guard)} samples and the board room for "
+            f"{device.welcome.guard_room}: give fewer"
+        )
+    name = plan.guard.crc() or 1
+    if (device.welcome.guard_set, device.welcome.guard_count) != (name, len(guard)):
+        for _ in watch("guard", len(guard), device.guard(guard, name)):
+            pass
+    return guard
+
+
+def _fresh_twin(device: Device, plan: Plan, guard: Sequence[Sample]) -> Twin | None:
     """The same model in this process, when the board has not learned anything yet."""
-    twin = Core(blob) if blob else None
-    return twin if twin and twin.state_crc() == device.welcome.state_crc else None
+    if not plan.blob:
+        return None
+    w = device.welcome
+    twin = Twin(plan.blob, w.slots or 2, len(guard), w.wear)
+    if twin.state_crc() != w.state_crc:
+        return None
+    if guard:
+        twin.guard(guard, plan.guard.crc() or 1)
+    return twin
+
+
+def _prove(twin: Twin, plan: Plan, stream: Sequence[Sample], stats: Stats) -> None:
+    """TwinDiffers unless this computer learns the same from the same samples."""
+    twin.start(plan.stream, plan.config, plan.policy)
+    for _ in twin.learn(stream):
+        pass
+    twin.save()
+    if (twin.weight_crc(), twin.state_crc()) != (stats.weight_crc, stats.state_crc):
+        raise TwinDiffers(
+            f"what the board learned (weights {stats.weight_crc:08x}, all {stats.state_crc:08x}) "
+            f"is not what this computer learned from the same samples ({twin.weight_crc():08x}, "
+            f"{twin.state_crc():08x}): please report this with the model and the data"
+        )
 
 
 def accuracy(records: Iterable[Record], classes: Iterable[int] | None = None) -> float:

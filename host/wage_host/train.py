@@ -73,6 +73,7 @@ def run(
     if path and (found := checkpoint.load(path, this_run)):
         state, at = found
         try:
+            at.check(len(how.rates), len(known), {"train", *others})
             core.set_state(state)
         except ValueError as error:
             raise CheckpointError(f"{path} holds {error}: choose another file") from None

@@ -1,6 +1,7 @@
 """Frames in Python: thin words around the C codec (runtime/wire.h)."""
 
 import dataclasses
+import struct
 from types import SimpleNamespace
 
 from wage_host._core import ffi, lib
@@ -21,12 +22,17 @@ FIELDS = {
     lib.WAGE_STATS: [],
     lib.WAGE_SAVE: [],
     lib.WAGE_RESET: _names("wage_reset_field", "WAGE_RESET_"),
+    lib.WAGE_LOOK: _names("wage_look_field", "WAGE_LOOK_"),
+    lib.WAGE_ROLLBACK: _names("wage_rollback_field", "WAGE_ROLLBACK_"),
     lib.WAGE_WELCOME: _names("wage_welcome_field", "WAGE_WELCOME_"),
     lib.WAGE_STARTED: _names("wage_started_field", "WAGE_STARTED_"),
     lib.WAGE_RECORD: _names("wage_record_field", "WAGE_RECORD_"),
     lib.WAGE_REPORT: _names("wage_report_field", "WAGE_REPORT_"),
     lib.WAGE_SAVED: _names("wage_saved_field", "WAGE_SAVED_"),
     lib.WAGE_DONE: [],
+    lib.WAGE_GUARD: _names("wage_guard_field", "WAGE_GUARD_"),
+    lib.WAGE_GUARDED: _names("wage_guarded_field", "WAGE_GUARDED_"),
+    lib.WAGE_SLOT: _names("wage_slot_field", "WAGE_SLOT_"),
     lib.WAGE_NAK: _names("wage_nak_field", "WAGE_NAK_"),
 }
 
@@ -54,6 +60,12 @@ def message(kind: int, session: int, seq: int, tail: bytes = b"", **fields: int)
     if len(fields) != len(values):
         raise TypeError(f"fields of message {kind} are {FIELDS[kind]}, not {list(fields)}")
     return Message(kind, session, seq, values, tail)
+
+
+def body(m: Message) -> bytes:
+    """A message before its CRC and its stuffing."""
+    head = struct.pack("<BBHH", m.type, len(m.fields), m.session, m.seq)
+    return head + struct.pack(f"<{len(m.fields)}I", *m.fields) + m.tail
 
 
 def encode(m: Message) -> bytes:
