@@ -2,11 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-C_FILES := $(wildcard runtime/*.[ch] host/kernels/*.[ch] firmware/src/*.[ch] boards/sim/*.[ch])
+C_FILES := $(wildcard runtime/*.[ch] host/kernels/*.[ch] firmware/src/*.[ch] firmware/src/*/*.[ch] boards/sim/*.[ch])
 BUILD_FILES := pyproject.toml setup.py host/wage_host/build_core.py $(C_FILES)
 DEBIAN := gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
 	gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
-ANALYSIS := clang-19 clang-tidy-19 libclang-rt-19-dev cppcheck \
+ANALYSIS := clang-19 clang-tidy-19 libclang-rt-19-dev llvm-19 cppcheck \
 	$(if $(filter x86_64,$(shell uname -m)),gcc-multilib)
 
 .PHONY: help demo test soak lint tools bench accuracy clean
@@ -18,7 +18,7 @@ demo: $(VENV)/.user ## a simulated board learns two new digits, in a minute
 	@$(BIN)/wage-host demo
 
 test: tools $(VENV)/.dev lint ## all tests but the long ones; under 12 minutes
-	$(BIN)/pytest -m "not soak"
+	$(BIN)/pytest -m "not soak" -n 2 --dist loadfile
 
 soak: tools $(VENV)/.dev ## the long tests; under 45 minutes
 	$(BIN)/pytest -m soak

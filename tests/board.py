@@ -9,13 +9,17 @@ import zlib
 from blobs import header_fields
 from cobs import cobs
 from wage_host._core import lib
-from wage_host.core import ERROR_NAMES
+from wage_host.core import ERROR_NAMES, info
 
 BODY, CRC = 6, 4  # bytes
-FIELDS_KEPT = 40
+FIELDS_KEPT = 48
 FIELDS_SPARE = 8
-NEEDED = {lib.WAGE_HELLO: 2, lib.WAGE_START: 7, lib.WAGE_SAMPLE: 2, lib.WAGE_EVAL: 2,
-          lib.WAGE_STATS: 0, lib.WAGE_SAVE: 0, lib.WAGE_RESET: 1}  # fmt: skip
+NEEDED = {lib.WAGE_HELLO: 2, lib.WAGE_START: 11, lib.WAGE_SAMPLE: 2, lib.WAGE_EVAL: 2,
+          lib.WAGE_STATS: 0, lib.WAGE_SAVE: 0, lib.WAGE_RESET: 1,
+          lib.WAGE_LOOK: 1, lib.WAGE_ROLLBACK: 1, lib.WAGE_GUARD: 4}  # fmt: skip
+EMPTY = (0, 0, 0, 0, 0)  # a slot: generation, stream, last id, wear, guard asked
+GUARD_BYTES = 4096
+RANDOM = 0x5157
 MODEL_ERRORS_OK = {lib.WAGE_HELLO, lib.WAGE_RESET}
 
 
@@ -88,22 +92,30 @@ class Board:
 
     def __init__(self, blob: bytes, store: bool = True, model_error: int = 0):
         self.model_error, self.store = model_error, store
-        self.size = self.classes = 0
+        self.size = self.classes = self.latent = 0
         if model_error in (0, lib.WAGE_E_ARENA):
             header = header_fields(blob)
             self.size = header["height"] * header["width"] * header["channels"]
             self.classes = header["classes"]
+            self.latent = info(blob).latent_bytes
         most = BODY + self.size + 4 * (lib.WAGE_SAMPLE_FIELDS + FIELDS_SPARE)
         self.body = max(BODY + 4 * FIELDS_KEPT, 8 * self.classes, most)
         inner = self.body + CRC
         self.room = inner + inner // 254 + 2
-        self.saved = (0, 0, 0)
+        self.slots = [EMPTY] * lib.SIM_SLOTS
+        self.guard = 0, 0  # in the store: set, samples
+        self.unsure = False  # whether it did what this model cannot know
         self.boot()
 
     def boot(self) -> None:
         """As after power-on."""
-        self.session = self.sessions = self.frame_errors = 0
-        self.stream, self.last_id, self.generation = self.saved
+        self.session = self.nonce = self.sessions = self.frame_errors = 0
+        self.started = False
+        self.generation, self.stream, self.last_id, self.wear, self.asked = max(self.slots)
+        if self.stream < 0:  # forgotten
+            self.generation = self.stream = self.last_id = 0
+        self.kept, self.policy, self.erased = self.last_id, (0, 0, 0, 0), False
+        self.put = (0, 0, 0)  # set and count of a guard on its way, samples so far
         self.changed = self.stored = self.restarted = False
 
     def answers(self, raw: bytes) -> list[Answer]:
@@ -140,7 +152,7 @@ class Board:
         if len(m.fields) < NEEDED[m.kind]:
             raise RefusedError("PAYLOAD", NEEDED[m.kind], len(m.fields))
         if m.kind != lib.WAGE_HELLO and (self.session == 0 or m.session != self.session):
-            raise RefusedError("SESSION")
+            raise RefusedError("SESSION", self.nonce)
         if self.model_error and m.kind not in MODEL_ERRORS_OK:
             raise RefusedError("MODEL", -self.model_error)
         if m.kind == lib.WAGE_HELLO:
@@ -153,18 +165,35 @@ class Board:
             return lib.WAGE_REPORT, self.report()
         if m.kind == lib.WAGE_SAVE:
             return self._save()
+        if m.kind == lib.WAGE_LOOK:
+            return self._look(m.fields[0])
+        if m.kind == lib.WAGE_ROLLBACK:
+            return self._roll_back(m.fields[0])
+        if m.kind == lib.WAGE_GUARD:
+            return self._put(m)
         return self._reset(m)
 
     def welcome(self) -> dict[int, int]:
         """Fields of WELCOME that follow from what happened."""
         return {
             lib.WAGE_WELCOME_PROTOCOL: 1, lib.WAGE_WELCOME_SESSIONS: self.sessions,
+            lib.WAGE_WELCOME_SESSION: self.session,
             lib.WAGE_WELCOME_BODY_BYTES: self.body,
             lib.WAGE_WELCOME_CLASSES: 0 if self.model_error else self.classes,
             lib.WAGE_WELCOME_MODEL_ERROR: -self.model_error,
             lib.WAGE_WELCOME_STREAM: self.stream, lib.WAGE_WELCOME_LAST_ID: self.last_id,
             lib.WAGE_WELCOME_GENERATION: self.generation,
+            lib.WAGE_WELCOME_SLOTS: lib.SIM_SLOTS if self.store else 0,
+            lib.WAGE_WELCOME_WEAR: 0 if self.model_error else self.wear,
+            lib.WAGE_WELCOME_GUARD_SET: self.guard[0],
+            lib.WAGE_WELCOME_GUARD_COUNT: self.guard[1],
+            lib.WAGE_WELCOME_GUARD_ROOM: 0 if self.model_error else self.guard_room(),
         }  # fmt: skip
+
+    def guard_room(self) -> int:
+        """Samples that a guard can have: a header of 32 bytes, then records of whole units."""
+        record = -(-(self.latent + 1) // lib.SIM_PROGRAM_BYTES) * lib.SIM_PROGRAM_BYTES
+        return (GUARD_BYTES - 32) // record if self.store else 0
 
     def report(self) -> dict[int, int]:
         """Fields of REPORT that follow from what happened."""
@@ -179,15 +208,20 @@ class Board:
             raise RefusedError("SESSION")
         if not low <= min(high, lib.WAGE_PROTOCOL_MAX) >= lib.WAGE_PROTOCOL_MIN:
             raise RefusedError("PROTOCOL", lib.WAGE_PROTOCOL_MIN, lib.WAGE_PROTOCOL_MAX)
-        self.session = m.session
+        if m.session != self.nonce:  # port_random() always gives RANDOM in its upper half
+            self.session = RANDOM + (self.session == RANDOM)
+            self.nonce, self.started = m.session, False
         self.sessions += 1
         return lib.WAGE_WELCOME, self.welcome()
 
     def _start(self, m: Reply) -> tuple[int, dict[int, int]]:
         stream, _, lr_shift, replays, gain_shift, threshold, lr_factor = m.fields[:7]
+        policy = m.fields[7:11]
         lr_shift -= lr_shift >> 31 << 32
         if not -128 <= lr_shift <= 127 or max(replays, gain_shift, threshold, lr_factor) > 255:
             raise RefusedError("CONFIG")
+        if policy[0] and not self.store:
+            raise RefusedError("STORE")
         if stream == 0:
             raise RefusedError("STREAM")
         good = -24 <= lr_shift <= 7 and gain_shift <= 7 and threshold <= 127
@@ -195,6 +229,9 @@ class Board:
             raise RefusedError("CONFIG")
         if stream != self.stream:
             self.stream, self.last_id, self.changed = stream, 0, True
+            self.kept = 0
+        self.policy, self.started = policy, True
+        self._keep_if_due()
         return lib.WAGE_STARTED, {lib.WAGE_STARTED_LAST_ID: self.last_id}
 
     def _sample(self, m: Reply, learn: bool) -> tuple[int, dict[int, int]]:
@@ -203,25 +240,108 @@ class Board:
             raise RefusedError("INPUT", self.size, len(m.tail))
         if label >= self.classes:
             raise RefusedError("LABEL", self.classes, label)
-        if learn and self.stream == 0:
+        if learn and not self.started:
             raise RefusedError("STREAM")
         if learn and number > self.last_id + 1:
             raise RefusedError("ORDER", self.last_id, number)
         known = learn and number <= self.last_id
         if learn and not known:
             self.last_id, self.changed = number, True
+            self._erase_ahead()
+            self._keep_if_due()
         return lib.WAGE_RECORD, {
             lib.WAGE_RECORD_ID: number, lib.WAGE_RECORD_LABEL: label,
-            lib.WAGE_RECORD_KNOWN: int(known),
+            lib.WAGE_RECORD_KNOWN: int(known), lib.WAGE_RECORD_GENERATION: self.generation,
         }  # fmt: skip
 
     def _save(self) -> tuple[int, dict[int, int]]:
         if not self.store:
             raise RefusedError("STORE")
-        self.generation = self.saved[2] + 1
-        self.saved = (self.stream, self.last_id, self.generation)
-        self.changed = self.stored = True
+        if self.policy[0] and self.guard[0]:
+            self.asked = self.guard[0]
+        self._write(self.stream, self.last_id, 1)
+        self.generation, _, _, self.wear, _ = max(self.slots)
+        self.kept, self.changed, self.erased = self.last_id, True, False
         return lib.WAGE_SAVED, {lib.WAGE_SAVED_GENERATION: self.generation}
+
+    def _keep_if_due(self) -> None:
+        """SPEC 7.9, but for the answers of the guard."""
+        every, _, wear_max, improved = self.policy
+        fresh = self.guard[0] not in (0, self.asked)
+        if not every or self.last_id % every or (self.last_id == self.kept and not fresh):
+            return
+        self.kept, self.changed, self.erased = self.last_id, True, False
+        if self.guard[0]:
+            self.unsure = self.unsure or bool(improved and not fresh)
+            self.asked = self.guard[0]
+        if fresh or not wear_max or self.wear < wear_max:
+            self._save()
+
+    def _erase_ahead(self) -> None:
+        """A checkpoint of this model lies in one erase unit."""
+        if self.store and self.policy[0] and not self.erased:
+            self.slots[self._next()] = EMPTY
+            self.erased = self.stored = True
+
+    def _next(self) -> int:
+        """Slot of the next generation."""
+        newest = max(self.slots)
+        return (self.slots.index(newest) + 1) % len(self.slots) if newest[0] else 0
+
+    def _write(self, stream: int, last_id: int, erased: int) -> None:
+        """The next slot takes a generation."""
+        generation, _, _, wear, _ = max(self.slots)
+        new = (generation + 1, stream, last_id, wear + erased, max(self.asked, 0))
+        self.slots[self._next()] = new
+        self.stored = True
+
+    def _put(self, m: Reply) -> tuple[int, dict[int, int]]:
+        number, count, name, label = m.fields[:4]
+        if not self.store:
+            raise RefusedError("STORE")
+        if len(m.tail) != self.size:
+            raise RefusedError("INPUT", self.size, len(m.tail))
+        if label >= self.classes:
+            raise RefusedError("LABEL", self.classes, label)
+        if name == 0 or not 1 <= number <= count:
+            raise RefusedError("ORDER")
+        if count > self.guard_room():
+            raise RefusedError("STORE_SIZE")
+        answer = lib.WAGE_GUARDED, {lib.WAGE_GUARDED_ID: number}
+        if self.guard == (name, count) or self.put == (name, count, number):
+            return answer
+        if number == 1:
+            self.guard, self.put = (0, 0), (name, count, 0)
+            self.changed = self.stored = True
+        if self.put != (name, count, number - 1):
+            raise RefusedError("ORDER")
+        self.put, self.changed, self.stored = (name, count, number), True, True
+        if number == count:
+            self.guard, self.put = (name, count), (0, 0, 0)
+        return answer
+
+    def _look(self, slot: int) -> tuple[int, dict[int, int]]:
+        if not self.store:
+            raise RefusedError("STORE")
+        if slot >= len(self.slots):
+            raise RefusedError("STORE_SIZE")
+        generation, stream, _, wear, asked = self.slots[slot]
+        return lib.WAGE_SLOT, {
+            lib.WAGE_SLOT_GENERATION: generation, lib.WAGE_SLOT_WEAR: wear,
+            lib.WAGE_SLOT_OURS: int(generation > 0), lib.WAGE_SLOT_FORGOTTEN: int(stream < 0),
+            lib.WAGE_SLOT_GUARD: asked,
+        }  # fmt: skip
+
+    def _roll_back(self, wanted: int) -> tuple[int, dict[int, int]]:
+        if not self.store:
+            raise RefusedError("STORE")
+        there = [slot[0] for slot in self.slots if slot[1] >= 0]
+        if wanted and wanted not in there:
+            raise RefusedError("NO_CHECKPOINT")
+        policy, self.policy, self.asked = self.policy, (0, 0, 0, 0), 0
+        answer = self._save()
+        self.policy = policy
+        return answer
 
     def _reset(self, m: Reply) -> tuple[int, dict[int, int]]:
         if m.fields[0] > lib.WAGE_FACTORY:
@@ -229,6 +349,14 @@ class Board:
         if m.fields[0] == lib.WAGE_FACTORY and self.store and self.model_error:
             raise RefusedError("MODEL", -self.model_error)
         if m.fields[0] == lib.WAGE_FACTORY:
-            self.saved, self.stored = (0, 0, 0), True
+            self._forget()
         self.restarted = True
         return lib.WAGE_DONE, {}
+
+    def _forget(self) -> None:
+        if not self.store:
+            return
+        self.asked = 0
+        self._write(-1, 0, len(self.slots))
+        newest = max(self.slots)
+        self.slots = [s if s == newest else EMPTY for s in self.slots]

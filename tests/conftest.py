@@ -9,6 +9,7 @@ from pathlib import Path
 
 import native
 import pytest
+import reliability
 from wage_host import demo
 
 SEED = 1802
@@ -20,6 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--accept-sizes", action="store_true", help="write measured sizes to tests/size.json"
     )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """The counts are of one test run, whose processes add to them."""
+    if not hasattr(session.config, "workerinput"):
+        reliability.forget()
 
 
 def pytest_report_header(config: pytest.Config) -> str:

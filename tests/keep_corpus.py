@@ -11,15 +11,20 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import file_targets
+import test_fuzz_host
 from test_fuzzers import CORPUS, SEEDS, build, prepare, run
 
 
 def keep(target: str, seconds: int, folder: Path) -> None:
     """One target."""
-    program, inputs = build(target), prepare(target, folder)
+    if target in SEEDS:
+        program, inputs = [build(target)], prepare(target, folder)
+    else:
+        program, inputs = test_fuzz_host.command(target), test_fuzz_host.prepare(target, folder)
     done = run(program, inputs, seconds)
     if done.returncode:
-        sys.exit(f"{target} broke; the input is in {folder}\n{done.stderr[-6000:]}")
+        sys.exit(f"{target} broke; the input is in {folder}\n{(done.stdout + done.stderr)[-6000:]}")
     (merged := folder / "merged").mkdir()
     run(program, inputs, 0, "-merge=1", str(merged))
     with zipfile.ZipFile(CORPUS / f"{target}.zip", "w") as kept:
@@ -29,5 +34,5 @@ def keep(target: str, seconds: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[2:] or SEEDS:
+    for name in sys.argv[2:] or [*SEEDS, *file_targets.SEEDS]:
         keep(name, int(sys.argv[1]), Path(tempfile.mkdtemp()))

@@ -65,19 +65,25 @@ def good_body(rng: random.Random, session: int, last_id: int, size: int, classes
     seq = rng.getrandbits(16)
     x = bytes(rng.choice((0, rng.getrandbits(8))) for _ in range(size))
     sample = (last_id + rng.choice((1, 1, 1, 0)), rng.randrange(classes))
+    policy = (rng.choice((0, 1, 2, 3)), rng.randrange(2), rng.choice((0, 0, 9)), 0)
+    guard = (rng.randint(1, 3), rng.randint(1, 3), rng.randint(1, 2), rng.randrange(classes))
     choices = [
         (lib.WAGE_HELLO, (1, 1), b""),
         (
             lib.WAGE_START,
-            (rng.randint(1, 3), rng.getrandbits(32), rng.randrange(8), 1, 2, 0, rng.randint(1, 15)),
+            (rng.randint(1, 3), rng.getrandbits(32), rng.randrange(8), 1, 2, 0, rng.randint(1, 15),
+             *policy),
             b"",
         ),
         (lib.WAGE_SAMPLE, sample, x),
         (lib.WAGE_SAMPLE, sample, x),
         (lib.WAGE_EVAL, sample, x),
+        (lib.WAGE_GUARD, guard, x),
         (lib.WAGE_STATS, (), b""),
         (lib.WAGE_SAVE, (), b""),
         (lib.WAGE_RESET, (rng.randrange(2),), b""),
+        (lib.WAGE_LOOK, (rng.randrange(4),), b""),
+        (lib.WAGE_ROLLBACK, (rng.randrange(4),), b""),
         (rng.randint(lib.WAGE_WELCOME, lib.WAGE_NAK), (0,) * rng.randrange(30), b"name\0"),
     ]
     kind, fields, tail = rng.choice(choices)

@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+SERVE = ("serve", "requests", "auth", "blake2b/blake2b")
 FOLDERS = ("runtime", "host/kernels", "firmware/src", "boards/sim", "tests/native")
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")
 SANITIZE = (
@@ -54,7 +55,8 @@ def sources(root: Path, harness: str, kernels: bool = False) -> list[Path]:
     """C files of a harness: itself, the runtime, the serve loop, the simulated board."""
     files = sorted((root / "runtime").glob("*.c"))
     files += sorted((root / "host/kernels").glob("*.c")) if kernels else []
-    files += [root / "firmware/src/serve.c", root / "boards/sim/port.c"]
+    files += [root / f"firmware/src/{name}.c" for name in SERVE]
+    files += [root / "boards/sim/port.c"]
     return [*files, root / "tests/native" / f"{harness}.c"]
 
 
@@ -87,6 +89,8 @@ def build(
     kernels: with the host's; the harness says how it takes them.
     """
     files, folders = sources(root, harness, kernels), [root / folder for folder in FOLDERS]
+    if counting := os.environ.get("WAGE_COVERAGE_FLAGS"):  # c_coverage.py asks
+        compiler, flags = clang(), (*flags, *counting.split())
     command = [need(compiler), *WARNINGS, *flags, *(f"-I{folder}" for folder in folders)]
     digest = hashlib.sha256(repr(command).encode())
     for path in [*files, *(h for folder in folders for h in sorted(folder.glob("*.h")))]:

@@ -14,12 +14,14 @@ class Nor:
 
     cut = (n, manner): power fails in operation n (programs and erases count, from 0).
     fail = (kind, n): call n of "read", "program" or "erase" does nothing but fail.
-    `broken` lists every rule of wage.h that the runtime broke: it must stay empty.
+    `broken` lists every rule of store.h that the runtime broke: it must stay empty.
     """
 
-    def __init__(self, size: int, erase_bytes: int = 256, unit: int = 4, fill: int = 0xFF):
+    def __init__(
+        self, size: int, erase_bytes: int = 256, unit: int = 4, fill: int = 0xFF, slots: int = 2
+    ):
         self.bytes, self.erase_bytes, self.unit = bytearray([fill]) * size, erase_bytes, unit
-        self.used = set() if fill == 0xFF else set(range(size))
+        self.used = bytearray(size) if fill == 0xFF else bytearray(b"\1") * size  # not erased
         self.broken: list[str] = []
         self.flip_read: int | None = None
         self._keep = [
@@ -27,7 +29,7 @@ class Nor:
             ffi.callback("int(void *, uint32_t, const uint8_t *, uint32_t)", self.program),
             ffi.callback("int(void *, uint32_t)", self._erase),
         ]
-        geometry = (ffi.NULL, size, erase_bytes, unit)
+        geometry = (ffi.NULL, ffi.NULL, size, erase_bytes, unit, slots)
         self.store = ffi.new("struct wage_store *", [*self._keep, *geometry])
         self.power_on()
 
@@ -78,7 +80,7 @@ class Nor:
         place = range(at, at + count)
         self._rule(at + count <= len(self.bytes), f"programmed outside, {at} + {count}")
         self._rule(at % self.unit == 0 == count % self.unit, f"off the unit, {at} + {count}")
-        self._rule(not self.used.intersection(place), f"programmed twice, {at} + {count}")
+        self._rule(not any(self.used[at : at + count]), f"programmed twice, {at} + {count}")
         self.places.append(("program", at, count))
         manner = self._manner()
         for i, new in zip(place, data, strict=True):
@@ -86,7 +88,7 @@ class Nor:
                 continue
             left = self._rng.getrandbits(8) if manner == "torn" else 0
             self.bytes[i] &= new | left
-            self.used.add(i)
+            self.used[i] = 1
         return lib.WAGE_E_STORE_IO if self.off else 0
 
     def _erase(self, _context, at):
@@ -100,8 +102,8 @@ class Nor:
             end = at + self.erase_bytes // 2
         if manner == "torn":  # neither what was there nor erased
             self.bytes[at:end] = self._rng.randbytes(end - at)
-            self.used.update(range(at, end))
+            self.used[at:end] = b"\1" * (end - at)
         elif manner != "before":
             self.bytes[at:end] = b"\xff" * (end - at)
-            self.used.difference_update(range(at, end))
+            self.used[at:end] = bytes(end - at)
         return lib.WAGE_E_STORE_IO if self.off else 0

@@ -10,11 +10,14 @@ import native
 
 INDIRECT = "__indirect_call"
 KERNELS = r"wage_\w+_(forward|error|gradient)|wage_(largest|update)"  # the table of layer.c
+STORE = r"store\.c:store_\w+"  # the board's own; none in the library alone
 TARGETS = {  # what a file calls through a pointer, as names of functions
     "arena.c": KERNELS,
     "step.c": KERNELS,
     "window.c": r".*\.c:sum_at",
-    "persist.c": "",  # the store's: the board's own
+    "persist.c": STORE,
+    "state.c": STORE,
+    "serve.c": r"auth_\w+",  # in an image with a key
 }
 
 
@@ -49,6 +52,7 @@ def worst(name: str, frames: dict[str, int], calls: dict[str, set[str]], above: 
 
 
 def public() -> list[str]:
-    """Functions of the public header."""
-    text = (native.ROOT / "runtime/wage.h").read_text(encoding="utf-8")
+    """Functions of the public headers."""
+    headers = (native.ROOT / "runtime" / name for name in ("wage.h", "store.h", "guard.h"))
+    text = "".join(header.read_text(encoding="utf-8") for header in headers)
     return re.findall(r"^\w[\w ]*\*?(wage_\w+)\(", text, re.MULTILINE)

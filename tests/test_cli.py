@@ -272,7 +272,7 @@ def test_saving_without_a_store(demo_files: demo.Files, tmp_path: Path) -> None:
 
 def test_saving_often_without_a_store(demo_files: demo.Files, tmp_path: Path) -> None:
     code, line = refused(*learn(demo_files, "--save-every", 9), cwd=tmp_path)
-    assert (code, line) == (16, "sim cannot save this model: leave out --save-every")
+    assert (code, line) == (16, "sim cannot save this model: leave out --save-every and --guard")
 
 
 def test_setting_out_of_range(demo_files: demo.Files, tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_damaged_model(demo_files: demo.Files, tmp_path: Path) -> None:
 def test_unknown_board(demo_files: demo.Files, tmp_path: Path) -> None:
     code, line = refused("emulate", "--board", "toaster", "--model", demo_files.model, cwd=tmp_path)
     assert code == 2
-    assert line.startswith("no board named toaster; there are: sim, mps2-an386")
+    assert line.startswith("no board named toaster; there are: sim, microbit, mps2-an386")
 
 
 def test_info_of_nothing_says_what_to_name(tmp_path: Path) -> None:

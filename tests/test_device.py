@@ -78,10 +78,10 @@ def test_only_board_that_answers_is_found(
     name = served(sim.serve_pty, sim.SimBoard(demo_blob.read_bytes()))
     ours, theirs = os.openpty()
     monkeypatch.setattr(link, "ports", lambda: [os.ttyname(theirs), name, "/dev/none"])
-    assert options.only_board(115200) == name
+    assert options.only_board(115200, None) == name
     monkeypatch.setattr(link, "ports", lambda: [name, name])
     with pytest.raises(PortNotFound, match="several boards answer: choose one"):
-        options.only_board(115200)
+        options.only_board(115200, None)
     os.close(ours)
 
 
@@ -111,22 +111,6 @@ def test_silent_board_is_given_up(demo_blob: Path) -> None:
     with pytest.raises(NoAnswer, match="no board answers there"):
         Device(connect, deadline_s=0.5, hello_s=0.02)
     assert time.monotonic() - begun < 5
-
-
-def test_save_whose_answer_is_lost_is_not_repeated(
-    demo_blob: Path, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from wage_host import device as module
-
-    monkeypatch.setattr(module, "SAVE_S", 0.05)
-    connect = slow(
-        sim.SimBoard(demo_blob.read_bytes(), tmp_path / "store"), lib.WAGE_SAVE, 99.0
-    )
-    with Device(connect, answer_s=0.05, hello_s=0.02) as device:
-        device.start(1, CONFIG)
-        assert len(list(device.learn(samples, save_every=10))) == 20
-        assert device.save() == 3
-        assert device.welcome.generation == 3
 
 
 def test_board_slower_than_the_patience_still_learns(

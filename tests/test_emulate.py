@@ -11,7 +11,7 @@ import sys
 import time
 import zlib
 
-import native
+import emulated
 import pytest
 from blobs import random_stream
 from cobs import cobs
@@ -29,12 +29,8 @@ LIMIT_S = 20.0
 
 @pytest.fixture(scope="session")
 def image(demo_blob):
-    """The built image; a missing tool skips, unless the tools are promised."""
-    try:
-        emulate._need_program(emulate.boards()[BOARD][0])
-        return emulate.build(BOARD, demo_blob)
-    except ToolMissing as error:
-        native.miss(f"needs a tool: {error}")
+    """The built image, with the demo's model."""
+    return emulated.image(BOARD, demo_blob)
 
 
 def hello(url, session):

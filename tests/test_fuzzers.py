@@ -14,13 +14,14 @@ import shutil
 import struct
 import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import blobs
 import native
 import pytest
+import reliability
 from test_fuzz import checkpoints, frames_model, images_model
 from wage_host._core import lib
 
@@ -85,10 +86,10 @@ MUTANTS = {
         "load32(r + 20) != weight_bytes(l)", "load32(r + 20) > weight_bytes(l)",
     ),
     "replay fuller than it can be": (
-        "images", "runtime/persist.c", "refuse_if(k, count > w->replay_capacity);", "",
+        "images", "runtime/state.c", "refuse_if(k, count > w->replay_capacity);", "",
     ),
     "weight out of range": (
-        "images", "runtime/persist.c", "weight < -limit || weight > limit", "weight < -limit",
+        "images", "runtime/state.c", "weight < -limit || weight > limit", "weight < -limit",
     ),
 }  # fmt: skip
 
@@ -98,47 +99,55 @@ def build(target: str, root: Path = native.ROOT) -> Path:
     return native.build(target, FLAGS, root, compiler=native.clang())
 
 
-def prepare(target: str, folder: Path) -> Path:
-    """The folder of inputs that a run begins with; new ones come in."""
+def fill(target: str, seeds: Iterable[bytes], folder: Path) -> Path:
+    """The folder of inputs that a run begins with: seeds and the corpus; new ones come in."""
     inputs = folder / "inputs"
     inputs.mkdir()
-    seeds, model = SEEDS[target]
-    for number, seed in enumerate(seeds()):
+    for number, seed in enumerate(seeds):
         (inputs / f"seed-{number}").write_bytes(seed)
     if (kept := CORPUS / f"{target}.zip").exists():
         zipfile.ZipFile(kept).extractall(inputs)
-    (folder / "model").write_bytes(model())
     return inputs
 
 
-def run(program: Path, inputs: Path, seconds: int, *more: str) -> subprocess.CompletedProcess[str]:
+def prepare(target: str, folder: Path) -> Path:
+    """The inputs of a fuzzer, and its model."""
+    seeds, model = SEEDS[target]
+    (folder / "model").write_bytes(model())
+    return fill(target, seeds(), folder)
+
+
+def run(
+    command: Sequence[str | Path], inputs: Path, seconds: int, *more: str
+) -> subprocess.CompletedProcess[str]:
     """Fuzzes so long, 0: until it ends by itself."""
     folder = inputs.parent
     own = {"WAGE_FUZZ_BLOB": str(folder / "model"), "WAGE_FUZZ_STORE": str(folder / "store")}
     return subprocess.run(
-        [program, f"-max_total_time={seconds}", "-max_len=6000", "-timeout=20",
+        [*command, f"-max_total_time={seconds}", "-max_len=6000", "-timeout=20",
          f"-artifact_prefix={folder}/", "-print_final_stats=1", *more, inputs],
         capture_output=True, text=True, env=os.environ | own, cwd=folder, check=False,
     )  # fmt: skip
 
 
-def hunt(target: str, seconds: int, folder: Path) -> None:
-    """Fuzzes the runtime as it is, which must not break."""
-    done = run(build(target), prepare(target, folder), seconds)
-    assert done.returncode == 0, done.stderr[-6000:]
+def hunt(command: Sequence[str | Path], inputs: Path, seconds: int) -> None:
+    """Fuzzes what must not break."""
+    done = run(command, inputs, seconds)
+    reliability.record(fuzz_findings=int(done.returncode != 0), fuzz_seconds=seconds)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     runs = int(re.search(r"number_of_executed_units: (\d+)", done.stderr)[1])
     assert runs > 100 * seconds / 10, f"only {runs} inputs in {seconds} s"
 
 
 @pytest.mark.parametrize("target", SEEDS)
 def test_fuzzer_finds_nothing(target: str, tmp_path: Path) -> None:
-    hunt(target, 10, tmp_path)
+    hunt([build(target)], prepare(target, tmp_path), 10)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("target", SEEDS)
 def test_fuzzer_finds_nothing_in_a_minute(target: str, tmp_path: Path) -> None:
-    hunt(target, 60, tmp_path)
+    hunt([build(target)], prepare(target, tmp_path), 60)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -150,6 +159,6 @@ def test_fuzzer_finds_a_mutant(name: str, tmp_path: Path) -> None:
     text = (root / file).read_text(encoding="utf-8")
     assert text.count(old) == 1, f"{file} has {text.count(old)} times: {old}"
     (root / file).write_text(text.replace(old, new), encoding="utf-8")
-    done = run(build(target, root), prepare(target, tmp_path), 60)
+    done = run([build(target, root)], prepare(target, tmp_path), 60)
     assert done.returncode != 0, f"not found: {done.stderr[-2000:]}"
     assert "ERROR: " in done.stderr or "runtime error" in done.stderr or "broken:" in done.stderr

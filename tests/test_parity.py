@@ -42,8 +42,9 @@ class RamStore:
             ffi.callback("int(void *, uint32_t)", self.erase),
         )
         read, program, erase = self.calls
-        self.c = ffi.new("struct wage_store *", (read, program, erase, ffi.NULL, 2 * half,
-                                                 ERASE_BYTES, program_bytes))  # fmt: skip
+        geometry = (2 * half, ERASE_BYTES, program_bytes, 2)
+        none = ffi.NULL
+        self.c = ffi.new("struct wage_store *", (read, program, erase, none, none, *geometry))
 
     def read(self, _context: Any, at: int, to: Any, count: int) -> int:
         """Bytes of the store."""

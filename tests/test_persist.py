@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import reference
-from blobs import random_model, random_stream, small_blob
+from blobs import random_model, small_blob
+from life import Life, begin, model, store_for
 from nor import MANNERS, Nor
 from wage_host._core import lib
 from wage_host.core import ERROR_NAMES, Core
@@ -21,71 +22,9 @@ ERASES = (32, 256, 512, 1024, 4096)
 NO = lib.WAGE_E_NO_CHECKPOINT
 
 
-def model(replay: int = 20) -> bytes:
-    """A small model with a replay: a save erases twice and programs some ten times."""
-    return small_blob(replay_capacity=replay, replays=2)
-
-
-def store_for(blob: bytes, erase_bytes: int = 128, unit: int = 4, fill: int = 0xFF) -> Nor:
-    """The smallest store that takes this model."""
-    padded = -(-lib.wage_checkpoint_bytes(Core(blob).wage) // 32) * 32
-    return Nor(2 * -(-padded // erase_bytes) * erase_bytes, erase_bytes, unit, fill)
-
-
-class Life:
-    """A model that learns one stream, boot after boot, as a board does."""
-
-    def __init__(self, blob: bytes, nor: Nor):
-        self.blob, self.nor, self.core = blob, nor, Core(blob)
-        self.samples = list(random_stream(blob, 4, 80))
-
-    def learn(self, count: int) -> None:
-        """The next samples of the stream."""
-        if self.core.wage.stream == 0:
-            self.core.start(1, self.core.config())
-        done = self.core.wage.last_id
-        list(self.core.learn(self.samples[done : done + count]))
-
-    def save(self) -> int:
-        result = lib.wage_save(self.core.wage, self.nor.store)
-        assert self.nor.broken == []
-        return result
-
-    def state(self) -> tuple[int, int]:
-        """Generation and state CRC."""
-        return self.core.wage.generation, self.core.state_crc()
-
-    def boot(self) -> int:
-        """Opens anew and restores; the result of that."""
-        self.nor.power_on()
-        self.core = Core(self.blob)
-        return lib.wage_restore(self.core.wage, self.nor.store)
-
-    def saved(self) -> tuple[int, int]:
-        """Learns, saves, and returns what must come back."""
-        self.learn(2)
-        assert self.save() == 0
-        return self.state()
-
-    def operations(self) -> int:
-        """Of one save, which happens."""
-        self.nor.power_on()
-        self.saved()
-        return self.nor.operations
-
-
 def cuts(operations: int) -> Iterator[tuple[int, str]]:
     """Every way in which power can fail in so many operations."""
     return itertools.product(range(operations), MANNERS)
-
-
-def begin(blob: bytes, saves: int, **store) -> tuple[Life, tuple[int, int]]:
-    """A life with so many saves behind it, and the last of them."""
-    life = Life(blob, store_for(blob, **store))
-    state = (0, Core(blob).state_crc())
-    for _ in range(saves):
-        state = life.saved()
-    return life, state
 
 
 def save_and_cut(life: Life, cut: tuple[int, str]) -> tuple[int, int]:
@@ -111,64 +50,7 @@ def test_a_save_erases_then_programs_data_then_the_header():
     assert min(at for at, _ in programmed[:-1]) == half + 32
 
 
-@pytest.mark.parametrize("saves", [1, 2, 3])
-def test_power_cut_in_every_operation_of_a_save(saves):
-    operations, seen = begin(model(), 3)[0].operations(), set()
-    assert operations > 8
-    for cut in cuts(operations):
-        life, old = begin(model(), saves)
-        new = save_and_cut(life, cut)
-        assert life.boot() == 0
-        assert life.state() in (old, new), cut
-        seen.add(life.state() == new)
-        assert (life.state() == new) <= (cut[0] == operations - 1), "new before its header was"
-        again = life.saved()
-        assert life.boot() == 0 and life.state() == again
-    assert seen == {False, True}
-
-
-def test_power_cut_in_the_save_after_a_power_cut():
-    operations = begin(model(0), 3)[0].operations()
-    for first, second in itertools.product(cuts(operations), repeat=2):
-        life, _ = begin(model(0), 2)
-        save_and_cut(life, first)
-        assert life.boot() == 0
-        old = life.state()
-        new = save_and_cut(life, second)
-        assert life.boot() == 0
-        assert life.state() in (old, new), (first, second)
-
-
-@pytest.mark.parametrize("fill", [0xFF, 0x00, 0xA5])
-def test_power_cut_in_the_first_save_leaves_the_factory(fill):
-    operations, seen = begin(model(), 0, fill=fill)[0].operations(), set()
-    for cut in cuts(operations):
-        life, factory = begin(model(), 0, fill=fill)
-        assert life.boot() == NO and life.state() == factory
-        new = save_and_cut(life, cut)
-        result = life.boot()
-        assert (result, life.state()) in ((NO, factory), (0, new)), cut
-        seen.add(result)
-        assert life.saved()[0] == life.core.wage.generation
-    assert seen == {0, NO}
-
-
-@pytest.mark.parametrize("saves", [0, 1, 2, 3])
-def test_power_cut_in_forgetting(saves):
-    for cut in cuts(2):
-        life, last = begin(model(), saves)
-        life.nor.power_on(cut)
-        assert lib.wage_forget(life.core.wage, life.nor.store) == lib.WAGE_E_STORE_IO
-        result = life.boot()
-        factory = (0, Core(model()).state_crc())
-        assert (result, life.state()) in ((NO, factory), (0, last)), (cut, "an older one came back")
-        assert lib.wage_forget(life.core.wage, life.nor.store) == 0
-        assert life.core.wage.generation == 0
-        assert (life.boot(), life.state()) == (NO, factory)
-        assert life.saved()[0] == 1
-
-
-def test_generations_count_and_alternate():
+def test_generations_count_and_alternate_in_two_slots():
     life, _ = begin(model(), 0)
     half = len(life.nor.bytes) // 2
     for generation in range(1, 21):

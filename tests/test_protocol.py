@@ -135,7 +135,7 @@ def test_unknown_request_is_refused_by_name(board: sim.SimBoard) -> None:
     def ask(m: wire.Message) -> wire.Message:
         return next(a for a in wire.Reader().feed(board.exchange(wire.encode(m))))
 
-    hello = wire.message(lib.WAGE_HELLO, 5, 1, protocol_min=1, protocol_max=1)
+    hello = wire.message(lib.WAGE_HELLO, 5, 1, protocol_min=1, protocol_max=1, nonce_a=0, nonce_b=0)
     assert ask(hello).type == lib.WAGE_WELCOME
     answer = ask(wire.Message(60, 5, 2))
     assert answer.type == lib.WAGE_NAK
@@ -147,6 +147,6 @@ def test_first_fields_of_hello_never_move() -> None:
     assert wire.FIELDS[lib.WAGE_HELLO][:2] == ["protocol_min", "protocol_max"]
     assert wire.FIELDS[lib.WAGE_WELCOME][:3] == ["protocol_min", "protocol_max", "protocol"]
     assert (lib.WAGE_HELLO, lib.WAGE_WELCOME, lib.WAGE_NAK) == (1, 65, 127)
-    frame = wire.encode(wire.message(lib.WAGE_HELLO, 0x1234, 7, protocol_min=1, protocol_max=2))
+    frame = wire.encode(wire.Message(lib.WAGE_HELLO, 0x1234, 7, (1, 2)))
     body = struct.pack("<BBHHII", 1, 2, 0x1234, 7, 1, 2)
     assert frame == cobs.encode(body + struct.pack("<I", zlib.crc32(body))) + b"\0"

@@ -38,17 +38,18 @@ def test_checkpoint_is_laid_out_as_documented() -> None:
     state = ref.state_bytes(model)
     words = np.frombuffer(data[:32], "<u4").tolist()
     assert data[:4] == b"WCKP" and len(data) % 32 == 0
-    assert words[1:4] == [1, 9, len(state)] and words[6] == 0
+    assert words[1:4] == [1, 9, len(state)] and words[6] == 9
     assert words[4:6] == [model.blob_crc, ref.state_crc(model)]
     assert words[7] == ref.crc32(data[:28])
     assert data[32 : 32 + len(state)] == state
     assert set(data[32 + len(state) :]) == {0xFF}
-    assert np.frombuffer(state[:20], "<u4").tolist() == [5, 1, 2, 1, 0x01020304]
-    assert list(state[20:25]) == [256 - 6, 1, 2, 0, 1]
-    by_class = np.frombuffer(state[41:77], "<u4").reshape(3, 3)[2].tolist()
-    assert by_class == [1, 1, model.class_correct[2]]
-    assert state[77:101] == ref.weight_bytes(model)
-    assert state[101:] == b"\1\0\0\0" + b"\2\1\2\3\4" + bytes(5)
+    assert np.frombuffer(state[:36], "<u4").tolist() == [0, 0, 0, 0, 5, 1, 2, 1, 0x01020304]
+    assert list(state[36:41]) == [256 - 6, 1, 2, 0, 1]
+    by_class = np.frombuffer(state[57:81], "<u4").reshape(3, 2)[2].tolist()
+    assert by_class == [1, model.class_correct[2]]
+    assert state[81:105] == ref.weight_bytes(model)
+    assert np.frombuffer(state[105:117], "<u4").tolist() == model.class_total
+    assert state[117:] == b"\1\0\0\0" + b"\2\1\2\3\4" + bytes(5)
 
 
 def test_state_with_bias_momentum_and_narrow_weights_is_laid_out_as_documented() -> None:
@@ -63,12 +64,12 @@ def test_state_with_bias_momentum_and_narrow_weights_is_laid_out_as_documented()
     assert ref.weight_bytes(model) == weights
     v = np.array([-1, 2, 3, 4, 500, 6, 7, -32767], "<i2").tobytes()
     state = ref.state_bytes(model)
-    assert state[24] == 9
-    assert state[41 + 2 * 12 :] == weights + v + bytes(4) + bytes(3)
+    assert state[40] == 9
+    assert state[57 + 2 * 8 :] == weights + v + bytes(8) + bytes(4) + bytes(3)
     again = ref.open_model(make_blob(layers, (1, 1, 2), header=header))
     ref.load_state(again, state)
     assert ref.state_bytes(again) == state and again.learning[1].v[0, 0] == 500
-    at = 65 + 8  # of the first bias: 2^24 is too large
+    at = 73 + 8  # of the first bias: 2^24 is too large
     bad = state[:at] + b"\0\0\0\1" + state[at + 4 :]
     with pytest.raises(ref.RefusedError, match="NO_CHECKPOINT"):
         ref.load_state(again, bad)
@@ -82,8 +83,8 @@ def test_load_state_refuses_what_is_out_of_range_and_changes_nothing() -> None:
     good = ref.state_bytes(model)
     fresh = ref.open_model(small_blob(replay_capacity=2))
     factory = ref.state_bytes(fresh)
-    for at, data in ((20, b"\x08"), (22, b"\x08"), (23, b"\x80"), (24, b"\0"), (24, b"\x10"),
-                     (77, b"\xff\x7f"), (101, b"\x03"), (105, b"\x03"), (len(good) - 1, b"\1"),
+    for at, data in ((36, b"\x08"), (38, b"\x08"), (39, b"\x80"), (40, b"\0"), (40, b"\x10"),
+                     (81, b"\xff\x7f"), (117, b"\x03"), (121, b"\x03"), (len(good) - 1, b"\1"),
                      (len(good), b"\0")):  # fmt: skip
         bad = good[:at] + data + good[at + len(data) :]
         with pytest.raises(ref.RefusedError):
@@ -122,18 +123,18 @@ def test_random_models_are_valid_and_have_everything() -> None:
 
 
 PINNED = [  # CRC of weights and of state
-    (0x6188B8B2, 0x23EE4682),
-    (0xD2CB03A0, 0x22771491),
-    (0xA6C47077, 0x57921ADC),
-    (0xD7F135DB, 0xE69B3379),
-    (0x55C2B9D6, 0x6A67A394),
-    (0x0E8C5C81, 0x44BAE0B1),
-    (0x77042D37, 0x406800BD),
-    (0x16AD9DD2, 0x099C5717),
-    (0x37E60D55, 0x4D95C58E),
-    (0xA7308E86, 0xBB7DF79C),
-    (0xC5C02092, 0x42570A14),
-    (0xBC434570, 0x3C6B645B),
+    (0x6188B8B2, 0x5081105C),
+    (0xD2CB03A0, 0xC8B7C482),
+    (0xA6C47077, 0xFCB0A786),
+    (0xD7F135DB, 0x9D15BB8A),
+    (0x55C2B9D6, 0x4D0B4F9E),
+    (0x0E8C5C81, 0xD56D3756),
+    (0x77042D37, 0xF0F48A06),
+    (0x16AD9DD2, 0x352967B8),
+    (0x37E60D55, 0x2558D8F5),
+    (0xA7308E86, 0xAFB7CEF1),
+    (0xC5C02092, 0xA0ADC816),
+    (0xBC434570, 0x9D683649),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Sizes on a Cortex-M4, compared for equality with a checked-in table.
+"""Sizes on a Cortex-M4 and of each board, compared for equality with a checked-in table.
 
 They are deterministic, so any change is somebody's doing: pytest tests/test_size.py
 --accept-sizes takes the new ones, and the difference shows in the commit.
@@ -11,12 +11,14 @@ import re
 import subprocess
 from pathlib import Path
 
+import emulated
 import native
 import pytest
 import stack
-from test_objects import compile_all, sections
-from wage_host import data, emulate
-from wage_host._core import ffi
+from blobs import random_stream
+from test_objects import TARGETS, compile_all, sections
+from wage_host import auth, data, emulate
+from wage_host._core import ffi, lib
 from wage_host.core import info
 from wage_host.device import Device
 from wage_host.errors import ToolMissing
@@ -25,14 +27,15 @@ from wage_host.link import connector
 TABLE = Path(__file__).with_name("size.json")
 TARGET, BOARD = "cortex-m4", "mps2-an386"
 SAMPLES = 20
+LIBC_STACK_BYTES = 64  # of memcpy and the compiler's helpers, which the call graph lacks
 HOW = "to accept: pytest tests/test_size.py --accept-sizes"
 
 
-def compiler() -> str:
-    """The version of the cross compiler: other versions give other sizes."""
-    gcc = native.need("arm-none-eabi-gcc")
+def compiler(target: str) -> str:
+    """The cross compiler and its version: other versions give other sizes."""
+    gcc = native.need(f"{TARGETS[target][0]}gcc")
     text = subprocess.run([gcc, "--version"], capture_output=True, text=True, check=True).stdout
-    return re.search(r"\) ([\d.]+)", text)[1]
+    return f"{Path(gcc).name} {re.search(r'[)] ([0-9.]+)', text)[1]}"
 
 
 def library_sizes(folder: Path) -> dict[str, int]:
@@ -93,29 +96,29 @@ def table(old: dict[str, int], new: dict[str, int]) -> str:
     return "\n".join(rows)
 
 
-def settle(measured: dict[str, int], kind: str, pytestconfig: pytest.Config, capsys) -> None:
+def settle(
+    measured: dict[str, int], kind: str, target: str, pytestconfig: pytest.Config, capsys
+) -> None:
     """Prints the table, then compares it, or accepts it."""
-    known = json.loads(TABLE.read_text(encoding="utf-8")) if TABLE.exists() else {}
-    version = compiler()
-    accept = pytestconfig.getoption("--accept-sizes")
+    tables = json.loads(TABLE.read_text(encoding="utf-8")) if TABLE.exists() else {}
+    known, now = tables.get(kind, {}), {"compiler": compiler(target), **measured}
     with capsys.disabled():
-        print(f"\n{table(known.get(kind, {}), measured)}\n{kind}, arm-none-eabi-gcc {version}, -Os")
-    if accept:
-        known = {"compiler": version, **known, kind: measured}
-        known["compiler"] = version
-        TABLE.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+        print(f"\n{table(known, measured)}\n{kind}, {now['compiler']}, -Os")
+    if pytestconfig.getoption("--accept-sizes"):
+        text = json.dumps(tables | {kind: now}, indent=2) + "\n"
+        TABLE.write_text(text, encoding="utf-8")
         return
-    if version != known["compiler"]:
-        text = f"size.json is of arm-none-eabi-gcc {known['compiler']}, this is {version}; {HOW}"
-        native.miss(text)
-    changed = differences(known[kind], measured)
+    assert known, f"size.json has no {kind}; {HOW}"
+    if now["compiler"] != known["compiler"]:
+        native.miss(f"size.json is of {known['compiler']}, this is {now['compiler']}; {HOW}")
+    changed = differences(known, now)
     assert not changed, "\n".join([*changed, HOW])
 
 
 def test_size_of_the_library(tmp_path, pytestconfig, capsys):
     measured = library_sizes(tmp_path)
     assert (measured["runtime .data"], measured["runtime .bss"]) == (0, 0)
-    settle(measured, "library", pytestconfig, capsys)
+    settle(measured, "library", TARGET, pytestconfig, capsys)
 
 
 def test_cost_of_the_demo(demo_blob, demo_files, pytestconfig, capsys):
@@ -131,7 +134,69 @@ def test_cost_of_the_demo(demo_blob, demo_files, pytestconfig, capsys):
         **figures,
         "wage_t on 64 bits": ffi.sizeof("wage_t"),
     }
-    settle(measured, "demo", pytestconfig, capsys)
+    settle(measured, "demo", TARGET, pytestconfig, capsys)
+
+
+def deepest(board: str, build: dict, folder: Path, keyed: bool = False) -> int:
+    """Bytes of stack that anything on a board needs at most; those of libc are not counted."""
+    parts = "boards/platform/parts"
+    include = ("runtime", "firmware/src", parts)
+    folders = ("runtime", "firmware/src", f"boards/{board}")
+    files = [path for name in folders for path in sorted((native.ROOT / name).glob("*.c"))]
+    files += [native.ROOT / parts / name for name in build["parts"]]
+    if keyed:
+        files.append(native.ROOT / "firmware/src/blake2b/blake2b.c")
+    else:
+        files.remove(native.ROOT / "firmware/src/auth.c")
+    folder.mkdir(exist_ok=True)
+    compile_all(files, build["mcu"], folder, include)
+    graph = stack.graph(p.read_text(encoding="utf-8") for p in sorted(folder.glob("*.ci")))
+    return max(stack.worst(name, *graph) for name in graph[0])
+
+
+def used(board: str, image: Path, blob: bytes) -> int:
+    """Bytes of stack that the emulated board used: learning, saving, going back."""
+    with (
+        emulate.running(board, image) as url,
+        Device(connector(url, 115200, None), answer_s=60) as device,
+    ):
+        device.start(1, device.config())
+        assert len(list(device.learn(list(random_stream(blob, 1, SAMPLES))))) == SAMPLES
+        if device.can_save:
+            for generation in (1, 2):
+                assert device.save() == generation
+            device.request(lib.WAGE_ROLLBACK, lib.WAGE_SAVED, generation=1)
+        return device.stats().stack_bytes
+
+
+@pytest.mark.parametrize("board", emulate.boards())
+def test_size_of_a_board(board, tmp_path, pytestconfig, capsys):
+    blob = emulated.small_model(20)
+    model = tmp_path / "small.wage"
+    model.write_bytes(blob)
+    image = emulated.image(board, model)
+    manifest = native.ROOT / f"boards/platform/boards/{board}.json"
+    build = json.loads(manifest.read_text(encoding="utf-8"))["build"]
+    size = sections(image, build["mcu"])
+    nm = subprocess.check_output([f"{build['toolchain']}nm", image], text=True)
+    ends = [int(re.search(rf"^(\w+) . stack_{end}$", nm, re.M)[1], 16) for end in ("bottom", "top")]
+    measured = {
+        "flash beside the model": size["text"] + size["data"] - len(blob),
+        "RAM": size["data"] + size["bss"],
+        "of it stack": ends[1] - ends[0],
+        "stack, at most": deepest(board, build, tmp_path),
+        "stack, used": used(board, image, blob),
+    }
+    if board == "microbit":  # what a key costs, on one
+        key = tmp_path / "key"
+        auth.make(key)
+        keyed = sections(emulate.build(board, model, key), build["mcu"])
+        measured["flash with a key"] = keyed["text"] + keyed["data"] - len(blob)
+        measured["stack with a key, at most"] = deepest(board, build, tmp_path / "keyed", True)
+        assert measured["stack with a key, at most"] + LIBC_STACK_BYTES <= measured["of it stack"]
+    assert measured["stack, used"] <= measured["stack, at most"] + LIBC_STACK_BYTES
+    assert measured["stack, at most"] + LIBC_STACK_BYTES <= measured["of it stack"]
+    settle(measured, board, build["mcu"], pytestconfig, capsys)
 
 
 def test_stack_follows_pointers_and_refuses_recursion():
@@ -143,9 +208,12 @@ def test_stack_follows_pointers_and_refuses_recursion():
         edge.format("wage_learn", "step.c:one", "step.c"),
         edge.format("step.c:one", "__indirect_call", "step.c"),
         edge.format("wage_other", "wage_other", "add.c"),
+        node.format("wage_save", "persist.c", 8), node.format("store.c:store_erase", "store.c", 32),
+        edge.format("wage_save", "__indirect_call", "persist.c"),
     ])  # fmt: skip
     graph = stack.graph([text])
     assert stack.worst("wage_learn", *graph) == 124
+    assert stack.worst("wage_save", *graph) == 40
     with pytest.raises(AssertionError, match="recursion"):
         stack.worst("wage_other", *graph)
 

@@ -7,6 +7,7 @@
  */
 #include "cases.h"
 #include "layer.h"
+#include "store.h"
 
 #define PATTERN 0xa5
 #define ARENA_LIMIT (64u << 20)

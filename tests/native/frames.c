@@ -17,7 +17,7 @@
 #include <stdio.h>
 
 #define SESSION 0x5157
-#define STORE_BYTES 8192u
+#define STORE_BYTES 40960u
 
 struct board {
     struct port *port;
@@ -56,6 +56,7 @@ static void new_board(struct board *b, const char *store)
     b->port = sim_open(b->blob, b->blob_bytes, b->memory_bytes, store,
                        STORE_BYTES);
     fail_unless(b->port != NULL, "no simulated board");
+    sim_random(b->port, (uint32_t)SESSION << 16, 0); // numbers of sessions
     serve_again(b);
 }
 
@@ -85,14 +86,17 @@ static void probe(struct board *b)
 {
     struct wage_message m = { .type = WAGE_HELLO, .session = SESSION,
         .fields = WAGE_HELLO_FIELDS };
-    uint8_t frames[128] = { 0 };
+    uint8_t frames[64] = { 0 };
     m.field[WAGE_HELLO_PROTOCOL_MIN] = WAGE_PROTOCOL_MIN;
     m.field[WAGE_HELLO_PROTOCOL_MAX] = WAGE_PROTOCOL_MAX;
-    int32_t hello = wage_frame_encode(&m, frames, 64);
-    m = (struct wage_message){ .type = WAGE_STATS, .session = SESSION };
-    int32_t stats = wage_frame_encode(&m, frames + hello, 64);
-    fail_unless(hello > 0 && stats > 0, "the probe could not be encoded");
-    exchange(b, frames, (uint32_t)(hello + stats));
+    int32_t hello = wage_frame_encode(&m, frames, sizeof frames);
+    fail_unless(hello > 0, "the probe could not be encoded");
+    exchange(b, frames, (uint32_t)hello);
+    m = (struct wage_message){ .type = WAGE_STATS,
+                               .session = b->serve.session };
+    int32_t stats = wage_frame_encode(&m, frames, sizeof frames);
+    fail_unless(stats > 0, "the probe could not be encoded");
+    exchange(b, frames, (uint32_t)stats);
 }
 
 static uint32_t store_crc(struct board *b)

@@ -7,6 +7,7 @@
  */
 #include "cases.h"
 #include "layer.h"
+#include "store.h"
 
 #define ERASE_BYTES 256u
 
@@ -99,13 +100,16 @@ static void go_on(wage_t *w, const struct wage_store *store)
 static void try_image(wage_t *w, uint8_t *arena, uint32_t arena_bytes,
                       struct nor *nor)
 {
-    struct wage_store store = { nor_read, nor_program, nor_erase, nor,
-                                nor->count, ERASE_BYTES, 4 };
+    struct wage_store store = {
+        .read = nor_read, .program = nor_program, .erase = nor_erase,
+        .context = nor, .bytes = nor->count, .erase_bytes = ERASE_BYTES,
+        .program_bytes = 4, .slots = 2 };
     uint8_t *before = exactly(arena_bytes);
     wage_t old;
     memcpy(&old, w, sizeof old);
     memcpy(before, arena, arena_bytes);
     int error = wage_restore(w, &store);
+    old.wear = w->wear;
     if (error) {
         fail_unless(memcmp(before, arena, arena_bytes) == 0
                     && memcmp(&old, w, sizeof old) == 0,

@@ -96,6 +96,7 @@ class Model:
     class_total: list[int] = field(init=False)  # offered to the replay
     class_seen: list[int] = field(init=False)  # since the stream began
     class_correct: list[int] = field(init=False)
+    guard: tuple[int, ...] = (0, 0, 0, 0)  # set, right, right of the best, times refused
     stream: int = 0
     last_id: int = 0
     step: int = 0

@@ -12,7 +12,7 @@ from .num import crc32
 from .steps import BIAS_MAX, V_MAX
 
 CHECKPOINT_HEADER_BYTES = 32
-FIRST = struct.Struct("<5Ib4B4I")  # 7.2 up to the classes
+FIRST = struct.Struct("<9Ib4B4I")  # 7.2 up to the classes
 
 
 def stored_type(layer: Layer) -> str:
@@ -43,15 +43,16 @@ def sample_bytes(model: Model) -> int:
 def state_bytes(model: Model) -> bytes:
     """Everything learned; the length depends on the model only (7.2)."""
     config, metrics = model.config, model.metrics
-    numbers = (model.stream, model.last_id, model.step, model.sample, config.seed)
+    numbers = (*model.guard, model.stream, model.last_id, model.step, model.sample, config.seed)
     settings = (config.lr_shift, config.replays, config.gain_shift, config.threshold)
     counts = (metrics.samples, metrics.correct, metrics.skipped, metrics.steps)
     parts = [FIRST.pack(*numbers, *settings, config.lr_factor, *counts)]
-    for of_class in zip(model.class_total, model.class_seen, model.class_correct, strict=True):
-        parts.append(struct.pack("<3I", *of_class))
+    for of_class in zip(model.class_seen, model.class_correct, strict=True):
+        parts.append(struct.pack("<2I", *of_class))
     parts.append(weight_bytes(model))
     if model.momentum:
         parts += [layer.v.astype("<i2").tobytes() for layer in model.learning]
+    parts.append(struct.pack(f"<{model.classes}I", *model.class_total))
     parts.append(struct.pack("<I", len(model.replay)))
     for label, latent in model.replay:
         parts.append(bytes([label]) + latent.astype(np.int8).tobytes())
@@ -69,12 +70,14 @@ def checkpoint_bytes(model: Model) -> int:
     return CHECKPOINT_HEADER_BYTES + len(state_bytes(model))
 
 
-def checkpoint(model: Model, generation: int, program_bytes: int = 1) -> bytes:
-    """One half of the store: header, state, 0xff up to the program unit (7.3, 7.4)."""
+def checkpoint(model: Model, generation: int, program_bytes: int = 1, wear: int = 0) -> bytes:
+    """What a slot holds: header, state, 0xff up to the program unit (7.3, 7.4).
+
+    wear: slots erased so far; 0: the generation, as in a store that was never forgotten.
+    """
     state = state_bytes(model)
-    header = struct.pack(
-        "<4s6I", b"WCKP", 1, generation, len(state), model.blob_crc, crc32(state), 0
-    )
+    numbers = (1, generation, len(state), model.blob_crc, crc32(state), wear or generation)
+    header = struct.pack("<4s6I", b"WCKP", *numbers)
     data = header + struct.pack("<I", crc32(header)) + state
     return data + b"\xff" * (-len(data) % program_bytes)
 
@@ -97,8 +100,8 @@ def load_state(model: Model, state: bytes) -> None:
     refuse_if(len(state) != len(state_bytes(model)), "NO_CHECKPOINT")
     numbers, reader = FIRST.unpack_from(state), Reader(state)
     reader.at = FIRST.size
-    config = Config(*numbers[4:10])
-    by_class = reader.take("<u4", 3 * model.classes).reshape(-1, 3)
+    config = Config(*numbers[8:14])
+    by_class = reader.take("<u4", 2 * model.classes).reshape(-1, 2)
     weights, fits = [], settings_fit(config)
     for layer in model.learning:
         w = reader.take(stored_type(layer), layer.w.size).reshape(layer.w.shape)
@@ -110,6 +113,7 @@ def load_state(model: Model, state: bytes) -> None:
         weights.append((w, bias))
     shapes = [layer.w.shape for layer in model.learning if model.momentum]
     v = [reader.take("<i2", out * fan_in).reshape(out, fan_in) for out, fan_in in shapes]
+    total = reader.take("<u4", model.classes).tolist()
     (count,) = reader.take("<u4", 1)
     fits = fits and all(int(np.abs(velocity).max()) <= V_MAX for velocity in v)
     refuse_if(not fits or count > model.replay_capacity, "NO_CHECKPOINT")
@@ -120,9 +124,11 @@ def load_state(model: Model, state: bytes) -> None:
         replay.append((label, latent))
     refuse_if(any(label >= model.classes for label, _ in replay), "NO_CHECKPOINT")
     refuse_if(any(state[reader.at :]), "NO_CHECKPOINT")
-    model.stream, model.last_id, model.step, model.sample = numbers[:4]
-    model.config, model.metrics = config, Metrics(*numbers[10:])
-    model.class_total, model.class_seen, model.class_correct = by_class.T.tolist()
+    model.guard = numbers[:4]
+    model.stream, model.last_id, model.step, model.sample = numbers[4:8]
+    model.config, model.metrics = config, Metrics(*numbers[14:])
+    model.class_seen, model.class_correct = by_class.T.tolist()
+    model.class_total = total
     for layer, (w, bias) in zip(model.learning, weights, strict=True):
         layer.w, layer.bias = w, bias
     for layer, velocity in zip(model.learning, v, strict=False):
