@@ -12,7 +12,8 @@
 static uint32_t slot_bytes(const struct wage_store *store)
 {
     uint32_t bytes = store->bytes - store->guard_bytes;
-    return bytes / store->slots / store->erase_bytes * store->erase_bytes;
+    return store->slots
+        ? bytes / store->slots / store->erase_bytes * store->erase_bytes : 0;
 }
 
 int wage_check_store(const wage_t *w, const struct wage_store *store)
