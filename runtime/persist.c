@@ -12,8 +12,7 @@
 static uint32_t slot_bytes(const struct wage_store *store)
 {
     uint32_t bytes = store->bytes - store->guard_bytes;
-    return store->slots
-        ? bytes / store->slots / store->erase_bytes * store->erase_bytes : 0;
+    return bytes / store->slots / store->erase_bytes * store->erase_bytes;
 }
 
 int wage_check_store(const wage_t *w, const struct wage_store *store)
@@ -274,16 +273,16 @@ int wage_load_learned(wage_t *w, const struct wage_store *store,
                       uint32_t generation)
 {
     int error = wage_check_store(w, store);
-    uint32_t slot = 0;
+    uint32_t slot = 0, slots = store->slots;
     struct wage_checkpoint found = { .generation = 0 };
-    for (; !error && generation && slot < store->slots; slot++) {
+    for (; !error && generation && slot < slots; slot++) {
         error = look(w, store, slot, &found);
         if (found.generation == generation && found.ours && !found.forgotten)
             break;
     }
     if (error)
         return error;
-    if (generation && slot == store->slots)
+    if (generation && slot == slots)
         return WAGE_E_NO_CHECKPOINT;
     w->guard = w->score = w->best = 0;
     if (generation)

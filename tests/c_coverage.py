@@ -56,8 +56,6 @@ EXCLUDED = {
         "label and id were checked before: wage_learn() has nothing left to refuse",
     "firmware/src/serve.c, serve_reply: count > 0: never false":
         "serve_open() makes room for the longest answer; without room nothing is sent",
-    "runtime/persist.c, slot_bytes: store->slots: never false":
-        "wage_check_store() refused it before, which an analyzer that sees one file does not know",
     "runtime/step.c, backward: k-- > w->frozen_count: never false":
         "the first trainable layer asks for no error below it, which ends the loop before",
 }  # fmt: skip

@@ -24,8 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """The counts are of one test run, whose processes add to them."""
-    if not hasattr(session.config, "workerinput"):
+    """Counts begin anew, unless the long tests or the proofs add to those of `make test`."""
+    adds = session.config.getoption("markexpr") in ("soak", "prove")
+    if not hasattr(session.config, "workerinput") and not adds:
         reliability.forget()
 
 

@@ -1,4 +1,7 @@
-"""Counts of what the reliability tests did and found: build/reliability.json, of one test run."""
+"""Counts of what the reliability tests did and found, since the last `make test` began.
+
+They are in build/reliability.json; `make soak` and `make prove` add to them.
+"""
 
 # SPDX-License-Identifier: MIT
 
@@ -14,7 +17,7 @@ FILE = Path(os.environ.get("WAGE_RELIABILITY") or ROOT / "build/reliability.json
 
 
 def forget() -> None:
-    """A new test run begins."""
+    """Counting begins anew."""
     FILE.unlink(missing_ok=True)
 
 
