@@ -133,7 +133,8 @@ struct wage_info {
     uint32_t input_bytes, latent_bytes; /* of a sample, at the cut */
     uint32_t arena_bytes;    /* that wage_open() needs */
     uint32_t crc;            /* the model's identity */
-    const char *name;        /* inside the blob, at most 15 bytes and a 0 */
+    const char *name;        /* inside the blob (flash.h), at most 15 bytes
+                              * and a 0 */
 };
 
 /* Checks the whole blob and writes `info`. Returns 0 or an error. */

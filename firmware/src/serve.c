@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "requests.h"
 
+#include "flash.h"
+
 #include <string.h>
 
 #define SPARE_FIELDS 8          /* that a newer host may append */
@@ -110,8 +112,11 @@ static void put_names(struct serve *s, const struct port_info *info)
     uint8_t *to = s->reader.buffer;
     uint32_t count = put_text(to, 40, info->name);
     to[count++] = 0;
-    if (s->about.name)
-        count += put_text(to + count, 15, s->about.name);
+    if (s->about.name) {
+        char name[16];
+        wage_fetch(name, (const uint8_t *)s->about.name, sizeof name);
+        count += put_text(to + count, 15, name);
+    }
     s->message.tail = to;
     s->message.tail_bytes = count;
 }
