@@ -213,9 +213,11 @@ static int check_weights(const struct wage_layer *l)
         if (x < -max || x > max)
             return WAGE_E_WEIGHT;
     }
-    for (uint32_t o = 0; l->blob_bias && o < l->out_c; o++)
-        if (wage_size((int32_t)wage_fetch32(l->blob_bias + 4 * o)) > WAGE_BIAS_MAX)
+    for (uint32_t o = 0; l->blob_bias && o < l->out_c; o++) {
+        int32_t bias = (int32_t)wage_fetch32(l->blob_bias + 4 * o);
+        if (wage_size(bias) > WAGE_BIAS_MAX)
             return WAGE_E_WEIGHT;
+    }
     return WAGE_OK;
 }
 

@@ -14,7 +14,7 @@
 struct port;
 
 struct port_info {
-    const char *name;               /* as in boards/ */
+    const char *name;               /* as in boards/; in flash (flash.h) */
     uint32_t place;                 /* enum wage_place */
     const uint8_t *blob;            /* the model */
     uint32_t blob_bytes;

@@ -96,11 +96,13 @@ void serve_refuse(struct serve *s, int error, uint32_t a, uint32_t b)
     serve_reply(s, WAGE_NAK, WAGE_NAK_FIELDS);
 }
 
+/* Copies a text that is in flash. */
 static uint32_t put_text(uint8_t *to, uint32_t room, const char *text)
 {
+    const uint8_t *from = (const uint8_t *)text;
     uint32_t count = 0;
-    while (count < room && text[count]) {
-        to[count] = (uint8_t)text[count];
+    while (count < room && wage_fetch8(from + count)) {
+        to[count] = wage_fetch8(from + count);
         count++;
     }
     return count;
@@ -112,11 +114,8 @@ static void put_names(struct serve *s, const struct port_info *info)
     uint8_t *to = s->reader.buffer;
     uint32_t count = put_text(to, 40, info->name);
     to[count++] = 0;
-    if (s->about.name) {
-        char name[16];
-        wage_fetch(name, (const uint8_t *)s->about.name, sizeof name);
-        count += put_text(to + count, 15, name);
-    }
+    if (s->about.name)
+        count += put_text(to + count, 15, s->about.name);
     s->message.tail = to;
     s->message.tail_bytes = count;
 }
