@@ -42,7 +42,7 @@ static inline const uint8_t *wage_fetched(const uint8_t *from, void *room,
                                           uint32_t count)
 {
     memcpy_P(room, from, (size_t)count);
-    return room;
+    return (const uint8_t *)room;
 }
 #else
 #define WAGE_IN_FLASH

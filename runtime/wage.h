@@ -22,6 +22,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* cffi begin */
 #define WAGE_FORMAT 1          /* version of the blob */
 #define WAGE_HEADER_BYTES 64   /* of a blob */
@@ -177,5 +181,9 @@ int wage_class_metrics(const wage_t *w, uint8_t label,
 uint32_t wage_weight_crc(const wage_t *w);
 uint32_t wage_state_crc(const wage_t *w);
 /* cffi end */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

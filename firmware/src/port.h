@@ -11,6 +11,10 @@
 #include "auth.h"
 #include "store.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct port;
 
 struct port_info {
@@ -46,5 +50,9 @@ uint32_t port_stack_bytes(struct port *port);
 
 /* Starts the board again, as after power-on. A simulated one may return. */
 void port_restart(struct port *port);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -10,6 +10,10 @@
 #include "port.h"
 #include "wire.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* cffi begin */
 struct serve {
     struct port *port;
@@ -47,5 +51,9 @@ int serve_open(struct serve *serve, struct port *port);
  * how many bytes there were, or -1: open again, a restart was asked for. */
 int serve_poll(struct serve *serve);
 /* cffi end */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

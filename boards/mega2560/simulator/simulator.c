@@ -32,6 +32,8 @@
 #define CPU "atmega2560"
 #define CLOCK_HZ 16000000u
 #define EEPROM_BYTES 4096u
+#define UCSR0B 0xC1u            // of the chip
+#define RXEN0 0x10u
 #define BATCH_CYCLES 20000u     // between two looks at the link
 #define IDLE_POLLS 2000u        // of the UART, in vain: the program waits
 #define IDLE_MS 20
@@ -43,7 +45,7 @@ struct link {
     uint32_t first, end;
     uint8_t sent[4096];         /* to the host */
     uint32_t sent_count;
-    int room;                   /* 1: the program waits for bytes */
+    int full;                   /* 1: the UART takes no more */
     uint32_t polls;             /* of the program since the last byte */
     avr_cycle_count_t last;     /* when that was */
     avr_t *avr;
@@ -105,7 +107,7 @@ static void on_room(avr_irq_t *irq, uint32_t value, void *param)
     struct link *l = param;
     (void)irq;
     if (value) {
-        l->room = 1;
+        l->full = 0;
         l->polls++;
     }
 }
@@ -115,12 +117,12 @@ static void on_full(avr_irq_t *irq, uint32_t value, void *param)
     struct link *l = param;
     (void)irq;
     if (value)
-        l->room = 0;
+        l->full = 1;
 }
 
 static void feed(struct link *l, avr_irq_t *input)
 {
-    while (l->room && l->first < l->end) {
+    while (l->first < l->end && !l->full && (l->avr->data[UCSR0B] & RXEN0)) {
         note_byte(l);
         avr_raise_irq(input, l->queue[l->first++]);
     }
