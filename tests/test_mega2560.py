@@ -13,7 +13,7 @@ from wage_host import data, demo, emulate, network, train
 from wage_host._core import lib
 from wage_host.core import Core, Sample
 from wage_host.device import Device
-from wage_host.errors import BuildFailed, FileError, WageError
+from wage_host.errors import BuildFailed, FileError, ToolMissing, WageError
 from wage_host.link import connector
 
 BOARD = "mega2560"
@@ -80,6 +80,7 @@ def test_w1_learns_digits_in_8_kb(bits, replay, demo_files, tmp_path, capsys):
     expected = list(core.learn(samples))
     with emulate.running(BOARD, image_of(blob, tmp_path)) as url, device_of(url) as board:
         memory = board.welcome.memory_bytes
+        assert board.welcome.arena_bytes == core.info.arena_bytes  # pointers of 16 bits
         board.start(1, board.config())
         begun = time.monotonic()
         records = list(board.learn(samples))
@@ -146,6 +147,16 @@ def test_a_model_beyond_what_an_object_can_be_is_named(tmp_path):
     large.write_bytes(bytes(32768))
     with pytest.raises(BuildFailed, match="a model of 32768 bytes: this board takes 32767"):
         emulate.build(BOARD, large)
+
+
+def test_a_simulator_that_cannot_be_compiled_names_its_packages(monkeypatch, tmp_path):
+    gcc = tmp_path / "gcc"
+    gcc.write_text("#!/bin/sh\nexit 1\n")
+    gcc.chmod(0o755)
+    monkeypatch.setenv("WAGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolMissing, match="apt install gcc libsimavr-dev libelf-dev"):
+        emulate.need_emulator(BOARD)
 
 
 def test_store_of_another_size_is_refused(tmp_path):

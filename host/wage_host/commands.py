@@ -233,7 +233,7 @@ def do_ports(screen: Screen) -> dict[str, Any]:
 @command
 @click.option("--board", default="sim", show_default=True, help="Which board.")
 @click.option("--model", type=FILE, required=True, help="The .wage model it holds.")
-@click.option("--store", type=FILE, help="File that keeps checkpoints (sim, riscv-virt).")
+@click.option("--store", type=FILE, help="File that keeps checkpoints (sim, riscv-virt, mega2560).")
 @click.option("--key", type=FILE, help="Key that it demands of hosts; default: none.")
 @click.option("--ram", default=sim.MEMORY_BYTES, show_default=True, help="For sim: bytes.")
 @click.option("--tcp", type=click.IntRange(0, 65535), default=0, help="Port; default: a free one.")
