@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import emulated
+import native
 import numpy as np
 import pytest
 from wage_host import data, demo, emulate, network, train
@@ -143,6 +144,7 @@ def test_a_model_that_does_not_fit_says_how_much_is_missing(fine, demo_files, tm
 
 
 def test_a_model_beyond_what_an_object_can_be_is_named(tmp_path):
+    native.need("avr-gcc")
     large = tmp_path / "large.wage"
     large.write_bytes(bytes(32768))
     with pytest.raises(BuildFailed, match="a model of 32768 bytes: this board takes 32767"):
