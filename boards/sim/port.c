@@ -24,6 +24,7 @@ struct port {
     uint32_t random, step;      /* sim_random() */
     struct auth auth;           /* key NULL: none */
     int file;                   /* -1: no store */
+    uint8_t *image;             /* what is in the file */
     struct wage_store store;
 };
 
@@ -67,6 +68,7 @@ static int flash_write(struct port *p, uint32_t at, const uint8_t *from,
                        uint32_t count)
 {
     ssize_t put = pwrite(p->file, from, count, (off_t)at);
+    memcpy(p->image + at, from, count);
     return put == (ssize_t)count ? WAGE_OK : WAGE_E_STORE_IO;
 }
 
@@ -97,19 +99,22 @@ static int flash_erase(void *context, uint32_t at)
 static int open_store(struct port *p, const char *name, uint32_t bytes)
 {
     p->file = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (p->file < 0)
+    p->image = malloc(bytes);
+    if (p->file < 0 || !p->image)
         return -1;
     p->store = (struct wage_store){
         .read = flash_read, .program = flash_program, .erase = flash_erase,
         .context = p, .bytes = bytes, .erase_bytes = SIM_ERASE_BYTES,
         .program_bytes = SIM_PROGRAM_BYTES, .slots = SIM_SLOTS,
-        .guard_bytes = bytes / 8 / SIM_ERASE_BYTES * SIM_ERASE_BYTES };
+        .guard_bytes = bytes / 8 / SIM_ERASE_BYTES * SIM_ERASE_BYTES,
+        .memory = p->image };
     off_t size = lseek(p->file, 0, SEEK_END);
     if (size == 0) // a new chip comes erased
         for (uint32_t at = 0; at < bytes; at += SIM_ERASE_BYTES)
             if (flash_erase(p, at))
                 return -1;
-    return size == 0 || size == (off_t)bytes ? 0 : -1;
+    return (size == 0 || size == (off_t)bytes)
+           && !flash_read(p, 0, p->image, bytes) ? 0 : -1;
 }
 
 struct port *sim_open(const uint8_t *blob, uint32_t blob_bytes,
@@ -143,6 +148,7 @@ void sim_close(struct port *p)
     free(p->out.bytes);
     free(p->blob);
     free(p->memory);
+    free(p->image);
     free(p);
 }
 

@@ -28,7 +28,8 @@ void sim_random(struct port *port, uint32_t first, uint32_t step);
 /* From the next serve_open() on it has this key, which must stay. */
 void sim_key(struct port *port, const uint8_t *key);
 
-/* Its store, whose geometry may be changed before it is used. */
+/* Its store, whose geometry may be changed before it is used: at first there
+ * is no room for a model in it. */
 struct wage_store *sim_store(struct port *port);
 
 /* Bytes from the host to the board: 0, or -1 when out of memory. */

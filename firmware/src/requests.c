@@ -226,6 +226,60 @@ int serve_guard(struct serve *s)
     return WAGE_OK;
 }
 
+/* Whether the model that is whole in the store can be used here: 0 or an
+ * error. */
+static int check_pushed(struct serve *s, const struct port_info *info)
+{
+    struct wage_info about;
+    int error = wage_info(s->store->memory + wage_push_place(s->store),
+                          s->push.bytes, &about);
+    if (error)
+        return error;
+    uint32_t frames = serve_frame_bytes(s, &about);
+    return info->memory_bytes < frames
+           || about.arena_bytes > info->memory_bytes - frames
+           ? WAGE_E_ARENA : WAGE_OK;
+}
+
+/* The model is gone as soon as another comes, so until that one is whole and
+ * the board starts again there is none. */
+int serve_push(struct serve *s)
+{
+    uint32_t *f = s->message.field, done = 0;
+    struct wage_push model = { .bytes = f[WAGE_PUSH_BYTES],
+                               .crc = f[WAGE_PUSH_CRC] };
+    struct port_info info = port_info(s->port);
+    if (!s->store)
+        return WAGE_E_STORE;
+    int error = model.bytes == 0 ? wage_push_remove(s->store)
+        : wage_push(&s->push, s->store, &model, f[WAGE_PUSH_AT],
+                    s->message.tail, s->message.tail_bytes);
+    if (error == WAGE_E_ORDER) {
+        int same = s->push.bytes == model.bytes && s->push.crc == model.crc;
+        serve_refuse(s, error, same ? s->push.done : 0, f[WAGE_PUSH_AT]);
+        return WAGE_OK;
+    }
+    if (!error || error == WAGE_E_STORE_IO)
+        s->model_error = WAGE_E_MODEL;
+    if (!error && model.bytes)
+        done = s->push.done;
+    if (!error && model.bytes && done == model.bytes) {
+        error = check_pushed(s, &info);
+        if (error) {
+            serve_refuse(s, WAGE_E_MODEL, (uint32_t)-error, 0);
+            return WAGE_OK;
+        }
+        error = wage_push_seal(&s->push, s->store);
+    }
+    if (error)
+        return error;
+    s->restart = done == model.bytes;
+    f[WAGE_PUSHED_DONE] = done;
+    s->message.tail_bytes = 0;
+    serve_reply(s, WAGE_PUSHED, WAGE_PUSHED_FIELDS);
+    return WAGE_OK;
+}
+
 int serve_reset(struct serve *s)
 {
     uint32_t what = s->message.field[WAGE_RESET_WHAT];
