@@ -18,6 +18,7 @@ HEADERS = [
     "runtime/wage.h",
     "runtime/store.h",
     "runtime/guard.h",
+    "runtime/push.h",
     "runtime/num.h",
     "runtime/layer.h",
     "runtime/wire.h",

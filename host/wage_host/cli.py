@@ -9,6 +9,7 @@
     wage-host learn --port P --data S.npz           stream new samples, watch it learn
     wage-host eval --port P --data T.npz            how good it is
     wage-host save --port P                         keep what it learned
+    wage-host push --port P M.wage | --remove       another model, without flashing
     wage-host reset --port P [--factory]            restart it, or make it forget
     wage-host persist show|rollback --port P        its checkpoints, and back to one
     wage-host persist plan --board B …              years that its store lasts

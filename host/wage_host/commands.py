@@ -1,5 +1,6 @@
 """What each command of wage-host does; cli.py is its manual."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -18,7 +19,9 @@ from wage_host.core import Config, Policy, info
 from wage_host.device import Device
 from wage_host.errors import (
     REMEDY,
+    ArenaError,
     DataError,
+    NoStore,
     OtherModel,
     Refused,
     WageError,
@@ -214,6 +217,53 @@ def do_reset(screen: Screen, factory: bool, **port: Any) -> dict[str, Any]:
 
 
 @command
+@port_options
+@click.argument("file", type=FILE, required=False)
+@click.option("--remove", is_flag=True, help="Back to the model in the board's image.")
+def do_push(screen: Screen, file: Path | None, remove: bool, **port: Any) -> dict[str, Any]:
+    """Send a board another model, without flashing: it keeps it in its store.
+
+    Checkpoints of other models stay until others need their place.
+    """
+    if (file is None) != remove:
+        raise WrongUsage("give the .wage model to push, or --remove")
+    blob = files.read_blob(file) if file else b""
+    about = info(blob) if file else None
+    with open_device(**port, any_model=True) as device:
+        room = device.welcome.push_room
+        if not room:
+            raise NoStore(
+                f"{device.board} keeps no models in its store: build its image with the model "
+                "(wage-host flash, emulate)"
+            )
+        if len(blob) > room:
+            text = f"{file} has {len(blob)} bytes and {device.board} room for {room}"
+            raise ArenaError(f"{text}: convert it with fewer --replay-data, or flash it")
+        if remove:
+            device.drop_pushed()
+        else:
+            _push(screen, device, blob)
+        device.check_model()
+        if about and device.info.crc != about.crc:
+            raise OtherModel(f"{device.board} has dropped the model: its flash may be worn out")
+        name = device.info.name
+    screen.say(f"{device.board} runs with the model {name} ({device.info.crc:08x})")
+    return {"board": device.board, "model": name, "model_crc": f"{device.info.crc:08x}"}
+
+
+def _push(screen: Screen, device: Device, blob: bytes) -> None:
+    """Sends all of a model; what interrupts that leaves the board with its image's."""
+    try:
+        with screen.progress("sending the model", len(blob)) as update:
+            for done in device.push(blob):
+                update(done, "bytes")
+    except (KeyboardInterrupt, WageError):
+        with contextlib.suppress(WageError):
+            device.reset(lib.WAGE_RESTART)
+        raise
+
+
+@command
 @click.argument("file", type=FILE)
 def do_key(screen: Screen, file: Path) -> dict[str, Any]:
     """Make a key that a board and its hosts share, for links that others can reach."""
@@ -274,10 +324,12 @@ def do_emulate(
                 raise WageError(f"the emulator ended by itself ({process.wait()})")
             finally:
                 emulate.stop(process)
-        elif pty:
-            sim.serve_pty(sim.SimBoard(blob, store, ram, key=secret), ready)
         else:
-            sim.serve_socket(sim.SimBoard(blob, store, ram, key=secret), tcp, ready)
+            simulated = sim.SimBoard(blob, store, ram, key=secret, model_bytes=sim.MODEL_BYTES)
+            if pty:
+                sim.serve_pty(simulated, ready)
+            else:
+                sim.serve_socket(simulated, tcp, ready)
     except KeyboardInterrupt:
         screen.say("ended")
     return {"board": board}

@@ -17,7 +17,8 @@ from wage_host.emulate import die_with_parent, listen, stop
 from wage_host.errors import ArenaError, FileError, WageError
 
 MEMORY_BYTES = 1 << 20
-STORE_BYTES = 3 << 17
+STORE_BYTES = 1 << 19
+MODEL_BYTES = 1 << 17
 
 
 class SimBoard:
@@ -30,6 +31,7 @@ class SimBoard:
         memory_bytes: int = MEMORY_BYTES,
         store_bytes: int = STORE_BYTES,
         key: bytes | None = None,
+        model_bytes: int = 0,  # of the store, for a model that is pushed
     ):
         name = os.fsencode(store) if store else ffi.NULL
         port = lib.sim_open(blob, len(blob), memory_bytes, name, store_bytes)
@@ -39,6 +41,7 @@ class SimBoard:
                 "folder that you may write to"
             )
         self._port = ffi.gc(port, lib.sim_close)
+        lib.sim_store(port).model_bytes = model_bytes
         lib.sim_random(self._port, secrets.randbits(32), secrets.randbits(32) | 1)
         self._key = ffi.new("uint8_t[]", key or bytes(lib.AUTH_KEY_BYTES))
         if key:
