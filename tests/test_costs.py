@@ -19,13 +19,13 @@ from wage_host.device import Device
 from wage_host.link import connector
 
 NETS = {  # text, trainable layers, replay: they fit 13 KB
-    "dense": ("8x8x1 32FC 10FC", 2, 20),
+    "dense": ("8x8x1 8C3-MP2 32FC 10FC", 2, 8),
     "starter": ("8x8x1 32FC 10FC", 1, 80),
     "convolutions": ("8x8x1 8C3-MP2 16C3-MP2 10FC", 3, 8),
     "depthwise": ("8x8x1 8C3-MP2 DW3 8C1 DW3-MP2 10FC", 5, 8),
 }
 REPLAYS, SAMPLES = 7, 12
-CLOSE = 1.4  # an estimate may be off by this factor, either way
+CLOSE = 1.5  # an estimate may be off by this factor, either way
 PER_US = 125  # instructions in a microsecond of QEMU's clock with icount shift=3, 8 ns each
 CORES = {board.core: board for board in reversed(boards.read().values()) if board.emulator}
 

@@ -220,12 +220,12 @@ def most_replay(model: Model, room: int) -> int | None:
 
 
 def with_bits(model: Model) -> Model | None:
-    """The same model with stored weights of 8 bits; None when they have no more already."""
+    """The same model with --bits 4/8; None when it stores no more than 8 bits already."""
     if not any(layer.trainable and layer.store_bits > 8 for layer in model.layers):
         return None
     layers = tuple(
-        dataclasses.replace(layer, store_bits=8, halves_up=False)
-        if layer.trainable and layer.store_bits > 8
+        dataclasses.replace(layer, weight_bits=4, store_bits=8, halves_up=False)
+        if layer.trainable and layer.weight_bits
         else layer
         for layer in model.layers
     )
@@ -235,18 +235,21 @@ def with_bits(model: Model) -> Model | None:
 def remedies(model: Model, room: int) -> list[str]:
     """What would make the arena fit `room` bytes, each by itself, as options of wage-host."""
     found = []
-    replay = most_replay(model, room)
-    if replay is not None and replay < model.capacity:
-        found.append(f"convert --replay {replay}")
+
+    def replay(other: Model) -> str | None:
+        most = most_replay(other, room)
+        if most is None:
+            return None
+        return f" --replay {most}" if most < model.capacity else ""
+
+    if (option := replay(model)) is not None:
+        found.append(f"convert it with{option}")
     for last, first in cuts(model):
-        other = with_last(model, first)
-        if (replay := most_replay(other, room)) is not None:
-            some = f" --replay {replay}" if replay < model.capacity else ""
-            found.append(f"convert --train-last {last}{some}")
+        if (option := replay(with_last(model, first))) is not None:
+            found.append(f"convert it with --train-last {last}{option}")
             break
-    if (other := with_bits(model)) and (replay := most_replay(other, room)) is not None:
-        some = f", convert --replay {replay}" if replay < model.capacity else ""
-        found.append(f"train --bits 4/8{some}")
+    if (other := with_bits(model)) and (option := replay(other)) is not None:
+        found.append(f"train it with --bits 4/8{option and f' and convert it with{option}'}")
     return found
 
 

@@ -40,7 +40,7 @@ STOP_LIMIT_S = 2.0
 START_GRACE_S = 0.2
 LOG_LINES_SHOWN = 12
 
-_HOW_TO_GET = {
+HOW_TO_GET = {
     "arm-none-eabi-gcc": "apt install gcc-arm-none-eabi libnewlib-arm-none-eabi",
     "riscv64-unknown-elf-gcc": "apt install gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
     "qemu-system-arm": "apt install qemu-system-arm",
@@ -215,14 +215,14 @@ def _emulator(board: str) -> list[str]:
 
 def _need_program(name: str) -> None:
     if shutil.which(name) is None:
-        raise ToolMissing(name, _HOW_TO_GET.get(name, f"install {name}"))
+        raise ToolMissing(name, HOW_TO_GET.get(name, f"install {name}"))
 
 
 def _need_builder(board: str) -> None:
     """ToolMissing unless PlatformIO, SCons and the board's compiler are there."""
     for module in ("platformio", "SCons"):
         if importlib.util.find_spec(module) is None:
-            raise ToolMissing(module, _HOW_TO_GET[module])
+            raise ToolMissing(module, HOW_TO_GET[module])
     if compiler := get(board).compiler:
         _need_program(compiler)
 

@@ -136,7 +136,7 @@ def troubles(model: Model, fit: Fit) -> list[str]:
     about = "" if fit.measured else "about "
     if fit.memory_over > 0:
         part = largest(model)
-        ways = " or ".join(budget.remedies(model, fit.memory - fit.frames))
+        ways = ", or ".join(budget.remedies(model, fit.memory - fit.frames))
         found.append(
             f"{name} has {about}{fit.memory:,} bytes for arena and frames, the model needs "
             f"{fit.arena + fit.frames:,}; the largest part is the {part_text(model, part)} "
