@@ -129,6 +129,8 @@ def start(
     command = _emulator(board)
     if not command:
         raise WageError(f"{board} has no emulator: it is a board to hold in the hand")
+    if os.name == "nt":
+        raise WrongUsage("emulators are started on Linux and macOS only: try --board sim")
     _need_program(command[0])
     if not Path(image).is_file():
         raise WageError(f"no image at {image}: build it first")

@@ -112,8 +112,11 @@ def _drive(board: Board) -> str | None:
     except ImportError:
         raise ToolMissing("platformio", emulate.HOW_TO_GET["platformio"]) from None
     label = board.drive.lower()
-    found = (d["path"] for d in list_logical_devices() if label in (d["name"] or "").lower())
-    return next(found, None)
+    try:
+        devices = list_logical_devices()
+    except OSError:  # the program that it asks is not there
+        return None
+    return next((d["path"] for d in devices if label in (d["name"] or "").lower()), None)
 
 
 @command
@@ -188,6 +191,8 @@ def _emulated(
 @click.option("--model", type=FILE, help="The .wage model; default: a small one, made now.")
 def do_init(screen: Screen, folder: Path, board: str, model: Path | None) -> dict[str, Any]:
     """Begin a PlatformIO project of your own: firmware, runtime, one board, a model."""
+    if board == SIM:
+        raise WrongUsage("the simulated board needs no project: name another")
     found = boards.get(board)
     project.check_empty(folder)
     if model is not None:

@@ -136,10 +136,10 @@ def kconfig(of: dict[str, str]) -> str:
     return f"""\
 # {GENERATED}
 config WAGE
-	bool "WAGE: {of["sentence"][0].lower()}{of["sentence"][1:]}"
-	help
-	  Trains a small neural network on the device. It allocates no memory and
-	  needs no libc but memcpy and memset.
+    bool "WAGE: {of["sentence"][0].lower()}{of["sentence"][1:]}"
+    help
+      Trains a small neural network on the device. It allocates no memory and
+      needs no libc but memcpy and memset.
 """
 
 
