@@ -69,7 +69,7 @@ def measure(board: boards.Board, models: dict[str, tuple[Path, list]]) -> Iterat
         model = budget.read(path.read_bytes())
         took = instructions(board, path, samples)
         yield budget.forward_work(model.layers), took[0]
-        yield budget.learn_work(model, REPLAYS), took[1]
+        yield budget.learn_work(model), took[1]
 
 
 def fitted(measured: Measured) -> dict[str, float]:
@@ -97,7 +97,7 @@ def test_estimate_of_the_demo_is_close(demo_blob):
     sizes = costs.read_sizes()["demo"]
     for what, counts in (
         ("a prediction", budget.forward_work(model.layers)),
-        ("a sample learned", budget.learn_work(model, demo.LEARNING.replays)),
+        ("a sample learned", budget.learn_work(model)),
     ):
         took = 1000 * sizes[f"thousand instructions, {what}"]
         assert took / CLOSE <= budget.cost(counts, work) <= took * CLOSE

@@ -56,9 +56,7 @@ def test_train_convert_learn_eval_work_without_posix(tmp_path, demo_files):
     ):  # fmt: skip
         done = without_posix(RUN.format(arguments=command), tmp_path)
         assert done.returncode == 0, done.stderr
-    done = without_posix(
-        RUN.format(arguments=["emulate", "--model", "m.wage", "--pty"]), tmp_path
-    )
+    done = without_posix(RUN.format(arguments=["emulate", "--model", "m.wage", "--pty"]), tmp_path)
     assert done.returncode == 2 and "leave out --pty" in done.stderr
 
 

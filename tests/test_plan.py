@@ -101,7 +101,7 @@ def test_frames_are_those_of_the_serve_loop(demo_blob):
 
 def on(board: str, blob: bytes) -> fit.Fit:
     """A model on a board."""
-    return fit.of(budget.read(blob), blob, 3, boards.get(board), 115200, None)
+    return fit.of(budget.read(blob), blob, boards.get(board), 115200, None)
 
 
 def test_what_is_too_large_is_named():
@@ -117,7 +117,7 @@ def test_what_is_too_large_is_named():
     assert any("of flash" in line and "weights of layer 0" in line
                for line in fit.troubles(budget.read(flash), on("microbit", flash)))  # fmt: skip
     board = boards.Board("new", "a new board", "xtensa", 0, 40_000, 90_000, boards.NOT_TRIED)
-    guess = fit.of(budget.read(many), many, 3, board, 115200, None)
+    guess = fit.of(budget.read(many), many, board, 115200, None)
     assert not guess.measured and guess.memory == 30_000
     assert guess.seconds(guess.learn_instructions) is None
     assert any("about 30,000 bytes" in line for line in fit.troubles(budget.read(many), guess))
@@ -143,7 +143,7 @@ def test_plan_for_one_board(demo_files: demo.Files, tmp_path: Path) -> None:
         r"flash: [\d,]+ of 196,608 bytes",
         r"RAM: 73,204 of the 13,312 bytes for arena \(72,708\) and frames \(496\)",
         r"replay: 480 samples; 15 would fit",
-        r"a sample learned: \d+ ms, [\d,]+ instructions \(estimate\)",
+        r"a sample learned: \d+ ms, [\d,]+ instructions \(estimate from emulators\)",
         r"link: 12 ms for a sample and its answer",
         r"store: 4 slots, 80,000 saves; 2\.2 years with 5000 samples a day and a save every 50",
         r"microbit has 13,312 bytes .* convert it with --replay 15, or",

@@ -61,7 +61,7 @@ class Model:
     classes: int
     capacity: int  # of the replay, samples
     stored: int  # factory samples of it in the blob
-    blob_bytes: int
+    replays: int  # of a new sample
 
     @property
     def latent_bytes(self) -> int:
@@ -83,10 +83,16 @@ def read(blob: bytes) -> Model:
     core = Core(blob)
     w = core.wage
     layers = tuple(_facts(w.layers[k]) for k in range(w.layer_count))
-    paper, momentum = bool(w.paper), bool(w.momentum)
-    capacity, stored = w.replay_capacity, w.replay_count
     return Model(
-        layers, w.frozen_count, w.batch, paper, momentum, w.classes, capacity, stored, len(blob)
+        layers=layers,
+        frozen=w.frozen_count,
+        batch=w.batch,
+        paper=bool(w.paper),
+        momentum=bool(w.momentum),
+        classes=w.classes,
+        capacity=w.replay_capacity,
+        stored=w.replay_count,
+        replays=w.config.replays if w.replay_capacity else 0,
     )
 
 
@@ -268,14 +274,14 @@ def forward_work(layers: tuple[Facts, ...]) -> Counts:
     }
 
 
-def learn_work(model: Model, replays: int) -> Counts:
-    """Of learning a new sample and `replays` replayed ones.
+def learn_work(model: Model) -> Counts:
+    """Of learning a new sample and its replayed ones.
 
     The frozen layers run once, those that learn in each step: forward, then backward, where
     outputs (of a pool the winners only) go once into the gradient and, but for the first layer,
     once into the error below; then each weight is updated.
     """
-    steps, mine = 1 + replays, model.layers[model.frozen :]
+    steps, mine = 1 + model.replays, model.layers[model.frozen :]
     once, again = forward_work(model.layers[: model.frozen]), forward_work(mine)
     counts = {name: once[name] + steps * again[name] for name in once}
     counts |= dict.fromkeys(WORK[2:], 0) | {"step": steps}

@@ -86,13 +86,13 @@ class Fit:
         return instructions / self.board.clock_hz if known else None
 
 
-def of(model: Model, blob: bytes, replays: int, board: Board, baud: int, key: bytes | None) -> Fit:
+def of(model: Model, blob: bytes, board: Board, baud: int, key: bytes | None) -> Fit:
     """How the model fits a board."""
     known = costs()["boards"].get(board.name, {})
-    usual = {name: max(row[name] for row in costs()["boards"].values()) for name in ("flash",)}
+    usual = max(row["flash"] for row in costs()["boards"].values())
     memory = known.get("memory") or board.memory or int(board.ram * SHARE)
     work = figures(board.core)
-    count = budget.forward_work(model.layers), budget.learn_work(model, replays)
+    count = budget.forward_work(model.layers), budget.learn_work(model)
     predict, learn = (budget.cost(c, work) if work else None for c in count)
     sample = frame(4 * lib.WAGE_SAMPLE_FIELDS + model.layers[0].in_count)
     wire = sample + frame(4 * lib.WAGE_RECORD_FIELDS)
@@ -104,7 +104,7 @@ def of(model: Model, blob: bytes, replays: int, board: Board, baud: int, key: by
         arena=budget.arena_bytes(model),
         frames=frames_bytes(blob, key),
         flash=board.flash,
-        code=0 if sim else known.get("flash", usual["flash"]),
+        code=0 if sim else known.get("flash", usual),
         blob=len(blob),
         stack=known.get("stack", 0),
         predict_instructions=predict,

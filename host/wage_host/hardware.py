@@ -98,7 +98,7 @@ def _starter(screen: Screen, folder: Path) -> demo.Files:
 def _check_fit(screen: Screen, board: Board, blob: bytes, key: bytes | None) -> None:
     """ArenaError when the model cannot work there; a warning when that is a guess."""
     model = budget.read(blob)
-    one = fit.of(model, blob, 0, board, 115200, key)
+    one = fit.of(model, blob, board, 115200, key)
     for text in fit.troubles(model, one):
         if one.measured:
             raise ArenaError(text)

@@ -8,19 +8,34 @@ from typing import Any
 import click
 
 from wage_host import auth, boards, budget, files, fit
-from wage_host.core import Core
 from wage_host.models import KINDS
 from wage_host.options import FILE, command
 from wage_host.screen import Screen, table
+
+ESTIMATE = "estimate from emulators"
 
 
 @command
 @click.option("--model", type=FILE, required=True, help="The .wage model.")
 @click.option("--board", help="One board, in detail; default: all of them.")
 @click.option("--key", type=FILE, help="Key that it would have; default: none.")
-@click.option("--baud", default=115200, show_default=True, help="Of the link.")
-@click.option("--samples-per-day", type=click.FloatRange(0, min_open=True), default=5000.0)
-@click.option("--save-every", type=click.IntRange(1), default=50, help="Save every N samples.")
+@click.option(
+    "--baud", type=click.IntRange(1), default=115200, show_default=True, help="Of the link."
+)
+@click.option(
+    "--samples-per-day",
+    type=click.FloatRange(0, min_open=True),
+    default=5000.0,
+    show_default=True,
+    help="For the store's life.",
+)
+@click.option(
+    "--save-every",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="The same: a save every N samples.",
+)
 def do_plan(
     screen: Screen,
     model: Path,
@@ -32,10 +47,10 @@ def do_plan(
 ) -> dict[str, Any]:
     """What a model needs, by layer, and what it would be like on a board; nothing is flashed."""
     blob, secret = files.read_blob(model), auth.load(key) if key else None
-    facts, replays = budget.read(blob), Core(blob).config().replays
+    facts = budget.read(blob)
     chosen = [boards.get(board, sim=True)] if board else boards.every()
-    fits = [fit.of(facts, blob, replays, one, baud, secret) for one in chosen]
-    _show_model(screen, facts, len(blob), replays)
+    fits = [fit.of(facts, blob, one, baud, secret) for one in chosen]
+    _show_model(screen, facts, len(blob))
     if board:
         _show_board(screen, facts, fits[0], samples_per_day, save_every)
     else:
@@ -78,7 +93,7 @@ def _board_answer(model: budget.Model, one: fit.Fit) -> dict[str, Any]:
     }
 
 
-def _show_model(screen: Screen, model: budget.Model, blob_bytes: int, replays: int) -> None:
+def _show_model(screen: Screen, model: budget.Model, blob_bytes: int) -> None:
     rows = [["", "layer", "output", "bits", "", "macs", "flash", "arena"]]
     for k in range(len(model.layers)):
         row = _layer(model, k)
@@ -101,7 +116,7 @@ def _show_model(screen: Screen, model: budget.Model, blob_bytes: int, replays: i
     rows.append(["", "all", "", "", "", *sums])
     for line in table(rows, right=(5, 6, 7)):
         screen.say(line)
-    screen.say(f"a sample learned: {1 + replays} steps, {replays} of them replayed")
+    screen.say(f"a sample learned: {1 + model.replays} steps, {model.replays} of them replayed")
 
 
 def _show_boards(screen: Screen, fits: list[fit.Fit]) -> None:
@@ -122,7 +137,8 @@ def _show_boards(screen: Screen, fits: list[fit.Fit]) -> None:
     screen.say()
     for line in table(rows, right=(2, 3, 4, 5)):
         screen.say(line)
-    screen.say("~: an estimate; of times at one instruction a clock. One board: --board NAME")
+    screen.say("~: an estimate; times from emulators, at one instruction a clock")
+    screen.say("more of one of them: --board NAME")
 
 
 def _show_board(
@@ -140,7 +156,7 @@ def _show_board(
         f"({one.arena:,}) and frames ({one.frames:,})"
     )
     if one.stack:
-        screen.say(f"stack: {one.stack:,} bytes at most")
+        screen.say(f"stack: {one.stack:,} bytes at most (call graph)")
     replay = budget.most_replay(model, one.memory - one.frames)
     if replay is not None:
         screen.say(f"replay: {model.capacity} samples; {replay:,} would fit")
@@ -152,7 +168,7 @@ def _show_board(
         if seconds is None:
             screen.say(f"{what}: nobody has measured a {board.core}")
         else:
-            screen.say(f"{what}: {_time(seconds)}, {count:,.0f} instructions (estimate)")
+            screen.say(f"{what}: {_time(seconds)}, {count:,.0f} instructions ({ESTIMATE})")
     screen.say(f"link: {_time(one.link_s)} for a sample and its answer")
     life = fit.store_life(board, per_day, every)
     if life:
