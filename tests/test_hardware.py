@@ -4,9 +4,12 @@
 
 import json
 import os
+import shlex
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import emulated
@@ -248,6 +251,28 @@ def pio(folder: Path, *arguments: str, path: Path | None = None) -> subprocess.C
     return subprocess.run(
         command, cwd=folder, env=own, capture_output=True, text=True, timeout=200, check=False
     )
+
+
+def test_commands_of_a_project_work(tmp_path: Path, need_emulator: None) -> None:
+    """Both of its README, for an emulated board."""
+    folder = project(tmp_path, "mps2-an386")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    text = (folder / "README.md").read_text().replace("127.0.0.1:4000", f"127.0.0.1:{port}")
+    begin, learn = (line.strip() for line in text.splitlines() if line.startswith("    "))
+    assert pio(folder).returncode == 0
+    _, emulator = begin.split(" && ")
+    with (folder / "out").open("wb") as out:
+        board = subprocess.Popen(
+            shlex.split(emulator), cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
+    try:
+        end = time.monotonic() + 20
+        while (done := run(*shlex.split(learn)[1:], cwd=folder)).returncode == 3:
+            assert time.monotonic() < end, done.stderr
+    finally:
+        emulate.stop(board)
+    assert "proved: this computer learned the same weights" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("board", ["microbit", "mps2-an386"])

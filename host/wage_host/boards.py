@@ -1,4 +1,12 @@
-"""Which boards there are: what boards/*/board.ini and the local platform's JSON files say."""
+"""Which boards there are: what boards/*/board.ini and the local platform's JSON files say.
+
+A section [env:NAME] may have, beside what PlatformIO reads: custom_status (`not tried`),
+custom_emulator, custom_store_bytes (of the file that its flash is), custom_slots and
+custom_endurance; where there is no JSON file, or to say otherwise, custom_title, custom_core,
+custom_f_cpu, custom_ram, custom_flash; and custom_memory, bytes for arena and frames, where no
+emulator tells. JSON: upload.protocol is one of builder/upload.py's, upload.drive the label of a
+drive.
+"""
 
 from __future__ import annotations
 

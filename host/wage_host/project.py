@@ -28,6 +28,9 @@ README = """\
 | `runtime/` | the trainer, a library of its own: `wage.h` is its manual |
 """
 
+URL = "socket://127.0.0.1:4000"
+LINK = "-nographic -monitor none -serial tcp:127.0.0.1:4000,server=on,wait=off,nodelay=on"
+
 
 def check_empty(folder: Path) -> None:
     """FileError unless the folder is empty or can be made."""
@@ -73,10 +76,14 @@ def write(
 
 def _readme(board: Board, model: str, data: str) -> str:
     """What to do next: two commands."""
+    build, port = "pio run -t upload", "auto"
     if board.emulator and not board.protocol:
         build, port = f"wage-host emulate --board {board.name} --model {model}", "PORT"
-    else:
-        build, port = "pio run -t upload", "auto"
+        if board.emulator[0].startswith("qemu") and not board.store_file:
+            run = " ".join(board.emulator).replace(
+                "{image}", f".pio/build/{board.name}/firmware.elf"
+            )
+            build, port = f"pio run && {run} {LINK}", URL
     learn = f"wage-host learn --port {port} --model {model} --data {data}"
     parts = {"board": board.name, "title": board.title, "model": model}
     return README.format(build=build, learn=learn, **parts)
