@@ -4,11 +4,10 @@
 
 #include "sim.h"
 
-#include <fcntl.h>
+#include "file.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #define RECEIVE_BYTES 4096      /* what a driver with a buffer would hold */
 
@@ -60,16 +59,16 @@ static int flash_read(void *context, uint32_t at, uint8_t *to,
                       uint32_t count)
 {
     struct port *p = context;
-    ssize_t got = pread(p->file, to, count, (off_t)at);
-    return got == (ssize_t)count ? WAGE_OK : WAGE_E_STORE_IO;
+    return file_read(p->file, at, to, count) ? WAGE_E_STORE_IO : WAGE_OK;
 }
 
 static int flash_write(struct port *p, uint32_t at, const uint8_t *from,
                        uint32_t count)
 {
-    ssize_t put = pwrite(p->file, from, count, (off_t)at);
+    if (at > p->store.bytes || count > p->store.bytes - at)
+        return WAGE_E_STORE_IO;
     memcpy(p->image + at, from, count);
-    return put == (ssize_t)count ? WAGE_OK : WAGE_E_STORE_IO;
+    return file_write(p->file, at, from, count) ? WAGE_E_STORE_IO : WAGE_OK;
 }
 
 static int flash_program(void *context, uint32_t at, const uint8_t *from,
@@ -98,7 +97,7 @@ static int flash_erase(void *context, uint32_t at)
 
 static int open_store(struct port *p, const char *name, uint32_t bytes)
 {
-    p->file = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    p->file = file_open(name);
     p->image = malloc(bytes);
     if (p->file < 0 || !p->image)
         return -1;
@@ -108,12 +107,12 @@ static int open_store(struct port *p, const char *name, uint32_t bytes)
         .program_bytes = SIM_PROGRAM_BYTES, .slots = SIM_SLOTS,
         .guard_bytes = bytes / 8 / SIM_ERASE_BYTES * SIM_ERASE_BYTES,
         .memory = p->image };
-    off_t size = lseek(p->file, 0, SEEK_END);
+    int64_t size = file_bytes(p->file);
     if (size == 0) // a new chip comes erased
         for (uint32_t at = 0; at < bytes; at += SIM_ERASE_BYTES)
             if (flash_erase(p, at))
                 return -1;
-    return (size == 0 || size == (off_t)bytes)
+    return (size == 0 || size == (int64_t)bytes)
            && !flash_read(p, 0, p->image, bytes) ? 0 : -1;
 }
 
@@ -143,7 +142,7 @@ void sim_close(struct port *p)
     if (!p)
         return;
     if (p->file >= 0)
-        close(p->file);
+        file_close(p->file);
     free(p->in.bytes);
     free(p->out.bytes);
     free(p->blob);
@@ -198,9 +197,8 @@ void port_write(struct port *p, const uint8_t *from, uint32_t count)
 
 uint32_t port_micros(struct port *p)
 {
-    struct timespec now;
+    struct timespec now = file_now();
     (void)p;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); // which cannot fail
     return (uint32_t)((uint64_t)now.tv_sec * 1000000u
                       + (uint64_t)now.tv_nsec / 1000u);
 }

@@ -66,6 +66,8 @@ def openmp() -> list[str]:
     return ["-fopenmp"] if done.returncode == 0 else []
 
 
+FLAGS = ["/std:c11", "/O2"] if os.name == "nt" else ["-std=c99", "-O3", *openmp()]  # or MSVC's
+
 ffi = FFI()
 ffi.cdef(declarations())
 ffi.set_source(
@@ -74,7 +76,7 @@ ffi.set_source(
     sources=sources(),
     include_dirs=FOLDERS,
     depends=[str(p.relative_to(ROOT)) for f in FOLDERS for p in (ROOT / f).glob("*.h")],
-    extra_compile_args=["-std=c99", "-O3", *openmp()],
+    extra_compile_args=FLAGS,
     extra_link_args=openmp(),
     py_limited_api=True,
 )

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import secrets
 import shlex
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 
 import click
 
-from wage_host import auth, data, demo, emulate, files, link, sim, stream
+from wage_host import auth, data, demo, files, link, sim, stream
 from wage_host import report as reports
 from wage_host._core import lib
 from wage_host.core import Config, Policy, info
@@ -278,61 +277,6 @@ def do_ports(screen: Screen) -> dict[str, Any]:
     found = link.ports()
     screen.say("\n".join(found) or "no serial port found: plug a board in, or try --port sim")
     return {"ports": found}
-
-
-@command
-@click.option("--board", default="sim", show_default=True, help="Which board.")
-@click.option("--model", type=FILE, required=True, help="The .wage model it holds.")
-@click.option("--store", type=FILE, help="File that keeps checkpoints (sim, riscv-virt).")
-@click.option("--key", type=FILE, help="Key that it demands of hosts; default: none.")
-@click.option("--ram", default=sim.MEMORY_BYTES, show_default=True, help="For sim: bytes.")
-@click.option("--tcp", type=click.IntRange(0, 65535), default=0, help="Port; default: a free one.")
-@click.option("--pty", is_flag=True, help="For sim: serve a pseudo-terminal instead.")
-def do_emulate(
-    screen: Screen,
-    board: str,
-    model: Path,
-    store: Path | None,
-    key: Path | None,
-    ram: int,
-    tcp: int,
-    pty: bool,
-) -> dict[str, Any]:
-    """Run a board without hardware, until Ctrl-C. Prints the port to use."""
-    as_json = screen.console.stderr
-
-    def ready(url: str) -> None:
-        click.echo(json.dumps({"ok": True, "board": board, "port": url}) if as_json else url)
-        screen.say(f"{board} holds {model}; use it with:")
-        screen.say(f"wage-host learn --port {url} --model {model} --data FILE")
-        screen.say("Ctrl-C ends it")
-
-    blob = files.read_blob(model)
-    info(blob)
-    secret = auth.load(key) if key else None
-    if board != "sim" and pty:
-        raise WrongUsage("--pty is for the simulated board only")
-    if board != "sim" and store:
-        emulate.make_store(board, store)
-    try:
-        if board != "sim":
-            screen.say(f"building the firmware of {board} with {model}")
-            image = emulate.build(board, model, key)
-            process, url = emulate.start(board, image, tcp or None, store=store)
-            try:
-                ready(url)
-                raise WageError(f"the emulator ended by itself ({process.wait()})")
-            finally:
-                emulate.stop(process)
-        else:
-            simulated = sim.SimBoard(blob, store, ram, key=secret, model_bytes=sim.MODEL_BYTES)
-            if pty:
-                sim.serve_pty(simulated, ready)
-            else:
-                sim.serve_socket(simulated, tcp, ready)
-    except KeyboardInterrupt:
-        screen.say("ended")
-    return {"board": board}
 
 
 @command

@@ -198,6 +198,12 @@ class KeyWanted(WageError):
     exit_code = 22
 
 
+class UploadFailed(WageError):
+    """The image did not get onto the board."""
+
+    exit_code = 23
+
+
 class Interrupted(WageError):
     """The user pressed Ctrl-C."""
 

@@ -4,17 +4,15 @@ import contextlib
 import json
 import os
 import secrets
-import select
 import socket
 import subprocess
 import sys
-import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wage_host._core import ffi, lib
 from wage_host.emulate import die_with_parent, listen, stop
-from wage_host.errors import ArenaError, FileError, WageError
+from wage_host.errors import ArenaError, FileError, WageError, WrongUsage
 
 MEMORY_BYTES = 1 << 20
 STORE_BYTES = 1 << 19
@@ -87,6 +85,11 @@ def _serve_client(board: SimBoard, client: socket.socket) -> None:
 
 def serve_pty(board: SimBoard, ready: Callable[[str], None]) -> None:
     """Serves a pseudo-terminal, which opens as a serial device, until killed."""
+    try:
+        import select
+        import tty
+    except ImportError:
+        raise WrongUsage("this system has no pseudo-terminals: leave out --pty") from None
     ours, theirs = os.openpty()
     tty.setraw(theirs)  # and kept open here, so that a host may come and go
     ready(os.ttyname(theirs))
