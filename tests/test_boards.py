@@ -19,7 +19,7 @@ from wage_host import emulate
 from wage_host._core import lib
 from wage_host.core import Core
 from wage_host.device import Device
-from wage_host.errors import NoStore
+from wage_host.errors import NoStore, Refused
 from wage_host.link import connector
 
 LIMIT_S = 60
@@ -86,17 +86,25 @@ def conversation(name: str, image: Path, blob: bytes, log: Path) -> SimpleNamesp
         stats = device.stats()
         try:
             saved = device.request(lib.WAGE_SAVE, lib.WAGE_SAVED).named().generation
-        except NoStore:
+        except (NoStore, Refused):
             saved = 0
         device.hello()
         sessions = device.welcome.sessions
         device.reset(lib.WAGE_RESTART)
         after = device.welcome
     return SimpleNamespace(
-        hello=hello, board=board, place=place, records=records, stats=stats, saved=saved,
+        name=name, hello=hello, board=board, place=place, records=records, stats=stats, saved=saved,
         sessions=sessions, after=after,
         log=log.read_text(encoding="utf-8") if notes else "",
     )  # fmt: skip
+
+
+def learned(blob: bytes) -> SimpleNamespace:
+    """What this computer learns from the same samples."""
+    core = Core(blob)
+    core.start(1, core.config())
+    records = list(core.learn(list(random_stream(blob, 1, SAMPLES))))
+    return SimpleNamespace(records=records, core=core)
 
 
 @pytest.fixture(scope="module")
@@ -113,18 +121,7 @@ def said(
     folder, name = tmp_path_factory.mktemp("board"), request.param
     model = folder / "small.wage"
     model.write_bytes(blob)
-    found = conversation(name, emulated.image(name, model), blob, folder / "log")
-    found.name = name
-    return found
-
-
-@pytest.fixture(scope="module")
-def expected(blob: bytes) -> SimpleNamespace:
-    """What this computer learns from the same samples."""
-    core = Core(blob)
-    core.start(1, core.config())
-    records = list(core.learn(list(random_stream(blob, 1, SAMPLES))))
-    return SimpleNamespace(records=records, core=core)
+    return conversation(name, emulated.image(name, model), blob, folder / "log")
 
 
 def check(said: SimpleNamespace, expected: SimpleNamespace) -> None:
@@ -137,18 +134,19 @@ def check(said: SimpleNamespace, expected: SimpleNamespace) -> None:
     assert 0 < stats.stack_bytes < (2048 if said.name in SMALL else 8192)
     assert sum(r.us for r in said.records) > 0, "its clock stands still"
     stores = said.name in emulated.STORES
-    assert (said.hello.store_bytes > 0, said.hello.slots > 0) == (stores, stores)
+    told = said.hello.store_bytes > 0, said.hello.slots > 0
+    assert told == (stores, stores), "which store it says it has"
     assert said.saved == stores
     assert (said.sessions, said.after.sessions) == (2, 1)
     assert said.after.state_crc == (core.state_crc() if stores else said.hello.state_crc)
     if said.name in PINS:
         phases = [phase for phase, _ in itertools.groupby(PINS[said.name][1](said.log))]
         learning, saving = [lib.PHASE_WORK, lib.PHASE_IDLE], [lib.PHASE_SAVE, lib.PHASE_IDLE]
-        assert phases == [lib.PHASE_IDLE, *learning * SAMPLES, *saving * stores]
+        assert phases == [lib.PHASE_IDLE, *learning * SAMPLES, *saving * stores], "phases"
 
 
-def test_board_does_what_every_board_must(said, expected):
-    check(said, expected)
+def test_board_does_what_every_board_must(said, blob):
+    check(said, learned(blob))
 
 
 @pytest.mark.parametrize("said", ["netduinoplus2"], indirect=True)
