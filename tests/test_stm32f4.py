@@ -1,4 +1,4 @@
-"""The flash driver of the netduinoplus2, which QEMU cannot try, on a model of the controller."""
+"""What QEMU cannot try of the netduinoplus2, clocks and flash, on a model of the chip."""
 
 # SPDX-License-Identifier: MIT
 
@@ -8,7 +8,7 @@ import pytest
 from blobs import random_stream
 from life import Life, model
 from nor import MANNERS
-from stm32f4 import DRIVER, LOCK, SECTORS, STORE_BYTES, Stm32f4, compiled
+from stm32f4 import BOARD, LOCK, PLLCFGR, SECTORS, STORE_BYTES, Stm32f4, compiled
 from test_power import Trial, every_cut, forget, prepared_save, roll_back, save, to_factory
 from wage_host._core import ffi, lib
 from wage_host.core import Core
@@ -45,11 +45,30 @@ def test_a_chip_has_a_store(library):
     assert flash.cr == LOCK and flash.operations == 0 and flash.broken == []
 
 
-@pytest.mark.parametrize("kind", ["silent", "closed", "busy"])
+@pytest.mark.parametrize("kind", ["emulator", "closed", "busy"])
 def test_a_controller_that_does_not_answer_is_no_store(library, kind):
     flash = Stm32f4(library, kind=kind)
-    assert flash.store.bytes == 0 and flash.operations == 0
+    assert flash.store == ffi.NULL and flash.operations == 0
+    assert flash.place == (lib.WAGE_PLACE_EMULATOR if kind == "emulator" else lib.WAGE_PLACE_BOARD)
     assert flash.micros < 6_000_000
+
+
+def clocks_are_right(library: Path, kind: str, core_hz: int) -> None:
+    """UART and timer run as they should, whatever the core's clock; noise needs 48 MHz."""
+    chip = Stm32f4(library, kind=kind)
+    assert chip.broken == [] and chip.place == lib.WAGE_PLACE_BOARD
+    assert chip.core_hz == core_hz
+    apb1_hz, apb2_hz = chip.buses_hz
+    timers_hz = apb1_hz if apb1_hz == chip.core_hz else 2 * apb1_hz
+    assert timers_hz == 1_000_000 * (chip.registers[0x40000028] + 1)
+    assert abs(apb2_hz / chip.registers[0x40011008] / 115200 - 1) < 0.005
+    if not kind:
+        assert chip.vco_hz // (chip.registers[PLLCFGR] >> 24 & 15) == 48_000_000
+
+
+@pytest.mark.parametrize(("kind", "core_hz"), [("", 168_000_000), ("no crystal", 16_000_000)])
+def test_clocks_are_right(library, kind, core_hz):
+    clocks_are_right(library, kind, core_hz)
 
 
 # -- saves and power ---------------------------------------------------------------
@@ -175,6 +194,12 @@ def test_a_guard_is_kept_in_the_last_sector(library):
 # -- mistakes ------------------------------------------------------------------------
 
 MISTAKES = {  # what stands in the driver, what stands there instead
+    "flash without waits": ("#define ACR_5_WAITS 5u", "#define ACR_5_WAITS 0u"),
+    "another crystal": ("336u << 6 | 25u", "336u << 6 | 8u"),
+    "buses as fast as the core": ("(4u << 13 | 5u << 10)", "0u"),
+    "PLL not started": ("set(RCC_CR, CR_PLL_ON);", ""),
+    "port without a clock": ("set(RCC_AHB1ENR, ENABLE_GPIOB);", ""),
+    "timer of another clock": ("hz / 1000000u - 1", "hz / 1000000u"),
     "the other key first": ("0x45670123u", "0xCDEF89ABu"),
     "sector before": ("#define FIRST_SECTOR 8u", "#define FIRST_SECTOR 7u"),
     "sector behind": ("#define FIRST_SECTOR 8u", "#define FIRST_SECTOR 9u"),
@@ -210,10 +235,10 @@ MISTAKES = {  # what stands in the driver, what stands there instead
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistake_is_found(mistake, tmp_path):
     old, new = MISTAKES[mistake]
-    good = DRIVER.read_text(encoding="utf-8")
-    assert good.count(old) == 1
-    library = compiled(tmp_path, good.replace(old, new))
+    assert sum(path.read_text(encoding="utf-8").count(old) for path in BOARD.glob("*.c")) == 1
+    library = compiled(tmp_path, old, new)
     with pytest.raises(AssertionError):
+        clocks_are_right(library, "", 168_000_000)
         test_a_chip_has_a_store(library)
         generations_come_back(library)
         touches_nothing_else(library)

@@ -1,26 +1,44 @@
 /* SPDX-License-Identifier: MIT
  *
- * Around boards/netduinoplus2/store.c: the rest of the chip.
+ * Around the files of boards/netduinoplus2: what else an image has.
  */
 #include "board.h"
+#include "cortex_m.h"
+#include "memory.h"
 #include "port.h"
 #include "reg.h"
 
 uint32_t (*model_read)(uint32_t address);
 void (*model_write)(uint32_t address, uint32_t value);
 const uint8_t *(*model_bytes)(uint32_t address);
-uint32_t (*model_micros)(void);
-void *model_store(void);
+int model_start(void);
+const struct wage_store *model_store(void);
 
-uint32_t port_micros(struct port *port)
+const uint8_t board_blob[4];
+const uint32_t board_blob_bytes;
+const struct auth *const board_auth;
+
+static struct port *port;
+
+/* As main() does. Returns the place that the board tells. */
+int model_start(void)
 {
-    (void)port;
-    return model_micros();
+    port = board_open();
+    return (int)port_info(port).place;
 }
 
-void *model_store(void)
+const struct wage_store *model_store(void)
 {
-    static struct wage_store store;
-    store = board_store(NULL);
-    return &store;
+    return port_info(port).store;
+}
+
+void cortex_m_restart(void)
+{
+    for (;;) {
+    }
+}
+
+uint32_t memory_stack_bytes(void)
+{
+    return 0;
 }
