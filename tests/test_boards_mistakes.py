@@ -53,6 +53,10 @@ IN_PORTS = {  # board, file, in it, what stands there instead, what tells
         "mps3-an547", "boards/mps3-an547/port.c", "COUNTER_CONTROL = COUNTER_ENABLE;", ";",
         "clock stands still",
     ),
+    "clock of another rate": (
+        "netduinoplus2", "boards/netduinoplus2/port.c", "hz / 1000000u - 1", "hz / 500000u - 1",
+        "clock is wrong",
+    ),
     "pins swapped": (
         "sifive_e", "boards/sifive_e/port.c", "GPIO_OUTPUT = phase;",
         "GPIO_OUTPUT = (uint32_t)phase << 1;", "phases",
