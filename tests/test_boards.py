@@ -91,7 +91,8 @@ def conversation(name: str, image: Path, blob: bytes, log: Path) -> SimpleNamesp
             saved = device.request(lib.WAGE_SAVE, lib.WAGE_SAVED).named().generation
         except (NoStore, Refused):
             saved = 0
-        device.hello()
+        for _ in range(3):
+            device.hello()
         sessions = device.welcome.sessions
         device.reset(lib.WAGE_RESTART)
         after = device.welcome
@@ -142,7 +143,7 @@ def check(said: SimpleNamespace, expected: SimpleNamespace) -> None:
     told = said.hello.store_bytes > 0, said.hello.slots > 0
     assert told == (stores, stores), "which store it says it has"
     assert said.saved == stores
-    assert (said.sessions, said.after.sessions) == (2, 1)
+    assert said.after.sessions < said.sessions - 1, "it did not start again"  # may be asked twice
     assert said.after.state_crc == (core.state_crc() if stores else said.hello.state_crc)
     if said.name in PINS:
         phases = [phase for phase, _ in itertools.groupby(PINS[said.name][1](said.log))]
