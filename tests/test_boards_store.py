@@ -178,12 +178,13 @@ def test_checkpoint_of_two_sectors(tmp_path):
             assert device.welcome.state_crc == core.state_crc()
 
 
-def test_image_that_reaches_the_store_is_not_built(model, tmp_path):
-    emulated.image("microbit", model)
+@pytest.mark.parametrize(("board", "kilobytes"), [("microbit", 190), ("netduinoplus2", 510)])
+def test_image_that_reaches_the_store_is_not_built(board, kilobytes, model, tmp_path):
+    emulated.image(board, model)
     large = tmp_path / "large.wage"
-    large.write_bytes(bytes(190 << 10))
+    large.write_bytes(bytes(kilobytes << 10))
     with pytest.raises(BuildFailed, match=r"FLASH.* overflowed"):
-        emulate.build("microbit", large)
+        emulate.build(board, large)
 
 
 # -- failures while it learns ----------------------------------------------------

@@ -302,7 +302,7 @@ def test_damaged_model(demo_files: demo.Files, tmp_path: Path) -> None:
 def test_unknown_board(demo_files: demo.Files, tmp_path: Path) -> None:
     code, line = refused("emulate", "--board", "toaster", "--model", demo_files.model, cwd=tmp_path)
     assert code == 2
-    assert line.startswith("no board named toaster; there are: sim, microbit, mps2-an386")
+    assert line.startswith("no board named toaster; there are: sim, ") and "mps2-an386" in line
 
 
 def test_info_of_nothing_says_what_to_name(tmp_path: Path) -> None:

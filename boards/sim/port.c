@@ -21,6 +21,7 @@ struct port {
     uint8_t *blob, *memory;
     uint32_t blob_bytes, memory_bytes;
     uint32_t random, step;      /* sim_random() */
+    uint32_t phases;            /* sim_phases() */
     struct auth auth;           /* key NULL: none */
     int file;                   /* -1: no store */
     uint8_t *image;             /* what is in the file */
@@ -162,6 +163,11 @@ void sim_key(struct port *p, const uint8_t *key)
     p->auth = (struct auth)AUTH_WITH(key);
 }
 
+uint32_t sim_phases(const struct port *p)
+{
+    return p->phases;
+}
+
 struct wage_store *sim_store(struct port *p)
 {
     return &p->store;
@@ -214,6 +220,11 @@ uint32_t port_stack_bytes(struct port *p)
 {
     (void)p;
     return 0;
+}
+
+void port_phase(struct port *p, enum port_phase phase)
+{
+    p->phases = p->phases << 4 | (uint32_t)phase;
 }
 
 void port_restart(struct port *p)

@@ -114,6 +114,7 @@ int serve_open(struct serve *s, struct port *port)
 
 void serve_reply(struct serve *s, uint8_t type, uint8_t fields)
 {
+    port_phase(s->port, PHASE_IDLE); // every request ends here
     s->message.type = type;
     s->message.fields = fields;
     if (s->auth && s->seal) { // every tail is at the start of this buffer

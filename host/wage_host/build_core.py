@@ -24,6 +24,7 @@ HEADERS = [
     "runtime/wire.h",
     "host/kernels/kernels.h",
     "firmware/src/auth.h",
+    "firmware/src/port.h",
     "firmware/src/serve.h",
     "boards/sim/sim.h",
 ]
