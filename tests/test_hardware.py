@@ -43,7 +43,7 @@ def test_table_of_boards(tmp_path: Path) -> None:
     text = run("boards", cwd=tmp_path).stdout.splitlines()
     assert text[0].split() == NAMES
     assert [line.split()[0] for line in text[1:]] == ["sim", *boards.read()]
-    assert any("cortex-m0       16  16 KB  192 KB  4 slots" in line for line in text)
+    assert any("cortex-m0       16  16 KB  176 KB  4 slots" in line for line in text)
     told = json.loads(run("boards", "--json", cwd=tmp_path).stdout)["boards"]
     microbit = next(row for row in told if row["name"] == "microbit")
     assert (microbit["ram"], microbit["clock_hz"], microbit["status"]) == (
