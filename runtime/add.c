@@ -24,7 +24,7 @@ void wage_add_error(const struct wage_layer *l, uint32_t n, const int8_t *d,
 
 int wage_join(const struct wage_layer *add, int32_t *e, uint32_t count, int y)
 {
-    int y_skip = add->held_x - add->shift, rest = 0;
+    int y_skip = (int)(add->held_x - add->shift), rest = 0;
     int t = wage_largest(e, count) ? y_skip - y : 0;
     if (t == 0)
         y = y_skip; // the same, or there is nothing but the skip's error

@@ -41,7 +41,7 @@ static void take_layer(const wage_t *w, struct arena *arena,
     if (w->momentum)
         l->velocity = take(arena, (uint64_t)l->weight_count * 2);
     if (l->blob_bias)
-        l->bias = take(arena, l->out_c * 4u);
+        l->bias = take(arena, (uint64_t)l->out_c * 4);
     if (l->pool == 2)
         l->winner = take(arena, codes);
     if (w->paper && l->activation != WAGE_NONE)
@@ -69,8 +69,8 @@ static void take_skip(const wage_t *w, struct arena *arena, unsigned k,
 struct widest {
     uint32_t narrow;            /* int8: frozen activations, errors */
     uint32_t error;             /* int32 sums of errors */
-    uint32_t gradient;          /* int32, of a row or a whole layer */
-    uint32_t row;               /* weights in use of one output */
+    uint32_t wide;              /* int32 gradient, of a row or a layer */
+    uint32_t row;               /* weights in use of one output, for errors */
 };
 
 static void widen(const wage_t *w, unsigned k, const struct wage_layer *l,
@@ -80,22 +80,22 @@ static void widen(const wage_t *w, unsigned k, const struct wage_layer *l,
     // outputs of frozen layers and errors of trainable ones take turns
     if (k + 1u != w->frozen_count && !l->last)
         most->narrow = larger(most->narrow, l->out_count);
-    if (l->trainable)
-        most->gradient = larger(most->gradient,
-                                whole ? l->weight_count : l->row_count);
-    if (k > w->frozen_count)
-        most->error = larger(most->error, l->in_count);
-    if (l->trainable ? !l->halves_up && l->store_bits != l->weight_bits
-                     : l->weight_bits == 2)
+    // forward has its row there, as int8
+    most->wide = larger(most->wide, !l->trainable ? (l->row_count + 3) / 4
+                        : whole ? l->weight_count : l->row_count);
+    if (k <= w->frozen_count)
+        return;
+    most->error = larger(most->error, l->in_count);
+    if (!l->halves_up && l->store_bits != l->weight_bits)
         most->row = larger(most->row, l->row_count);
 }
 
 static void lay_out(wage_t *w, struct arena *arena)
 {
     struct widest most = { .narrow = w->classes };
-    struct wage_layer l = { .out_h = load16(w->blob + 20),
-                            .out_w = load16(w->blob + 22),
-                            .out_c = load16(w->blob + 24) };
+    struct wage_layer l = { .out_h = wage_fetch16(w->blob + 20),
+                            .out_w = wage_fetch16(w->blob + 22),
+                            .out_c = wage_fetch16(w->blob + 24) };
     w->layers = (struct wage_layer *)take(
         arena, (uint64_t)w->layer_count * WAGE_LAYER_BYTES);
     for (unsigned k = 0; k < w->layer_count; k++) {
@@ -108,7 +108,7 @@ static void lay_out(wage_t *w, struct arena *arena)
         if (arena->base)
             w->layers[k] = l;
     }
-    uint64_t n = w->batch, wide = most.gradient;
+    uint64_t n = w->batch, wide = most.wide;
     if (wide < most.error * n)
         wide = most.error * n;
     w->label = take(arena, n);
@@ -147,8 +147,8 @@ int wage_info(const uint8_t *blob, uint32_t blob_bytes,
     if (error)
         return error;
     *info = (struct wage_info){
-        .input_h = load16(blob + 20), .input_w = load16(blob + 22),
-        .input_c = load16(blob + 24), .input_map = blob[26],
+        .input_h = wage_fetch16(blob + 20), .input_w = wage_fetch16(blob + 22),
+        .input_c = wage_fetch16(blob + 24), .input_map = wage_fetch8(blob + 26),
         .classes = w.classes, .batch = w.batch, .input_bytes = w.input_bytes,
         .latent_bytes = w.latent_bytes, .arena_bytes = arena_bytes,
         .crc = w.blob_crc, .name = (const char *)blob + 44 };
@@ -165,23 +165,24 @@ int32_t wage_arena_bytes(const uint8_t *blob, uint32_t blob_bytes)
 static void load_layer(struct wage_layer *l)
 {
     for (uint32_t i = 0; i < l->weight_count; i++)
-        wage_set_weight(l, i, l->low ? (int16_t)load16(l->blob + 2 * i)
-                                     : (int8_t)l->blob[i]);
+        wage_set_weight(l, i, l->low
+                        ? (int16_t)wage_fetch16(l->blob + 2 * i)
+                        : (int8_t)wage_fetch8(l->blob + i));
     for (uint32_t o = 0; l->bias && o < l->out_c; o++)
-        l->bias[o] = (int32_t)load32(l->blob_bias + 4 * o);
+        l->bias[o] = (int32_t)wage_fetch32(l->blob_bias + 4 * o);
     for (uint32_t i = 0; l->velocity && i < l->weight_count; i++)
         l->velocity[i] = 0;
 }
 
 void wage_load_factory(wage_t *w)
 {
-    const uint8_t *factory = w->blob + load32(w->blob + 40);
+    const uint8_t *factory = w->blob + wage_fetch32(w->blob + 40);
     for (unsigned k = w->frozen_count; k < w->layer_count; k++)
         load_layer(&w->layers[k]);
-    w->replay_count = load16(w->blob + 38);
-    memcpy(w->replay_label, factory, w->replay_count);
-    memcpy(w->replay_latent, factory + w->replay_count,
-           w->replay_count * w->latent_bytes);
+    w->replay_count = wage_fetch16(w->blob + 38);
+    wage_fetch(w->replay_label, factory, w->replay_count);
+    wage_fetch(w->replay_latent, factory + w->replay_count,
+               w->replay_count * w->latent_bytes);
     memset(w->class_total, 0, w->classes * sizeof *w->class_total);
     for (uint32_t i = 0; i < w->replay_count; i++)
         w->class_total[w->replay_label[i]]++;

@@ -10,7 +10,7 @@
 static int all_zero(const uint8_t *p, uint32_t count)
 {
     while (count--)
-        if (*p++)
+        if (wage_fetch8(p++))
             return 0;
     return 1;
 }
@@ -155,7 +155,7 @@ static int check_sections(const wage_t *w, struct wage_layer *l,
     if (load32(r + 20) != weight_bytes(l))
         return WAGE_E_SHAPE;
     if ((has_weights(l) && outside(w, at, load32(r + 20)))
-        || ((r[2] & 2) && outside(w, bias_at, 4u * l->out_c)))
+        || ((r[2] & 2) && outside(w, bias_at, (uint32_t)4 * l->out_c)))
         return WAGE_E_RANGE;
     l->blob = w->blob + at;
     l->blob_bias = r[2] & 2 ? w->blob + bias_at : NULL;
@@ -164,7 +164,9 @@ static int check_sections(const wage_t *w, struct wage_layer *l,
 
 int wage_blob_layer(const wage_t *w, unsigned k, struct wage_layer *l)
 {
-    const uint8_t *r = w->blob + WAGE_HEADER_BYTES + k * WAGE_RECORD_BYTES;
+    const uint8_t *at = w->blob + WAGE_HEADER_BYTES + k * WAGE_RECORD_BYTES;
+    uint8_t room[WAGE_RECORD_BYTES];
+    const uint8_t *r = wage_fetched(at, room, sizeof room);
     struct wage_layer below = *l;
     *l = (struct wage_layer){
         .kind = r[0], .weight_bits = r[1], .store_bits = r[24],
@@ -178,7 +180,7 @@ int wage_blob_layer(const wage_t *w, unsigned k, struct wage_layer *l)
         .pad_left = r[11], .pad_bottom = r[12], .pad_right = r[13],
         .pool = r[14], .in_h = below.out_h, .in_w = below.out_w,
         .in_c = below.out_c };
-    if ((r[2] & ~3) || !all_zero(r + 32, WAGE_RECORD_BYTES - 32)
+    if ((r[2] & ~3) || !all_zero(at + 32, WAGE_RECORD_BYTES - 32)
         || ((r[2] & 2) && !has_weights(l)) || (!(r[2] & 2) && load32(r + 28))
         || (l->kind > WAGE_DEPTHWISE && l->kind <= WAGE_ADD && load32(r + 16))
         || (l->skip && l->kind != WAGE_ADD)
@@ -203,17 +205,19 @@ static int check_weights(const struct wage_layer *l)
     for (uint32_t i = 0; i < l->weight_count; i++) {
         int32_t x;
         if (l->trainable && l->store_bits > 8)
-            x = (int16_t)load16(l->blob + 2 * i);
+            x = (int16_t)wage_fetch16(l->blob + 2 * i);
         else if (l->trainable || l->weight_bits > 2)
-            x = (int8_t)l->blob[i];
+            x = (int8_t)wage_fetch8(l->blob + i);
         else
-            x = load2(l->blob, i);
+            x = wage_fetch2(l->blob, i);
         if (x < -max || x > max)
             return WAGE_E_WEIGHT;
     }
-    for (uint32_t o = 0; l->blob_bias && o < l->out_c; o++)
-        if (wage_size((int32_t)load32(l->blob_bias + 4 * o)) > WAGE_BIAS_MAX)
+    for (uint32_t o = 0; l->blob_bias && o < l->out_c; o++) {
+        int32_t bias = (int32_t)wage_fetch32(l->blob_bias + 4 * o);
+        if (wage_size(bias) > WAGE_BIAS_MAX)
             return WAGE_E_WEIGHT;
+    }
     return WAGE_OK;
 }
 
@@ -222,8 +226,9 @@ static int check_add(const wage_t *w, unsigned k, const struct wage_layer *add,
                      uint32_t *skips)
 {
     const uint8_t *h = w->blob;
-    struct wage_layer l = { .out_h = load16(h + 20), .out_w = load16(h + 22),
-                            .out_c = load16(h + 24) };
+    struct wage_layer l = { .out_h = wage_fetch16(h + 20),
+                            .out_w = wage_fetch16(h + 22),
+                            .out_c = wage_fetch16(h + 24) };
     if (add->skip < 1 || add->skip > k)
         return WAGE_E_SHAPE;
     unsigned source = k - add->skip;
@@ -241,8 +246,9 @@ static int check_add(const wage_t *w, unsigned k, const struct wage_layer *add,
 static int check_layers(wage_t *w)
 {
     const uint8_t *h = w->blob;
-    struct wage_layer l = { .out_h = load16(h + 20), .out_w = load16(h + 22),
-                            .out_c = load16(h + 24) };
+    struct wage_layer l = { .out_h = wage_fetch16(h + 20),
+                            .out_w = wage_fetch16(h + 22),
+                            .out_c = wage_fetch16(h + 24) };
     uint32_t skips = 0; // bit k: the input of layer k is one
     w->input_bytes = 0;
     w->frozen_count = 0;
@@ -268,9 +274,9 @@ static int check_layers(wage_t *w)
 
 static int check_replay(wage_t *w)
 {
-    uint32_t at = load32(w->blob + 40);
-    w->replay_capacity = load16(w->blob + 36);
-    w->replay_count = load16(w->blob + 38);
+    uint32_t at = wage_fetch32(w->blob + 40);
+    w->replay_capacity = wage_fetch16(w->blob + 36);
+    w->replay_count = wage_fetch16(w->blob + 38);
     if (w->replay_count > w->replay_capacity || (!w->replay_count && at))
         return WAGE_E_REPLAY;
     if (!w->replay_count)
@@ -279,15 +285,14 @@ static int check_replay(wage_t *w)
     if (bytes > w->blob_bytes || outside(w, at, (uint32_t)bytes))
         return WAGE_E_RANGE;
     for (uint32_t i = 0; i < w->replay_count; i++)
-        if (w->blob[at + i] >= w->classes)
+        if (wage_fetch8(w->blob + at + i) >= w->classes)
             return WAGE_E_REPLAY;
     return WAGE_OK;
 }
 
-static int check_header(const uint8_t *h, uint32_t count)
+/* h: the header, which is at the start of the blob. */
+static int check_header(const uint8_t *h, const uint8_t *blob, uint32_t count)
 {
-    if (count < WAGE_HEADER_BYTES)
-        return WAGE_E_SHORT;
     if (h[0] != 'W' || h[1] != 'A' || h[2] != 'G' || h[3] != 'E')
         return WAGE_E_MAGIC;
     if (load16(h + 4) != WAGE_FORMAT || load16(h + 6) != WAGE_HEADER_BYTES
@@ -297,7 +302,7 @@ static int check_header(const uint8_t *h, uint32_t count)
         return WAGE_E_SHORT;
     if (load32(h + 8) < count)
         return WAGE_E_LENGTH;
-    if (load32(h + 12) != wage_crc(0, h + 16, count - 16))
+    if (load32(h + 12) != wage_fetch_crc(blob + 16, count - 16))
         return WAGE_E_CRC;
     if (h[16] < 1 || h[16] > WAGE_LAYERS_MAX)
         return WAGE_E_LAYERS;
@@ -311,18 +316,22 @@ static int check_header(const uint8_t *h, uint32_t count)
 
 int wage_blob_read(wage_t *w, const uint8_t *blob, uint32_t blob_bytes)
 {
-    int error = check_header(blob, blob_bytes);
+    uint8_t room[WAGE_HEADER_BYTES];
+    if (blob_bytes < WAGE_HEADER_BYTES)
+        return WAGE_E_SHORT;
+    const uint8_t *h = wage_fetched(blob, room, sizeof room);
+    int error = check_header(h, blob, blob_bytes);
     if (error)
         return error;
     *w = (wage_t){ .blob = blob, .blob_bytes = blob_bytes,
-                   .blob_crc = load32(blob + 12), .layer_count = blob[16],
-                   .classes = (uint8_t)load16(blob + 18),
-                   .paper = blob[31] & 1, .sse = blob[31] >> 1,
-                   .batch = load16(blob + 60), .momentum = blob[62] };
+                   .blob_crc = load32(h + 12), .layer_count = h[16],
+                   .classes = (uint8_t)load16(h + 18),
+                   .paper = h[31] & 1, .sse = h[31] >> 1,
+                   .batch = load16(h + 60), .momentum = h[62] };
     w->config = (struct wage_config){
-        .seed = load32(blob + 32), .lr_shift = (int8_t)blob[28],
-        .replays = blob[29], .gain_shift = blob[27], .threshold = blob[30],
-        .lr_factor = blob[63] };
+        .seed = load32(h + 32), .lr_shift = (int8_t)h[28],
+        .replays = h[29], .gain_shift = h[27], .threshold = h[30],
+        .lr_factor = h[63] };
     error = wage_check_config(&w->config);
     if (!error && (w->batch < 1 || w->batch > WAGE_BATCH_MAX
                    || w->momentum > WAGE_MOMENTUM_MAX))

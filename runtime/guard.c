@@ -181,7 +181,7 @@ int wage_due(wage_t *w, const struct wage_store *store,
         return 0;
     int32_t count = wage_guard_count(w, store, &set);
     if (count < 0)
-        return count;
+        return (int)count;
     return w->last_id != w->kept || (count > 0 && set != w->guard);
 }
 

@@ -15,6 +15,10 @@
 
 #include "store.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* cffi begin */
 /* When to save, and what. */
 struct wage_policy {
@@ -62,5 +66,9 @@ int wage_due(wage_t *w, const struct wage_store *store,
 int wage_keep(wage_t *w, const struct wage_store *store,
               const struct wage_policy *policy);
 /* cffi end */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -30,11 +30,12 @@ const int8_t *wage_row(const struct wage_layer *layer, uint32_t o,
     if (layer->trainable && (layer->halves_up || spare == 0))
         return layer->high + first;
     if (!layer->trainable && layer->weight_bits > 2)
-        return (const int8_t *)layer->blob + first;
+        return (const int8_t *)wage_fetched(layer->blob + first, row,
+                                            layer->row_count);
     for (uint32_t i = 0; i < layer->row_count; i++)
         row[i] = layer->trainable
             ? (int8_t)wage_rne(wage_weight(layer, first + i), spare)
-            : load2(layer->blob, first + i);
+            : wage_fetch2(layer->blob, first + i);
     return row;
 }
 
@@ -42,7 +43,8 @@ int32_t wage_bias(const struct wage_layer *layer, uint32_t o)
 {
     if (layer->bias)
         return layer->bias[o];
-    return layer->blob_bias ? (int32_t)load32(layer->blob_bias + 4 * o) : 0;
+    return layer->blob_bias ? (int32_t)wage_fetch32(layer->blob_bias + 4 * o)
+                            : 0;
 }
 
 /* Which masks of SPEC 3.5 a sum opens. */
@@ -74,7 +76,7 @@ int16_t wage_weight(const struct wage_layer *layer, uint32_t i)
 {
     if (!layer->low)
         return layer->high[i];
-    return (int16_t)(layer->high[i] * 256 + layer->low[i]);
+    return (int16_t)((int32_t)layer->high[i] * 256 + layer->low[i]);
 }
 
 void wage_set_weight(struct wage_layer *layer, uint32_t i, int16_t weight)

@@ -9,7 +9,7 @@
 /* 2^16 * 2^(-u/16) for the distance u of a logit below the largest one. */
 static uint32_t exp2_below(uint32_t distance, int shift)
 {
-    static const uint16_t root[16] = {
+    static const uint16_t root[16] WAGE_IN_FLASH = {
         65535, 62757, 60097, 57549, 55109, 52773, 50535, 48393,
         46341, 44376, 42495, 40693, 38968, 37316, 35734, 34219 };
     uint32_t u;
@@ -19,7 +19,8 @@ static uint32_t exp2_below(uint32_t distance, int shift)
         u = distance > (uint32_t)511 >> -shift ? 511 : distance << -shift;
     if (u > 511)
         u = 511;
-    uint32_t e = root[u & 15] + (uint32_t)((u & 15) == 0); // 2^16 needs 17
+    uint32_t e = wage_entry16(&root[u & 15]);
+    e += (u & 15) == 0; // 2^16 needs 17 bits
     return e >> (u >> 4);
 }
 

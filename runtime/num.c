@@ -32,7 +32,7 @@ uint32_t wage_below(uint32_t bits, uint32_t n)
 uint32_t wage_crc(uint32_t crc, const uint8_t *from, uint32_t count)
 {
     // one nibble at a time: 64 bytes of table instead of 1,024
-    static const uint32_t table[16] = {
+    static const uint32_t table[16] WAGE_IN_FLASH = {
         0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac,
         0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
         0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
@@ -40,8 +40,8 @@ uint32_t wage_crc(uint32_t crc, const uint8_t *from, uint32_t count)
     crc = ~crc;
     while (count--) {
         crc ^= *from++;
-        crc = (crc >> 4) ^ table[crc & 15];
-        crc = (crc >> 4) ^ table[crc & 15];
+        crc = (crc >> 4) ^ wage_entry32(&table[crc & 15]);
+        crc = (crc >> 4) ^ wage_entry32(&table[crc & 15]);
     }
     return ~crc;
 }

@@ -6,6 +6,8 @@
 #ifndef WAGE_NUM_H
 #define WAGE_NUM_H
 
+#include "flash.h"
+
 #include <stdint.h>
 
 /* cffi begin */
@@ -96,6 +98,32 @@ static inline uint32_t load32(const uint8_t *p)
     return load16(p) | ((uint32_t)load16(p + 2) << 16);
 }
 
+/* CRC of a part of a blob. */
+static inline uint32_t wage_fetch_crc(const uint8_t *from, uint32_t count)
+{
+#ifdef __AVR__
+    uint32_t crc = 0;
+    while (count--) {
+        uint8_t byte = wage_fetch8(from++);
+        crc = wage_crc(crc, &byte, 1);
+    }
+    return crc;
+#else
+    return wage_crc(0, from, count);
+#endif
+}
+
+/* As load16() and load32(), in a blob. */
+static inline uint16_t wage_fetch16(const uint8_t *p)
+{
+    return (uint16_t)(wage_fetch8(p) | ((uint16_t)wage_fetch8(p + 1) << 8));
+}
+
+static inline uint32_t wage_fetch32(const uint8_t *p)
+{
+    return wage_fetch16(p) | ((uint32_t)wage_fetch16(p + 2) << 16);
+}
+
 static inline void store16(uint8_t *p, uint16_t x)
 {
     p[0] = (uint8_t)x;
@@ -114,15 +142,16 @@ static inline unsigned code2(const uint8_t *from, uint32_t i)
     return (unsigned)(from[i >> 2] >> (2 * (i & 3))) & 3u;
 }
 
-/* The i-th of the 2-bit numbers in `from`: 0, 1, -1 (code 3), -2 (code 2). */
-static inline int8_t load2(const uint8_t *from, uint32_t i)
+/* The i-th of the 2-bit numbers in a blob: 0, 1, -1 (code 3), -2 (code 2). */
+static inline int8_t wage_fetch2(const uint8_t *from, uint32_t i)
 {
-    return (int8_t)((int)(code2(from, i) ^ 2u) - 2);
+    uint8_t four = wage_fetch8(from + (i >> 2));
+    return (int8_t)((int)(code2(&four, i & 3) ^ 2u) - 2);
 }
 
 static inline void set_code2(uint8_t *to, uint32_t i, unsigned code)
 {
-    unsigned at = 2 * (i & 3);
+    unsigned at = 2 * (unsigned)(i & 3);
     to[i >> 2] = (uint8_t)((to[i >> 2] & ~(3u << at)) | (code << at));
 }
 

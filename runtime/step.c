@@ -29,8 +29,9 @@ static void forward(wage_t *w, uint32_t n, const int8_t *in, unsigned from,
             unsigned source = k - layer->skip;
             layer->side = source == from ? first : w->layers[source].in;
         }
+        // there are no sums of errors now: rows of weights lie there
         w->kernels->layer[layer->kind - 1].forward(layer, n, in, &out,
-                                                   w->row);
+                                                   (int8_t *)w->wide);
         in = out.a;
     }
 }

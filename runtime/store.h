@@ -16,6 +16,10 @@
 
 #include "wage.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* cffi begin */
 /* Where checkpoints live. Rules for the callbacks:
  * 1) return 0, or a negative enum wage_err; 2) erase makes the erase_bytes
@@ -84,5 +88,9 @@ int wage_look(wage_t *w, const struct wage_store *store, uint32_t slot,
  * factory's weights. Returns 0 or an error. */
 int wage_forget(wage_t *w, const struct wage_store *store);
 /* cffi end */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

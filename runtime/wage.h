@@ -22,6 +22,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* cffi begin */
 #define WAGE_FORMAT 1          /* version of the blob */
 #define WAGE_HEADER_BYTES 64   /* of a blob */
@@ -133,7 +137,8 @@ struct wage_info {
     uint32_t input_bytes, latent_bytes; /* of a sample, at the cut */
     uint32_t arena_bytes;    /* that wage_open() needs */
     uint32_t crc;            /* the model's identity */
-    const char *name;        /* inside the blob, at most 15 bytes and a 0 */
+    const char *name;        /* inside the blob (flash.h), at most 15 bytes
+                              * and a 0 */
 };
 
 /* Checks the whole blob and writes `info`. Returns 0 or an error. */
@@ -176,5 +181,9 @@ int wage_class_metrics(const wage_t *w, uint8_t label,
 uint32_t wage_weight_crc(const wage_t *w);
 uint32_t wage_state_crc(const wage_t *w);
 /* cffi end */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -98,7 +98,7 @@ int wage_frame_decode(uint8_t *frame, uint32_t count,
 {
     int32_t bytes = unstuff(frame, count);
     if (bytes < 0)
-        return bytes;
+        return (int)bytes;
     if (bytes < WAGE_BODY_HEADER_BYTES + CRC_BYTES)
         return WAGE_E_FRAME_SHORT;
     uint32_t body = (uint32_t)bytes - CRC_BYTES;

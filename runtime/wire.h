@@ -15,6 +15,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* cffi begin */
 #define WAGE_PROTOCOL_MIN 1
 #define WAGE_PROTOCOL_MAX 1
@@ -226,5 +230,9 @@ struct wage_reader {
 int wage_reader_push(struct wage_reader *reader, uint8_t byte,
                      struct wage_message *message);
 /* cffi end */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

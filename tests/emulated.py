@@ -42,7 +42,7 @@ def small_model(replay: int) -> bytes:
 def image(board: str, model: Path) -> Path:
     """The built image; a missing tool skips, unless the tools are promised."""
     try:
-        emulate._need_program(emulate.boards()[board][0])
+        emulate.need_emulator(board)
         return emulate.build(board, model)
     except ToolMissing as error:
         native.miss(f"needs a tool: {error}")

@@ -17,7 +17,8 @@ import native
 import pytest
 
 FLAGS = ("-Os", "-std=c99", "-ffreestanding", "-Wall", "-Wextra", "-Wconversion", "-Werror",
-         "-pedantic", "-fcallgraph-info=su")  # fmt: skip
+         "-pedantic")  # fmt: skip
+CALLS = "-fcallgraph-info=su"  # which avr-gcc 5 does not know
 MANIFESTS = sorted((native.ROOT / "boards/platform/boards").glob("*.json"))
 BUILDS = [json.loads(path.read_text(encoding="utf-8"))["build"] for path in MANIFESTS]
 CPUS = {build["mcu"]: (build["toolchain"], *build["cpu_flags"]) for build in BUILDS}
@@ -32,6 +33,10 @@ HELPERS = {  # what the compiler calls for integers: products and shifts of 64 b
     "cortex-m33": set(),
     "cortex-m55": set(),
     "rv32imac": {"__ashldi3", "__lshrdi3"},
+    "atmega2560": {"__adddi3", "__adddi3_s8", "__ashldi3", "__cmpdi2", "__cmpdi2_s8",
+                   "__do_copy_data", "__lshrdi3", "__muldi3", "__mulhisi3", "__mulsi3",
+                   "__muluhisi3", "__subdi3", "__udivmodsi4", "__umulhisi3", "__umulsidi3",
+                   "__usmulhisi3", "memcpy_P"},
     "host": set(),
 }  # fmt: skip
 FLOATS = re.compile(r"__aeabi_[df]|__aeabi_.*2[df]|__(add|sub|mul|div|fix|float|ext|trunc).*[sdt]f")
@@ -53,7 +58,8 @@ def compile_all(
     """Objects of C files; include: folders of the tree."""
     prefix, *cpu = TARGETS[target]
     gcc, out = native.need(f"{prefix}gcc"), []
-    flags = [*cpu, *FLAGS, *(f"-I{native.ROOT / name}" for name in include)]
+    flags = [*FLAGS, *cpu, *(f"-I{native.ROOT / name}" for name in include)]
+    flags += [] if prefix == "avr-" else [CALLS]
     for path in files:
         out.append(folder / f"{path.stem}.o")
         command = [gcc, *flags, "-c", path, "-o", out[-1]]
@@ -120,7 +126,8 @@ def test_missing_compiler_fails_when_it_was_promised(monkeypatch):
 # -- who knows whom --------------------------------------------------------------
 
 FREESTANDING = {"stdint.h", "stddef.h", "string.h"}
-PUBLIC = {"wage.h", "store.h", "guard.h", "wire.h"}
+AVR = {f"avr/{name}.h" for name in ("boot", "interrupt", "io", "pgmspace")}
+PUBLIC = {"wage.h", "store.h", "guard.h", "wire.h", "flash.h"}
 PRINTS, EXITS = {"build_core.py", "cli.py"}, {"cli.py"}
 TESTS = {path.stem for path in Path(__file__).parent.iterdir()} | {"tests"}
 
@@ -163,14 +170,18 @@ def all_faults(files: Iterable[Path], rule, *arguments) -> list[str]:
 def test_c_includes_only_what_it_may_know():
     parts = "boards/platform/parts"
     firmware = headers("firmware/src") | {"blake2b/blake2b.h"}
-    found = all_faults(c_files("runtime"), include_faults, headers("runtime"), FREESTANDING)
+    flash = native.ROOT / "runtime/flash.h"
+    found = all_faults([flash], include_faults, set(), FREESTANDING | AVR)
+    runtime = [path for path in c_files("runtime") if path != flash]
+    found += all_faults(runtime, include_faults, headers("runtime"), FREESTANDING)
     fast = headers("host/kernels", "runtime")  # and sources, to compile them for another CPU
     fast |= {f"../../runtime/{path.name}" for path in c_files("runtime")}
     found += all_faults(c_files("host/kernels"), include_faults, fast, None)
     found += all_faults(c_files("firmware/src"), include_faults, firmware | PUBLIC, FREESTANDING)
     for board in boards():
         ours = headers(board, parts) | PUBLIC | {"port.h"}
-        system = None if board == "boards/sim" else FREESTANDING
+        system = FREESTANDING | AVR if board == "boards/mega2560" else FREESTANDING
+        system = None if board == "boards/sim" else system
         found += all_faults(c_files(board), include_faults, ours, system)
     ours = headers(parts) | PUBLIC | {"port.h"}
     found += all_faults(c_files(parts), include_faults, ours, FREESTANDING)

@@ -9,6 +9,10 @@
 
 #include "wire.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* cffi begin */
 #define AUTH_KEY_BYTES 32
 #define AUTH_TAG_BYTES 8
@@ -50,6 +54,10 @@ void auth_tag_message(const struct auth_session *session,
                       enum auth_side side,
                       const struct wage_message *message, uint8_t *tag);
 /* cffi end */
+
+#ifdef __cplusplus
+}
+#endif
 
 #define AUTH_WITH(key) { key, auth_begin, auth_tag_body, auth_tag_message }
 

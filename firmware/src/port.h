@@ -11,6 +11,10 @@
 #include "auth.h"
 #include "store.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct port;
 
 /* cffi begin */
@@ -23,7 +27,7 @@ enum port_phase {
 /* cffi end */
 
 struct port_info {
-    const char *name;               /* as in boards/ */
+    const char *name;               /* as in boards/; in flash (flash.h) */
     uint32_t place;                 /* enum wage_place */
     const uint8_t *blob;            /* the model */
     uint32_t blob_bytes;
@@ -59,5 +63,9 @@ void port_phase(struct port *port, enum port_phase phase);
 
 /* Starts the board again, as after power-on. A simulated one may return. */
 void port_restart(struct port *port);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

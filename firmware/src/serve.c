@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "requests.h"
 
+#include "flash.h"
+
 #include <string.h>
 
 #define SPARE_FIELDS 8          /* that a newer host may append */
@@ -139,11 +141,13 @@ void serve_refuse(struct serve *s, int error, uint32_t a, uint32_t b)
     serve_reply(s, WAGE_NAK, WAGE_NAK_FIELDS);
 }
 
+/* Copies a text that is in flash. */
 static uint32_t put_text(uint8_t *to, uint32_t room, const char *text)
 {
+    const uint8_t *from = (const uint8_t *)text;
     uint32_t count = 0;
-    while (count < room && text[count]) {
-        to[count] = (uint8_t)text[count];
+    while (count < room && wage_fetch8(from + count)) {
+        to[count] = wage_fetch8(from + count);
         count++;
     }
     return count;

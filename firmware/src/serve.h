@@ -11,6 +11,10 @@
 #include "push.h"
 #include "wire.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* cffi begin */
 struct serve {
     struct port *port;
@@ -54,5 +58,9 @@ uint32_t serve_frame_bytes(const struct serve *serve,
  * how many bytes there were, or -1: open again, a restart was asked for. */
 int serve_poll(struct serve *serve);
 /* cffi end */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

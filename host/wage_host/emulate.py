@@ -38,11 +38,14 @@ from wage_host.errors import (
 BUILD_LIMIT_S = 600.0
 STOP_LIMIT_S = 2.0
 START_GRACE_S = 0.2
+SIMULATOR = "simulator"  # as an emulator's command: the board's own, simulator/simulator.c
 LOG_LINES_SHOWN = 12
 
 HOW_TO_GET = {
     "arm-none-eabi-gcc": "apt install gcc-arm-none-eabi libnewlib-arm-none-eabi",
     "riscv64-unknown-elf-gcc": "apt install gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
+    "avr-gcc": "apt install gcc-avr avr-libc",
+    "simavr": "apt install gcc libsimavr-dev libelf-dev",
     "qemu-system-arm": "apt install qemu-system-arm",
     "qemu-system-riscv32": "apt install qemu-system-misc",
     "platformio": "pip install 'wage-host[boards]'",
@@ -51,8 +54,8 @@ HOW_TO_GET = {
 
 
 def boards() -> dict[str, list[str]]:
-    """The boards there are, each with its emulator's command (empty: it has none)."""
-    return {name: list(board.emulator) for name, board in read().items()}
+    """The boards that we build, each with its emulator's command (empty: it has none)."""
+    return {name: list(board.emulator) for name, board in read().items() if board.ours}
 
 
 def make_store(board: str, path: Path) -> None:
@@ -126,12 +129,9 @@ def start(
     file of make_store(), None: one that ends with the emulator. End it with stop(). On
     Linux it also dies with the thread that called this.
     """
-    command = _emulator(board)
-    if not command:
-        raise WageError(f"{board} has no emulator: it is a board to hold in the hand")
     if os.name == "nt":
         raise WrongUsage("emulators are started on Linux and macOS only: try --board sim")
-    _need_program(command[0])
+    command = need_emulator(board)
     if not Path(image).is_file():
         raise WageError(f"no image at {image}: build it first")
     # The emulator inherits a socket that listens already, so nothing has to be waited
@@ -141,10 +141,13 @@ def start(
         tempfile.TemporaryFile() as errors,
         _store_file(board, store) as flash,
     ):
-        command = [_fill(part, image, flash.fileno()) for part in command]
-        link = f"socket,id=link,fd={listener.fileno()},server=on,wait=off,nodelay=on"
-        command += ["-nographic", "-monitor", "none", "-chardev", link]
-        command += ["-serial", "chardev:link", *arguments]
+        qemu = "{link}" not in command
+        command = [_fill(part, image, flash.fileno(), listener.fileno()) for part in command]
+        if qemu:
+            link = f"socket,id=link,fd={listener.fileno()},server=on,wait=off,nodelay=on"
+            command += ["-nographic", "-monitor", "none", "-chardev", link]
+            command += ["-serial", "chardev:link"]
+        command += arguments
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -178,10 +181,11 @@ def _store_file(board: str, store: Path | None) -> Iterator[BinaryIO]:
         yield file
 
 
-def _fill(part: str, image: Path, store: int) -> str:
+def _fill(part: str, image: Path, store: int, link: int) -> str:
     """A part of an emulator's command with its files; in a list of options commas double."""
     name = str(image) if part == "{image}" else str(image).replace(",", ",,")
-    return part.replace("{image}", name).replace("{store}", f"/dev/fd/{store}")
+    part = part.replace("{image}", name).replace("{link}", str(link))
+    return part.replace("{store}", f"/dev/fd/{store}")
 
 
 def stop(process: subprocess.Popen) -> None:
@@ -213,6 +217,34 @@ def running(
 def _emulator(board: str) -> list[str]:
     """The command of the board's emulator; WrongUsage when there is no such board."""
     return list(get(board).emulator)
+
+
+def need_emulator(board: str) -> list[str]:
+    """The command of the board's emulator, which is there; else ToolMissing."""
+    command = _emulator(board)
+    if not command:
+        raise WageError(f"{board} has no emulator: it is a board to hold in the hand")
+    if command[0] == SIMULATOR:
+        return [str(simulator(board)), *command[1:]]
+    _need_program(command[0])
+    return command
+
+
+def simulator(board: str) -> Path:
+    """The board's simulator (simavr's library and our main()), compiled if it is not there."""
+    source = tree() / "boards" / board / SIMULATOR / f"{SIMULATOR}.c"
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
+    program = _folder() / f"{SIMULATOR}-{board}-{digest}"
+    _need_program("gcc")
+    with _locked(_folder()):
+        if not program.exists():
+            new = program.with_suffix(".new")
+            command = ["gcc", "-std=c99", "-O2", "-o", new, source, "-lsimavr", "-lelf"]
+            done = subprocess.run(command, capture_output=True, check=False)
+            if done.returncode:
+                raise ToolMissing("simavr", HOW_TO_GET["simavr"])
+            new.replace(program)  # whole or not at all
+    return program
 
 
 def _need_program(name: str) -> None:

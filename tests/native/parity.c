@@ -4,7 +4,8 @@
  * blob opens it; "L" and samples, label and input, learns them one by one;
  * "T" and samples makes one step on all of them. Each is answered by the
  * CRCs of weights and state. With HOST_LEVEL the host's kernels of that level
- * do the work.
+ * do the work. On AVR program memory cannot be written: the blobs are in the
+ * image (avr.h), and a case has the number of one instead.
  */
 #include "cases.h"
 #include "wage.h"
@@ -13,26 +14,37 @@
 #include "kernels.h"
 #endif
 
-struct model {
-    wage_t w;
-    uint8_t *blob, *arena;
-};
-
-static void open_model(struct model *m, const uint8_t *blob, uint32_t bytes)
+#ifdef __AVR__
+#include "avr.h"
+#else
+static uint8_t *take_arena(uint32_t bytes)
 {
-    free(m->arena);
-    free(m->blob);
-    m->blob = exactly(bytes);
-    memcpy(m->blob, blob, bytes);
-    int32_t needed = wage_arena_bytes(m->blob, bytes);
+    static uint8_t *arena;
+    free(arena);
+    return arena = exactly(bytes);
+}
+
+static const uint8_t *take_blob(const uint8_t *from, uint32_t *bytes)
+{
+    static uint8_t *blob;
+    free(blob);
+    blob = exactly(*bytes);
+    memcpy(blob, from, *bytes);
+    return blob;
+}
+#endif
+
+static void open_model(wage_t *w, const uint8_t *input, uint32_t bytes)
+{
+    const uint8_t *blob = take_blob(input, &bytes);
+    int32_t needed = wage_arena_bytes(blob, bytes);
     fail_unless(needed > 0, "blob refused");
-    m->arena = exactly((uint32_t)needed);
-    fail_unless(wage_open(&m->w, m->blob, bytes, m->arena, (uint32_t)needed)
-                == WAGE_OK && wage_start(&m->w, 1, NULL) == WAGE_OK,
-                "open, start");
+    uint8_t *arena = take_arena((uint32_t)needed);
+    fail_unless(wage_open(w, blob, bytes, arena, (uint32_t)needed) == WAGE_OK
+                && wage_start(w, 1, NULL) == WAGE_OK, "open, start");
 #ifdef HOST_LEVEL
-    m->w.kernels = wage_host_kernels(HOST_LEVEL);
-    fail_unless(m->w.kernels != NULL, "a CPU without this level");
+    w->kernels = wage_host_kernels(HOST_LEVEL);
+    fail_unless(w->kernels != NULL, "a CPU without this level");
 #endif
 }
 
@@ -67,22 +79,20 @@ static void train(wage_t *w, const uint8_t *samples, uint32_t bytes)
 
 int main(void)
 {
-    struct model m = { .blob = NULL };
+    wage_t w = { .blob = NULL };
     uint32_t bytes;
     uint8_t *input;
     while ((input = next_case(&bytes)) != NULL) {
-        fail_unless(bytes > 0 && (m.blob || input[0] == 'B'), "no blob");
+        fail_unless(bytes > 0 && (w.blob || input[0] == 'B'), "no blob");
         if (input[0] == 'B')
-            open_model(&m, input + 1, bytes - 1);
+            open_model(&w, input + 1, bytes - 1);
         else if (input[0] == 'L')
-            learn(&m.w, input + 1, bytes - 1);
+            learn(&w, input + 1, bytes - 1);
         else
-            train(&m.w, input + 1, bytes - 1);
-        printf("%08lx %08lx\n", (unsigned long)wage_weight_crc(&m.w),
-               (unsigned long)wage_state_crc(&m.w));
+            train(&w, input + 1, bytes - 1);
+        printf("%08lx %08lx\n", (unsigned long)wage_weight_crc(&w),
+               (unsigned long)wage_state_crc(&w));
         free(input);
     }
-    free(m.arena);
-    free(m.blob);
     return 0;
 }

@@ -32,6 +32,9 @@ def model_file() -> Path:
     path = Path(env.subst("$PROJECT_DIR"), name).resolve()
     if not path.is_file() or not path.stat().st_size:
         stop(f"no model: WAGE_MODEL names {path}, no file or an empty one; {how}")
+    most = board.get("build.blob_bytes_max", "")
+    if most and path.stat().st_size > int(most):
+        stop(f"a model of {path.stat().st_size} bytes: this board takes {most} at most")
     return path
 
 
@@ -52,8 +55,8 @@ def write_model(target, source, env) -> None:
     blob = Path(source[0].get_abspath()).read_bytes()
     lines = [",".join(map(str, blob[at : at + 20])) for at in range(0, len(blob), 20)]
     text = (
-        '#include "auth.h"\n#include "board.h"\n\n'
-        "const uint8_t board_blob[] __attribute__((aligned(4))) = {\n"
+        '#include "auth.h"\n#include "board.h"\n#include "flash.h"\n\n'
+        "const uint8_t board_blob[] WAGE_IN_FLASH __attribute__((aligned(4))) = {\n"
         + ",\n".join(lines)
         + f"\n}};\nconst uint32_t board_blob_bytes = {len(blob)};\n"
     )
@@ -73,6 +76,12 @@ def set_tools() -> None:
     if not env.WhereIs(f"{prefix}gcc"):
         stop(f"no {prefix}gcc on PATH: install the compiler; README.md names its package")
     cpu_flags = board.get("build.cpu_flags")
+    script = str(port_dir / "link.ld")
+    if board.get("build.libc_start", ""):  # link.ld only adds to the linker's own script
+        start = [script]
+    else:
+        start = ["-nostdlib", "-static"]
+        env.Replace(LDSCRIPT_PATH=script)
     env.Replace(
         CC=f"{prefix}gcc",
         CXX=f"{prefix}g++",
@@ -83,30 +92,28 @@ def set_tools() -> None:
         OBJCOPY=f"{prefix}objcopy",
         PROGNAME="firmware",
         PROGSUFFIX=".elf",
-        LDSCRIPT_PATH=str(port_dir / "link.ld"),
     )
     env.Append(
         CCFLAGS=[
-            *cpu_flags,
             "-Os",
             "-ffreestanding",
             "-ffunction-sections",
             "-fdata-sections",
             *WARNINGS,
+            *cpu_flags,  # behind the warnings, of which they may take one away
         ],
         CFLAGS=["-std=c99"],
         CPPDEFINES=["NDEBUG"],
         CPPPATH=["$PROJECT_SRC_DIR", str(runtime_dir), str(parts_dir)],
         LINKFLAGS=[
             *cpu_flags,
-            "-nostdlib",
-            "-static",
+            *start,
             "-Wl,--gc-sections",
             "-Wl,--fatal-warnings",
             "-Wl,-Map,$BUILD_DIR/firmware.map",
         ],
         LIBPATH=[str(parts_dir)],
-        LIBS=board.get("build.libs"),
+        LIBS=board.get("build.libs", []),
     )
 
 

@@ -1,0 +1,116 @@
+"""The Arduino library, assembled from the tree, built for the Mega 2560 and run under simavr."""
+
+# SPDX-License-Identifier: MIT
+
+import subprocess
+import zipfile
+from pathlib import Path
+
+import avr
+import emulated
+import native
+import pytest
+from blobs import random_stream
+from wage_host import arduino, emulate
+from wage_host._core import lib
+from wage_host.core import Core
+from wage_host.device import Device
+from wage_host.errors import FileError
+from wage_host.link import connector
+
+CORE = Path("/usr/share/arduino/hardware/arduino/avr")
+SAMPLES = 120
+FLAGS = ("-mmcu=atmega2560", "-DF_CPU=16000000L", "-DARDUINO=10819", "-DARDUINO_AVR_MEGA2560",
+         "-DARDUINO_ARCH_AVR", "-Os", "-ffunction-sections", "-fdata-sections",
+         "-w")  # fmt: skip
+STRICT = ("-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers")
+
+
+def compiled(sources: list[Path], flags: list[str], folder: Path) -> list[Path]:
+    """Objects of C, C++ and assembler files."""
+    out = []
+    folder.mkdir()
+    for path in sources:
+        tool = "avr-g++" if path.suffix in (".cpp", ".ino") else "avr-gcc"
+        own = {".cpp": ["-std=gnu++11", "-fpermissive", "-fno-exceptions"], ".c": ["-std=gnu11"],
+               ".ino": ["-x", "c++", "-std=gnu++11", "-include", "Arduino.h"],
+               ".S": ["-x", "assembler-with-cpp"]}[path.suffix]  # fmt: skip
+        out.append(folder / f"{path.name}.o")
+        command = [native.need(tool), *FLAGS, *own, *flags, "-c", path, "-o", out[-1]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return out
+
+
+def built(library: Path, folder: Path) -> Path:
+    """The image of the sketch, as the Arduino IDE would build it."""
+    if not CORE.is_dir():
+        native.miss("needs arduino-core-avr")
+    include = [f"-I{CORE}/cores/arduino", f"-I{CORE}/variants/mega", f"-I{library}/src"]
+    core = [p for p in (CORE / "cores/arduino").iterdir() if p.suffix in (".c", ".cpp", ".S")]
+    core = [p for p in core if p.name != "WString.cpp"]  # which this avr-gcc does not take
+    ours = [p for p in (library / "src").rglob("*") if p.suffix in (".c", ".cpp")]
+    objects = compiled(core, include, folder / "core")
+    objects += compiled(ours, [*include, *STRICT], folder / "ours")
+    objects += compiled([library / "examples/learn/learn.ino"], include, folder / "sketch")
+    image = folder / "sketch.elf"
+    command = ["avr-gcc", "-mmcu=atmega2560", "-Os", "-Wl,--gc-sections", *objects, "-lm"]
+    subprocess.run([*command, "-o", image], check=True)
+    return image
+
+
+def test_the_sketch_learns_the_same_bits(tmp_path: Path) -> None:
+    avr.simulator()
+    blob = emulated.small_model(20)
+    arduino.assemble(tmp_path / "WAGE", blob)
+    image = built(tmp_path / "WAGE", tmp_path)
+    samples, core = list(random_stream(blob, 1, SAMPLES)), Core(blob)
+    core.start(1, core.config())
+    expected = list(core.learn(samples))
+    with (
+        emulate.running(avr.BOARD, image) as url,
+        Device(connector(url, 115200, None), answer_s=60) as board,
+    ):
+        assert board.welcome.place == lib.WAGE_PLACE_EMULATOR
+        assert board.welcome.memory_bytes >= core.info.arena_bytes
+        board.start(1, board.config())
+        records = list(board.learn(samples))
+        stats = board.stats()
+        assert [r.p_label for r in records] == [r.p_label for r in expected]
+        assert (stats.weight_crc, stats.state_crc) == (core.weight_crc(), core.state_crc())
+        board.reset(lib.WAGE_RESTART)
+        assert board.welcome.weight_crc == Core(blob).weight_crc()
+
+
+def test_zip_and_folder_hold_the_same_files(tmp_path: Path) -> None:
+    blob, own = emulated.small_model(3), arduino.about() | {"version": "7.8.9"}
+    arduino.assemble(tmp_path / "WAGE", blob, own)
+    arduino.assemble(tmp_path / "WAGE.zip", blob, own)
+    with zipfile.ZipFile(tmp_path / "WAGE.zip") as archive:
+        for name in archive.namelist():
+            assert archive.read(name) == (tmp_path / name).read_bytes()
+        names = {name.removeprefix("WAGE/") for name in archive.namelist()}
+    assert names == {
+        str(path.relative_to(tmp_path / "WAGE"))
+        for path in (tmp_path / "WAGE").rglob("*")
+        if path.is_file()
+    }
+    rows = (tmp_path / "WAGE/library.properties").read_text(encoding="utf-8").splitlines()
+    pairs = dict(row.split("=", 1) for row in rows)
+    assert (pairs["version"], pairs["includes"]) == ("7.8.9", "WageBoard.h")
+    wanted = {"name", "version", "author", "maintainer", "sentence", "paragraph", "category",
+              "architectures", "includes"}  # fmt: skip
+    assert set(pairs) == wanted
+    assert {p.name for p in (tmp_path / "WAGE/src").iterdir()} == {"WageBoard.h", "wage"}
+
+
+def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="cannot make the library"):
+        arduino.assemble(tmp_path, emulated.small_model(3))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_boards_to_buy_are_marked_as_not_tried() -> None:
+    retail = {name: ini for name, ini in emulate._sections().items() if "framework" in ini}
+    assert len(retail) == 7 and not set(retail) & set(emulate.boards())
+    assert {ini["custom_status"] for ini in retail.values()} == {"not tried"}
