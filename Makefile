@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 C_FILES := $(wildcard runtime/*.[ch] host/kernels/*.[ch] firmware/src/*.[ch] firmware/src/*/*.[ch] boards/sim/*.[ch])
 BUILD_FILES := pyproject.toml setup.py host/wage_host/build_core.py $(C_FILES)
-DEBIAN := gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
+DEBIAN := cmake gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
 	gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc \
 	gcc-avr avr-libc libsimavr-dev libelf-dev arduino-core-avr
 ANALYSIS := clang-19 clang-tidy-19 libclang-rt-19-dev llvm-19 cppcheck \

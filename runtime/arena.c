@@ -10,10 +10,7 @@
 
 #define ARENA_MAX 0x3fffffffu
 
-/* Room for a layer where pointers have 64 bits, taken everywhere, so that a
- * model needs the same arena on every machine. */
-#define LAYER_BYTES 152
-typedef char layer_fits[sizeof(struct wage_layer) <= LAYER_BYTES ? 1 : -1];
+typedef char layer_fits[sizeof(struct wage_layer) <= WAGE_LAYER_BYTES ? 1 : -1];
 
 struct arena {
     uint8_t *base;              /* NULL: only count */
@@ -100,7 +97,7 @@ static void lay_out(wage_t *w, struct arena *arena)
                             .out_w = wage_fetch16(w->blob + 22),
                             .out_c = wage_fetch16(w->blob + 24) };
     w->layers = (struct wage_layer *)take(
-        arena, (uint64_t)w->layer_count * LAYER_BYTES);
+        arena, (uint64_t)w->layer_count * WAGE_LAYER_BYTES);
     for (unsigned k = 0; k < w->layer_count; k++) {
         wage_blob_layer(w, k, &l); // was checked before
         if (l.trainable)

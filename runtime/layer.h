@@ -24,6 +24,9 @@ enum wage_activation { WAGE_NONE = 0, WAGE_RELU = 1, WAGE_SIGNED = 2 };
 #define WAGE_BIAS_MAX 16777215  /* 2^24 - 1 */
 #define WAGE_BATCH_MAX 4096
 #define WAGE_MOMENTUM_MAX 7
+/* Room for a layer in an arena where pointers have 64 bits, taken everywhere,
+ * so that a model needs the same arena on every machine. */
+#define WAGE_LAYER_BYTES 152
 
 struct wage_layer {
     uint8_t kind;               /* enum wage_kind */

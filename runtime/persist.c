@@ -11,7 +11,7 @@
 
 static uint32_t slot_bytes(const struct wage_store *store)
 {
-    uint32_t bytes = store->bytes - store->guard_bytes;
+    uint32_t bytes = store->bytes - store->guard_bytes - store->model_bytes;
     return bytes / store->slots / store->erase_bytes * store->erase_bytes;
 }
 
@@ -23,8 +23,10 @@ int wage_check_store(const wage_t *w, const struct wage_store *store)
         || store->erase_bytes < unit
         || (store->erase_bytes & (store->erase_bytes - 1))
         || store->guard_bytes > store->bytes
+        || store->model_bytes > store->bytes - store->guard_bytes
         || store->bytes % store->erase_bytes
-        || store->guard_bytes % store->erase_bytes)
+        || store->guard_bytes % store->erase_bytes
+        || store->model_bytes % store->erase_bytes)
         return WAGE_E_STORE_SIZE;
     return slot_bytes(store) < padded ? WAGE_E_STORE_SIZE : WAGE_OK;
 }

@@ -40,6 +40,10 @@ struct wage_store {
     uint32_t slots;           /* equal parts, one checkpoint each; 2 or more */
     uint32_t guard_bytes;     /* left at the end for a guard (guard.h), in
                                * whole erase units; 0: none */
+    uint32_t model_bytes;     /* left before that for a model (push.h), in
+                               * whole erase units; 0: none */
+    const uint8_t *memory;    /* its bytes, to be read in place: a model in
+                               * it can be used; NULL: none can */
 };
 
 /* What a slot of the store holds. */

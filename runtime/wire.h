@@ -37,6 +37,7 @@ enum wage_type {
     WAGE_LOOK = 8,      /* fields: look; what a slot of the store holds */
     WAGE_ROLLBACK = 9,  /* fields: rollback; old weights as a new checkpoint */
     WAGE_GUARD = 10,    /* fields: guard; tail: the input. For the guard */
+    WAGE_PUSH = 11,     /* fields: push; tail: a part of a model. Keep it */
     WAGE_WELCOME = 65,  /* answers HELLO; fields: welcome; tail: names */
     WAGE_STARTED = 66,  /* fields: started */
     WAGE_RECORD = 67,   /* answers SAMPLE and EVAL; fields: record */
@@ -46,6 +47,7 @@ enum wage_type {
     WAGE_DONE = 70,     /* answers RESET; no fields */
     WAGE_SLOT = 71,     /* answers LOOK; fields: slot */
     WAGE_GUARDED = 72,  /* answers GUARD; fields: guarded */
+    WAGE_PUSHED = 73,   /* answers PUSH; fields: pushed */
     WAGE_NAK = 127      /* fields: nak; nothing has changed */
 };
 
@@ -87,6 +89,8 @@ enum wage_welcome_field {
     WAGE_WELCOME_GUARD_ROOM,    /* samples that a guard can have */
     WAGE_WELCOME_KEYED,         /* 1: only for who has the board's key */
     WAGE_WELCOME_NONCE_A, WAGE_WELCOME_NONCE_B, /* then */
+    WAGE_WELCOME_PUSH_ROOM,     /* bytes that a pushed model can have */
+    WAGE_WELCOME_PUSHED,        /* 1: the model is a pushed one */
     WAGE_WELCOME_FIELDS         /* tail: board name, 0, model name */
 };
 
@@ -171,6 +175,16 @@ enum wage_guard_field {
 };
 
 enum wage_guarded_field { WAGE_GUARDED_ID, WAGE_GUARDED_FIELDS };
+
+enum wage_push_field {
+    WAGE_PUSH_AT,               /* of the part in the model */
+    WAGE_PUSH_BYTES,            /* of the model; 0: back to the image's */
+    WAGE_PUSH_CRC,              /* of the model, its identity */
+    WAGE_PUSH_FIELDS
+};
+
+/* When all of it is done, the board starts again. */
+enum wage_pushed_field { WAGE_PUSHED_DONE, WAGE_PUSHED_FIELDS };
 
 enum wage_nak_field {
     WAGE_NAK_ERROR,             /* minus an enum wage_err */

@@ -16,11 +16,12 @@ FIELDS_KEPT = 48
 FIELDS_SPARE = 8
 NEEDED = {lib.WAGE_HELLO: 2, lib.WAGE_START: 11, lib.WAGE_SAMPLE: 2, lib.WAGE_EVAL: 2,
           lib.WAGE_STATS: 0, lib.WAGE_SAVE: 0, lib.WAGE_RESET: 1,
-          lib.WAGE_LOOK: 1, lib.WAGE_ROLLBACK: 1, lib.WAGE_GUARD: 4}  # fmt: skip
+          lib.WAGE_LOOK: 1, lib.WAGE_ROLLBACK: 1, lib.WAGE_GUARD: 4,
+          lib.WAGE_PUSH: 3}  # fmt: skip
 EMPTY = (0, 0, 0, 0, 0)  # a slot: generation, stream, last id, wear, guard asked
 GUARD_BYTES = 4096
 RANDOM = 0x5157
-MODEL_ERRORS_OK = {lib.WAGE_HELLO, lib.WAGE_RESET}
+MODEL_ERRORS_OK = {lib.WAGE_HELLO, lib.WAGE_RESET, lib.WAGE_PUSH}
 
 
 class RefusedError(Exception):
@@ -171,6 +172,8 @@ class Board:
             return self._roll_back(m.fields[0])
         if m.kind == lib.WAGE_GUARD:
             return self._put(m)
+        if m.kind == lib.WAGE_PUSH:  # its store has no room for a model
+            raise RefusedError("STORE_SIZE" if self.store else "STORE")
         return self._reset(m)
 
     def welcome(self) -> dict[int, int]:
@@ -187,6 +190,7 @@ class Board:
             lib.WAGE_WELCOME_WEAR: 0 if self.model_error else self.wear,
             lib.WAGE_WELCOME_GUARD_SET: self.guard[0],
             lib.WAGE_WELCOME_GUARD_COUNT: self.guard[1],
+            lib.WAGE_WELCOME_PUSH_ROOM: 0, lib.WAGE_WELCOME_PUSHED: 0,
             lib.WAGE_WELCOME_GUARD_ROOM: 0 if self.model_error else self.guard_room(),
         }  # fmt: skip
 

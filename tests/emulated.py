@@ -23,7 +23,7 @@ from wage_host.errors import ToolMissing
 from wage_host.link import connector
 
 LIMIT_S = 120.0  # for a computer that is busy with other things
-STORES = {"microbit": 0x30000, "riscv-virt": 0}  # where the store begins in the flash
+STORES = {"microbit": 0x2C000, "riscv-virt": 0}  # where the store begins in the flash
 INPUTS, CLASSES = 16, 4  # of the small model
 FLASH_BYTES = {"microbit": 1 << 18, "riscv-virt": 1 << 25}
 

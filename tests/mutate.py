@@ -79,6 +79,7 @@ def good_body(rng: random.Random, session: int, last_id: int, size: int, classes
         (lib.WAGE_SAMPLE, sample, x),
         (lib.WAGE_EVAL, sample, x),
         (lib.WAGE_GUARD, guard, x),
+        (lib.WAGE_PUSH, (0, rng.choice((0, size)), 1), x),
         (lib.WAGE_STATS, (), b""),
         (lib.WAGE_SAVE, (), b""),
         (lib.WAGE_RESET, (rng.randrange(2),), b""),

@@ -46,6 +46,15 @@ CPUS = {  # compiler and its flags, emulator
                   ("qemu-system-arm", "-M", "mps2-an385")),
     "cortex-m4": (("arm-none-eabi-gcc", "-O3", "-mcpu=cortex-m4", *ARM),
                   ("qemu-system-arm", "-M", "mps2-an386")),
+    "cortex-m7": (("arm-none-eabi-gcc", "-O3", "-mcpu=cortex-m7", *ARM),
+                  ("qemu-system-arm", "-M", "mps2-an500")),
+    "cortex-m33": (("arm-none-eabi-gcc", "-O2", "-mcpu=cortex-m33", *ARM,
+                    "-Wl,--defsym=code=0x10000000,--defsym=ram=0x38000000"),
+                   ("qemu-system-arm", "-M", "mps2-an505")),
+    # with Helium, as the compiler uses it
+    "cortex-m55": (("arm-none-eabi-gcc", "-O3", "-mcpu=cortex-m55", "-mfloat-abi=hard", *ARM,
+                    "-Wl,--defsym=ram=0x60000000"),
+                   ("qemu-system-arm", "-M", "mps3-an547")),
     "riscv32": (("riscv64-unknown-elf-gcc", "-O2", "-march=rv32imac", "-mabi=ilp32", *RISCV),
                 ("qemu-system-riscv32", "-M", "virt", "-bios", "none")),
 }  # fmt: skip

@@ -11,7 +11,7 @@ import emulated
 import native
 import pytest
 from blobs import random_stream
-from wage_host import arduino, emulate
+from wage_host import arduino, boards, emulate
 from wage_host._core import lib
 from wage_host.core import Core
 from wage_host.device import Device
@@ -111,6 +111,6 @@ def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_boards_to_buy_are_marked_as_not_tried() -> None:
-    retail = {name: ini for name, ini in emulate._sections().items() if "framework" in ini}
+    retail = {name: board for name, board in boards.read().items() if not board.ours}
     assert len(retail) == 7 and not set(retail) & set(emulate.boards())
-    assert {ini["custom_status"] for ini in retail.values()} == {"not tried"}
+    assert {board.status for board in retail.values()} == {boards.NOT_TRIED}

@@ -29,7 +29,8 @@ from wage_host.persist import geometry
 
 pytestmark = pytest.mark.timeout(1800)
 BOARDS = tuple(emulated.STORES)
-GUARD_BYTES = {"microbit": 12 << 10, "riscv-virt": 1 << 18}
+# behind the slots: for a model, then for a guard
+REST_BYTES = {"microbit": (16 + 12) << 10, "riscv-virt": 2 << 18}
 SAVE_EVERY = 7
 SAVE_S = {"microbit": 0.002, "riscv-virt": 0.05}  # about what a save takes
 
@@ -131,7 +132,7 @@ def check_flash(
     after = board.flash()
     check_rest(board, before, after, now.store_bytes)
     erase_bytes = {"microbit": 1 << 10, "riscv-virt": 1 << 18}[board.name]
-    slot_bytes = (now.store_bytes - GUARD_BYTES[board.name]) // now.slots
+    slot_bytes = (now.store_bytes - REST_BYTES[board.name]) // now.slots
     begin, found = emulated.STORES[board.name], []
     for at in range(begin, begin + now.slots * slot_bytes, slot_bytes):
         slot = after[at : at + slot_bytes]
@@ -142,8 +143,8 @@ def check_flash(
         assert set(slot[checkpoint_bytes:erased]) == {0xFF}, "not erased before it was programmed"
         assert set(slot[erased:]) == {0}, "erased more than the checkpoint needs"
     assert found == [now.generation, *range(2, now.generation)]
-    guard = after[begin + now.slots * slot_bytes : begin + now.store_bytes]
-    assert len(guard) == GUARD_BYTES[board.name] and set(guard) == {0}, "nobody put a guard"
+    rest = after[begin + now.slots * slot_bytes : begin + now.store_bytes]
+    assert len(rest) == REST_BYTES[board.name] and set(rest) == {0}, "nobody put anything there"
 
 
 def check_rest(board: emulated.Powered, before: bytes, after: bytes, store_bytes: int) -> None:
@@ -177,12 +178,13 @@ def test_checkpoint_of_two_sectors(tmp_path):
             assert device.welcome.state_crc == core.state_crc()
 
 
-def test_image_that_reaches_the_store_is_not_built(model, tmp_path):
-    emulated.image("microbit", model)
+@pytest.mark.parametrize(("board", "kilobytes"), [("microbit", 190), ("netduinoplus2", 510)])
+def test_image_that_reaches_the_store_is_not_built(board, kilobytes, model, tmp_path):
+    emulated.image(board, model)
     large = tmp_path / "large.wage"
-    large.write_bytes(bytes(190 << 10))
+    large.write_bytes(bytes(kilobytes << 10))
     with pytest.raises(BuildFailed, match=r"FLASH.* overflowed"):
-        emulate.build("microbit", large)
+        emulate.build(board, large)
 
 
 # -- failures while it learns ----------------------------------------------------
@@ -350,3 +352,20 @@ def test_store_file_in_use(model, tmp_path):
         emulate.start("riscv-virt", image, store=store)
     with emulate.running("riscv-virt", image, store=store):
         pass
+
+
+def test_pushed_model(board, model, tmp_path):
+    """Another model goes into the flash, learns there and is there after a restart."""
+    other = emulated.small_model(33)
+    samples_of_it, core = list(random_stream(other, 8, 12)), Core(other)
+    core.start(1, core.config())
+    list(core.learn(samples_of_it))
+    with board.device() as device:
+        list(device.push(other))
+        assert (device.info.crc, device.welcome.pushed) == (Core(other).info.crc, 1)
+        device.start(1, core.config())
+        list(device.learn(samples_of_it, True))
+        restart(board, device)
+        assert (device.welcome.pushed, device.welcome.state_crc) == (1, core.state_crc())
+        device.drop_pushed()
+        assert device.info.crc == Core(model.read_bytes()).info.crc

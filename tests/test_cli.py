@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import serial
-from wage_host import cli, data, demo, emulate, errors, network, options, sim, train
+from wage_host import cli, data, demo, errors, network, options, sim, train
 from wage_host.core import Config, info
 
 
@@ -302,7 +302,7 @@ def test_damaged_model(demo_files: demo.Files, tmp_path: Path) -> None:
 def test_unknown_board(demo_files: demo.Files, tmp_path: Path) -> None:
     code, line = refused("emulate", "--board", "toaster", "--model", demo_files.model, cwd=tmp_path)
     assert code == 2
-    assert line.startswith(f"no board named toaster; there are: sim, {', '.join(emulate.boards())}")
+    assert line.startswith("no board named toaster; there are: sim, ") and "mps2-an386" in line
 
 
 def test_info_of_nothing_says_what_to_name(tmp_path: Path) -> None:

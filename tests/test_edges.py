@@ -118,8 +118,11 @@ def test_a_store_that_cannot_be_is_refused_by_all():
     w, store = life.core.wage, life.nor.store
     found, before = ffi.new("struct wage_checkpoint *"), life.core.state_crc()
     size, set_name = len(life.nor.bytes), ffi.new("uint32_t *")
-    for slots, guard_bytes in ((0, 0), (1, 0), (3, 2 * size), (3, 1), (3, size)):
-        store.slots, store.guard_bytes = slots, guard_bytes
+    for slots, guard_bytes, model_bytes in (
+        (0, 0, 0), (1, 0, 0), (3, 2 * size, 0), (3, 1, 0), (3, size, 0), (3, 0, 1),
+        (3, 0, size), (3, size, size), (3, 128, size), (3, 0, 2 * size),
+    ):  # fmt: skip
+        store.slots, store.guard_bytes, store.model_bytes = slots, guard_bytes, model_bytes
         life.nor.power_on()
         x = ffi.new("int8_t[]", life.core.info.input_bytes)
         for result in (
@@ -130,7 +133,7 @@ def test_a_store_that_cannot_be_is_refused_by_all():
             lib.wage_guard_put(w, store, 1, 1, 5, x, 0),
             lib.wage_keep(w, store, ffi.new("struct wage_policy *")),
         ):  # fmt: skip
-            assert result == lib.WAGE_E_STORE_SIZE, (slots, guard_bytes)
+            assert result == lib.WAGE_E_STORE_SIZE, (slots, guard_bytes, model_bytes)
         assert calls_of(life.nor) == (0, 0, 0) and life.core.state_crc() == before
 
 

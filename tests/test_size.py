@@ -11,13 +11,14 @@ import re
 import subprocess
 from pathlib import Path
 
+import costs
 import emulated
 import native
 import pytest
 import stack
 from blobs import random_stream
 from test_objects import TARGETS, compile_all, sections
-from wage_host import auth, data, emulate
+from wage_host import auth, data, emulate, fit
 from wage_host._core import ffi, lib
 from wage_host.core import info
 from wage_host.device import Device
@@ -154,8 +155,10 @@ def deepest(board: str, build: dict, folder: Path, keyed: bool = False) -> int:
     return max(stack.worst(name, *graph) for name in graph[0])
 
 
-def used(board: str, image: Path, blob: bytes) -> int:
-    """Bytes of stack that the emulated board used: learning, saving, going back."""
+def used(board: str, image: Path, blob: bytes) -> tuple[int, int]:
+    """Bytes of stack that the emulated board used: learning, saving, going back; of its port's
+    memory, for arena and frames.
+    """
     with (
         emulate.running(board, image) as url,
         Device(connector(url, 115200, None), answer_s=60) as device,
@@ -166,7 +169,8 @@ def used(board: str, image: Path, blob: bytes) -> int:
             for generation in (1, 2):
                 assert device.save() == generation
             device.request(lib.WAGE_ROLLBACK, lib.WAGE_SAVED, generation=1)
-        return device.stats().stack_bytes
+        memory = device.welcome.memory_bytes + fit.frames_bytes(blob)
+        return device.stats().stack_bytes, memory
 
 
 @pytest.mark.parametrize("board", emulate.boards())
@@ -180,17 +184,19 @@ def test_size_of_a_board(board, tmp_path, pytestconfig, capsys):
     size = sections(image, build["mcu"])
     nm = subprocess.check_output([f"{build['toolchain']}nm", image], text=True)
     ends = [int(re.search(rf"^(\w+) . stack_{end}$", nm, re.M)[1], 16) for end in ("bottom", "top")]
+    stack_used, memory = used(board, image, blob)
     measured = {
         "flash beside the model": size["text"] + size["data"] - len(blob),
         "RAM": size["data"] + size["bss"],
         "of it stack": ends[1] - ends[0],
+        "memory for arena and frames": memory,
     }
     if build["toolchain"] == "avr-":  # its gcc 5 draws no call graph; the stack is no section
         measured["RAM"] += measured["of it stack"]
         at_most = measured["of it stack"] - LIBC_STACK_BYTES
     else:
         at_most = measured["stack, at most"] = deepest(board, build, tmp_path)
-    measured["stack, used"] = used(board, image, blob)
+    measured["stack, used"] = stack_used
     if board == "microbit":  # what a key costs, on one
         key = tmp_path / "key"
         auth.make(key)
@@ -201,6 +207,8 @@ def test_size_of_a_board(board, tmp_path, pytestconfig, capsys):
     assert measured["stack, used"] <= at_most + LIBC_STACK_BYTES
     assert at_most + LIBC_STACK_BYTES <= measured["of it stack"]
     settle(measured, board, build["mcu"], pytestconfig, capsys)
+    if pytestconfig.getoption("--accept-sizes"):
+        costs.accept("boards", board, costs.of_board(measured))
 
 
 def test_stack_follows_pointers_and_refuses_recursion():

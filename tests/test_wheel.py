@@ -38,6 +38,11 @@ def test_wheel_shows_the_demo_and_builds_firmware(tmp_path: Path, need_emulator:
 
     shown = answer("demo")
     assert shown["ok"]
+    assert len(answer("boards")["boards"]) >= 4
+    assert answer("plan", "--model", "demo/digits.wage", "--board", "mps2-an386")["board"]["fits"]
+    assert answer("init", "mine", "--board", "microbit")["ok"]
+    pio = [python, "-m", "platformio", "run", "-d", "mine"]
+    subprocess.run(pio, cwd=home, check=True, capture_output=True)
     board = ["--board", "mps2-an386", "--model", "demo/digits.wage", "--json"]
     emulated = subprocess.Popen(
         [python, "-m", "wage_host", "emulate", *board],

@@ -15,7 +15,7 @@
 #define WRITE_LIMIT_US 1000000u
 
 #ifdef LED_BUILTIN
-#define PHASE_PIN LED_BUILTIN    // port_phase() drives it
+#define PHASE_PIN LED_BUILTIN    // on while it works or saves
 #endif
 
 struct port {
@@ -35,6 +35,9 @@ static bool opened;
 void wageBegin(Stream &link, const uint8_t *model, uint32_t modelBytes,
                uint8_t *memory, uint32_t memoryBytes)
 {
+#ifdef PHASE_PIN
+    pinMode(PHASE_PIN, OUTPUT);
+#endif
     board.link = &link;
     board.counts = link.availableForWrite() > 0;
     board.model = model;
@@ -128,4 +131,12 @@ void port_restart(struct port *port)
 {
     while (port->link->available() > 0)
         (void)port->link->read();
+}
+
+void port_phase(struct port *port, enum port_phase phase)
+{
+    (void)port;
+#ifdef PHASE_PIN
+    digitalWrite(PHASE_PIN, phase == PHASE_IDLE ? LOW : HIGH);
+#endif
 }

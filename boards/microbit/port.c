@@ -21,7 +21,10 @@
 #define FICR_DEVICE_ID_HIGH REG(0x10000064u)
 #define TX_PIN 24u
 #define RX_PIN 25u
+#define WORK_PIN 3u             // "0" of the edge connector
+#define SAVE_PIN 2u             // "1"
 #define GPIO_OUTSET REG(0x50000508u)
+#define GPIO_OUTCLR REG(0x5000050Cu)
 #define GPIO_CONFIG(pin) REG(0x50000700u + 4u * (pin))
 #define GPIO_OUTPUT 3u          // and its input not connected
 #define GPIO_INPUT 0u
@@ -65,6 +68,9 @@ struct port *board_open(void)
     GPIO_OUTSET = 1u << TX_PIN;
     GPIO_CONFIG(TX_PIN) = GPIO_OUTPUT;
     GPIO_CONFIG(RX_PIN) = GPIO_INPUT;
+    GPIO_OUTCLR = 1u << WORK_PIN | 1u << SAVE_PIN;
+    GPIO_CONFIG(WORK_PIN) = GPIO_OUTPUT;
+    GPIO_CONFIG(SAVE_PIN) = GPIO_OUTPUT;
     UART_PSELTXD = TX_PIN;
     UART_PSELRXD = RX_PIN;
     UART_BAUDRATE = UART_115200;
@@ -157,6 +163,14 @@ uint32_t port_stack_bytes(struct port *port)
 {
     (void)port;
     return memory_stack_bytes();
+}
+
+void port_phase(struct port *port, enum port_phase phase)
+{
+    (void)port;
+    GPIO_OUTCLR = 1u << WORK_PIN | 1u << SAVE_PIN;
+    GPIO_OUTSET = ((phase & PHASE_WORK) ? 1u << WORK_PIN : 0)
+                  | ((phase & PHASE_SAVE) ? 1u << SAVE_PIN : 0);
 }
 
 void port_restart(struct port *port)

@@ -18,7 +18,8 @@
 /* Of 13 KB, as much as all memory: every model that fits the board can be
  * saved. Four, since a page bears 20,000 erasures. */
 #define SLOTS 4u
-#define GUARD_BYTES (12u * PAGE_BYTES) // what the slots leave of 64 KB
+#define GUARD_BYTES (12u * PAGE_BYTES)
+#define MODEL_BYTES (16u * PAGE_BYTES) // what both leave of 80 KB
 #define WAIT_LIMIT_US 1000000u
 
 #define REG(address) (*(volatile uint32_t *)(address))
@@ -108,6 +109,8 @@ struct wage_store board_store(struct port *port)
         .erase_bytes = PAGE_BYTES,
         .program_bytes = WORD_BYTES,
         .slots = SLOTS,
-        .guard_bytes = GUARD_BYTES
+        .guard_bytes = GUARD_BYTES,
+        .model_bytes = MODEL_BYTES,
+        .memory = store_start
     };
 }

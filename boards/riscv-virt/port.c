@@ -110,6 +110,13 @@ uint32_t port_stack_bytes(struct port *port)
     return memory_stack_bytes();
 }
 
+/* It has no pins. */
+void port_phase(struct port *port, enum port_phase phase)
+{
+    (void)port;
+    (void)phase;
+}
+
 void port_restart(struct port *port)
 {
     (void)port;

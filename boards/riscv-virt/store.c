@@ -18,7 +18,8 @@
  * costs time in a save, which reads all of them. */
 #define SLOTS 6u
 #define GUARD_BYTES SECTOR_BYTES
-#define STORE_BYTES (SLOTS * 2u * SECTOR_BYTES + GUARD_BYTES) // of 32 MiB
+#define MODEL_BYTES SECTOR_BYTES
+#define STORE_BYTES (SLOTS * 2u * SECTOR_BYTES + MODEL_BYTES + GUARD_BYTES)
 #define WORD_BYTES 4u           // one command: the least that both program
 #define WAIT_LIMIT_US 5000000u
 
@@ -112,6 +113,8 @@ struct wage_store board_store(struct port *port)
         .erase_bytes = SECTOR_BYTES,
         .program_bytes = WORD_BYTES,
         .slots = SLOTS,
-        .guard_bytes = GUARD_BYTES
+        .guard_bytes = GUARD_BYTES,
+        .model_bytes = MODEL_BYTES,
+        .memory = (const uint8_t *)FLASH
     };
 }

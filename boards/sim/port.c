@@ -4,11 +4,10 @@
 
 #include "sim.h"
 
-#include <fcntl.h>
+#include "file.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #define RECEIVE_BYTES 4096      /* what a driver with a buffer would hold */
 
@@ -22,8 +21,10 @@ struct port {
     uint8_t *blob, *memory;
     uint32_t blob_bytes, memory_bytes;
     uint32_t random, step;      /* sim_random() */
+    uint32_t phases;            /* sim_phases() */
     struct auth auth;           /* key NULL: none */
     int file;                   /* -1: no store */
+    uint8_t *image;             /* what is in the file */
     struct wage_store store;
 };
 
@@ -59,15 +60,16 @@ static int flash_read(void *context, uint32_t at, uint8_t *to,
                       uint32_t count)
 {
     struct port *p = context;
-    ssize_t got = pread(p->file, to, count, (off_t)at);
-    return got == (ssize_t)count ? WAGE_OK : WAGE_E_STORE_IO;
+    return file_read(p->file, at, to, count) ? WAGE_E_STORE_IO : WAGE_OK;
 }
 
 static int flash_write(struct port *p, uint32_t at, const uint8_t *from,
                        uint32_t count)
 {
-    ssize_t put = pwrite(p->file, from, count, (off_t)at);
-    return put == (ssize_t)count ? WAGE_OK : WAGE_E_STORE_IO;
+    if (at > p->store.bytes || count > p->store.bytes - at)
+        return WAGE_E_STORE_IO;
+    memcpy(p->image + at, from, count);
+    return file_write(p->file, at, from, count) ? WAGE_E_STORE_IO : WAGE_OK;
 }
 
 static int flash_program(void *context, uint32_t at, const uint8_t *from,
@@ -96,20 +98,23 @@ static int flash_erase(void *context, uint32_t at)
 
 static int open_store(struct port *p, const char *name, uint32_t bytes)
 {
-    p->file = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (p->file < 0)
+    p->file = file_open(name);
+    p->image = malloc(bytes);
+    if (p->file < 0 || !p->image)
         return -1;
     p->store = (struct wage_store){
         .read = flash_read, .program = flash_program, .erase = flash_erase,
         .context = p, .bytes = bytes, .erase_bytes = SIM_ERASE_BYTES,
         .program_bytes = SIM_PROGRAM_BYTES, .slots = SIM_SLOTS,
-        .guard_bytes = bytes / 8 / SIM_ERASE_BYTES * SIM_ERASE_BYTES };
-    off_t size = lseek(p->file, 0, SEEK_END);
+        .guard_bytes = bytes / 8 / SIM_ERASE_BYTES * SIM_ERASE_BYTES,
+        .memory = p->image };
+    int64_t size = file_bytes(p->file);
     if (size == 0) // a new chip comes erased
         for (uint32_t at = 0; at < bytes; at += SIM_ERASE_BYTES)
             if (flash_erase(p, at))
                 return -1;
-    return size == 0 || size == (off_t)bytes ? 0 : -1;
+    return (size == 0 || size == (int64_t)bytes)
+           && !flash_read(p, 0, p->image, bytes) ? 0 : -1;
 }
 
 struct port *sim_open(const uint8_t *blob, uint32_t blob_bytes,
@@ -138,11 +143,12 @@ void sim_close(struct port *p)
     if (!p)
         return;
     if (p->file >= 0)
-        close(p->file);
+        file_close(p->file);
     free(p->in.bytes);
     free(p->out.bytes);
     free(p->blob);
     free(p->memory);
+    free(p->image);
     free(p);
 }
 
@@ -155,6 +161,11 @@ void sim_random(struct port *p, uint32_t first, uint32_t step)
 void sim_key(struct port *p, const uint8_t *key)
 {
     p->auth = (struct auth)AUTH_WITH(key);
+}
+
+uint32_t sim_phases(const struct port *p)
+{
+    return p->phases;
 }
 
 struct wage_store *sim_store(struct port *p)
@@ -192,9 +203,8 @@ void port_write(struct port *p, const uint8_t *from, uint32_t count)
 
 uint32_t port_micros(struct port *p)
 {
-    struct timespec now;
+    struct timespec now = file_now();
     (void)p;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); // which cannot fail
     return (uint32_t)((uint64_t)now.tv_sec * 1000000u
                       + (uint64_t)now.tv_nsec / 1000u);
 }
@@ -210,6 +220,11 @@ uint32_t port_stack_bytes(struct port *p)
 {
     (void)p;
     return 0;
+}
+
+void port_phase(struct port *p, enum port_phase phase)
+{
+    p->phases = p->phases << 4 | (uint32_t)phase;
 }
 
 void port_restart(struct port *p)

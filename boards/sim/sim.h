@@ -25,10 +25,14 @@ void sim_close(struct port *port);
 /* From now on port_random() gives `first`, then `step` more each time. */
 void sim_random(struct port *port, uint32_t first, uint32_t step);
 
+/* Its last eight phases, the newest in the lowest 4 bits. */
+uint32_t sim_phases(const struct port *port);
+
 /* From the next serve_open() on it has this key, which must stay. */
 void sim_key(struct port *port, const uint8_t *key);
 
-/* Its store, whose geometry may be changed before it is used. */
+/* Its store, whose geometry may be changed before it is used: at first there
+ * is no room for a model in it. */
 struct wage_store *sim_store(struct port *port);
 
 /* Bytes from the host to the board: 0, or -1 when out of memory. */

@@ -17,6 +17,15 @@ extern "C" {
 
 struct port;
 
+/* cffi begin */
+/* What the serve loop is at: a bit for each of two pins. */
+enum port_phase {
+    PHASE_IDLE = 0,     /* receives, answers, waits */
+    PHASE_WORK = 1,     /* learns or predicts */
+    PHASE_SAVE = 2      /* asks the guard, erases, programs */
+};
+/* cffi end */
+
 struct port_info {
     const char *name;               /* as in boards/; in flash (flash.h) */
     uint32_t place;                 /* enum wage_place */
@@ -47,6 +56,10 @@ uint32_t port_random(struct port *port);
 
 /* The deepest stack so far in bytes; 0 when not known. */
 uint32_t port_stack_bytes(struct port *port);
+
+/* Shows the phase at pins, to a logic analyser or an instrument that measures
+ * power. Nothing where there are none. */
+void port_phase(struct port *port, enum port_phase phase);
 
 /* Starts the board again, as after power-on. A simulated one may return. */
 void port_restart(struct port *port);

@@ -7,8 +7,10 @@ static int keep(struct serve *s)
 {
     uint32_t refused = s->model.refused;
     int kept = s->store ? wage_due(&s->model, s->store, &s->policy) : 0;
-    if (kept > 0)
+    if (kept > 0) {
+        port_phase(s->port, PHASE_SAVE);
         kept = wage_keep(&s->model, s->store, &s->policy);
+    }
     if (kept == WAGE_E_STORE_IO && s->model.refused != refused)
         s->restart = 1; // perhaps half loaded
     if (kept)
@@ -23,6 +25,7 @@ static void erase_ahead(struct serve *s)
 {
     if (s->policy.every == 0 || s->store->slots < 3 || s->erased)
         return;
+    port_phase(s->port, PHASE_SAVE);
     s->erased = wage_prepare(&s->model, s->store) <= 0;
 }
 
@@ -63,6 +66,7 @@ static int take(struct serve *s, int learn, struct wage_record *record)
     const uint32_t *f = s->message.field;
     const int8_t *x = (const int8_t *)s->message.tail;
     uint8_t label = (uint8_t)f[WAGE_SAMPLE_LABEL];
+    port_phase(s->port, PHASE_WORK);
     if (!learn)
         return wage_predict(&s->model, 1, x, &label, record);
     int error = wage_learn(&s->model, f[WAGE_SAMPLE_ID], x, label, record);
@@ -181,6 +185,7 @@ int serve_save(struct serve *s)
     uint32_t refused = s->model.refused;
     struct wage_policy now = { .margin = s->policy.margin };
     int error = WAGE_OK;
+    port_phase(s->port, PHASE_SAVE);
     if (back)
         error = wage_rollback(&s->model, s->store, f[WAGE_ROLLBACK_GENERATION]);
     else if (s->policy.every) // what was asked for is saved, if it passes
@@ -215,6 +220,7 @@ int serve_guard(struct serve *s)
         serve_refuse(s, WAGE_E_LABEL, s->model.classes, label);
         return WAGE_OK;
     }
+    port_phase(s->port, PHASE_SAVE);
     int error = wage_guard_put(&s->model, s->store, f[WAGE_GUARD_ID],
                                f[WAGE_GUARD_COUNT], f[WAGE_GUARD_SET],
                                (const int8_t *)s->message.tail,
@@ -223,6 +229,61 @@ int serve_guard(struct serve *s)
         return error;
     s->message.tail_bytes = 0;
     serve_reply(s, WAGE_GUARDED, WAGE_GUARDED_FIELDS);
+    return WAGE_OK;
+}
+
+/* Whether the model that is whole in the store can be used here: 0 or an
+ * error. */
+static int check_pushed(struct serve *s, const struct port_info *info)
+{
+    struct wage_info about;
+    int error = wage_info(s->store->memory + wage_push_place(s->store),
+                          s->push.bytes, &about);
+    if (error)
+        return error;
+    uint32_t frames = serve_frame_bytes(s, &about);
+    return info->memory_bytes < frames
+           || about.arena_bytes > info->memory_bytes - frames
+           ? WAGE_E_ARENA : WAGE_OK;
+}
+
+/* The model is gone as soon as another comes, so until that one is whole and
+ * the board starts again there is none. */
+int serve_push(struct serve *s)
+{
+    uint32_t *f = s->message.field, done = 0;
+    struct wage_push model = { .bytes = f[WAGE_PUSH_BYTES],
+                               .crc = f[WAGE_PUSH_CRC] };
+    struct port_info info = port_info(s->port);
+    if (!s->store)
+        return WAGE_E_STORE;
+    port_phase(s->port, PHASE_SAVE);
+    int error = model.bytes == 0 ? wage_push_remove(s->store)
+        : wage_push(&s->push, s->store, &model, f[WAGE_PUSH_AT],
+                    s->message.tail, s->message.tail_bytes);
+    if (error == WAGE_E_ORDER) {
+        int same = s->push.bytes == model.bytes && s->push.crc == model.crc;
+        serve_refuse(s, error, same ? s->push.done : 0, f[WAGE_PUSH_AT]);
+        return WAGE_OK;
+    }
+    if (!error || error == WAGE_E_STORE_IO)
+        s->model_error = WAGE_E_MODEL;
+    if (!error && model.bytes)
+        done = s->push.done;
+    if (!error && model.bytes && done == model.bytes) {
+        error = check_pushed(s, &info);
+        if (error) {
+            serve_refuse(s, WAGE_E_MODEL, (uint32_t)-error, 0);
+            return WAGE_OK;
+        }
+        error = wage_push_seal(&s->push, s->store);
+    }
+    if (error)
+        return error;
+    s->restart = done == model.bytes;
+    f[WAGE_PUSHED_DONE] = done;
+    s->message.tail_bytes = 0;
+    serve_reply(s, WAGE_PUSHED, WAGE_PUSHED_FIELDS);
     return WAGE_OK;
 }
 
@@ -236,6 +297,7 @@ int serve_reset(struct serve *s)
         return WAGE_OK;
     }
     if (what == WAGE_FACTORY && s->store) {
+        port_phase(s->port, PHASE_SAVE);
         int error = wage_forget(&s->model, s->store);
         if (error)
             return error;

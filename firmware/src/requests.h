@@ -14,6 +14,7 @@ int serve_stats(struct serve *serve);
 int serve_save(struct serve *serve);    /* SAVE and ROLLBACK */
 int serve_look(struct serve *serve);
 int serve_guard(struct serve *serve);
+int serve_push(struct serve *serve);
 int serve_reset(struct serve *serve);
 
 /* Sends serve->message with this type and so many fields. */

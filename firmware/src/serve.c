@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define SPARE_FIELDS 8          /* that a newer host may append */
+#define FIELDS_BYTES (WAGE_BODY_HEADER_BYTES + 4u * WAGE_FIELDS_MAX)
 
 static uint32_t larger(uint32_t a, uint32_t b)
 {
@@ -31,10 +32,62 @@ static int open_model(struct serve *s, const struct port_info *info)
 }
 
 /* No session yet, at the next multiple of 8 from `at` on. */
-static struct auth_state *put_keys(uint8_t *memory, uint32_t at)
+static struct auth_state *put_keys(uint8_t *at)
 {
-    void *keys = memory + round_up(at);
+    void *keys = at + ((0u - (uintptr_t)at) & 7u);
     return memset(keys, 0, sizeof(struct auth_state));
+}
+
+static uint32_t tag_bytes(const struct serve *s)
+{
+    return s->auth ? AUTH_TAG_BYTES : 0;
+}
+
+/* Body of the largest request, and tail of the largest reply. */
+static uint32_t request_bytes(const struct wage_info *about)
+{
+    uint32_t sample = about->input_bytes
+                      + 4 * (WAGE_SAMPLE_FIELDS + SPARE_FIELDS);
+    return larger(larger(FIELDS_BYTES, 8 * (uint32_t)about->classes),
+                  WAGE_BODY_HEADER_BYTES + sample);
+}
+
+static uint32_t reader_bytes(const struct serve *s,
+                             const struct wage_info *about)
+{
+    return wage_frame_bytes(request_bytes(about) + tag_bytes(s));
+}
+
+static uint32_t reply_bytes(const struct serve *s,
+                            const struct wage_info *about)
+{
+    return 1 + wage_frame_bytes(FIELDS_BYTES + tag_bytes(s)
+                                + larger(64, 8 * (uint32_t)about->classes));
+}
+
+uint32_t serve_frame_bytes(const struct serve *s,
+                           const struct wage_info *about)
+{
+    return round_up(reader_bytes(s, about)) + round_up(reply_bytes(s, about))
+           + (s->auth ? round_up(sizeof *s->auth_state) + 8 : 0);
+}
+
+/* The model in the store, when there is a good one, else the image's. */
+static void choose_model(struct serve *s, struct port_info *info)
+{
+    int32_t bytes = info->store ? wage_pushed(info->store) : 0;
+    if (bytes > 0) {
+        const uint8_t *blob = info->store->memory
+                              + wage_push_place(info->store);
+        s->pushed = !wage_info(blob, (uint32_t)bytes, &s->about);
+        if (s->pushed) {
+            info->blob = blob;
+            info->blob_bytes = (uint32_t)bytes;
+            return;
+        }
+    }
+    // without a usable model the board still talks, and says so
+    s->model_error = wage_info(info->blob, info->blob_bytes, &s->about);
 }
 
 int serve_open(struct serve *s, struct port *port)
@@ -43,27 +96,18 @@ int serve_open(struct serve *s, struct port *port)
     *s = (struct serve){ .port = port, .store = info.store, .auth = info.auth,
                          .protocol_min = WAGE_PROTOCOL_MIN,
                          .protocol_max = WAGE_PROTOCOL_MAX };
-    // without a usable model the board still talks, and says so
-    s->model_error = wage_info(info.blob, info.blob_bytes, &s->about);
-    uint32_t classes = s->about.classes;
-    uint32_t fields = WAGE_BODY_HEADER_BYTES + 4 * WAGE_FIELDS_MAX;
-    uint32_t tag = s->auth ? AUTH_TAG_BYTES : 0;
-    uint32_t body = larger(larger(fields, 8 * classes),
-                           WAGE_BODY_HEADER_BYTES + s->about.input_bytes
-                           + 4 * (WAGE_SAMPLE_FIELDS + SPARE_FIELDS));
-    s->body_bytes = body;
-    s->reader.bytes = wage_frame_bytes(body + tag);
-    s->frame_bytes = 1 + wage_frame_bytes(fields + larger(64, 8 * classes)
-                                          + tag);
-    uint32_t keys = s->auth ? round_up(sizeof *s->auth_state) + 8 : 0;
-    uint32_t frames = round_up(s->reader.bytes) + round_up(s->frame_bytes);
-    if (info.memory_bytes < frames + keys)
+    choose_model(s, &info);
+    uint32_t frames = serve_frame_bytes(s, &s->about);
+    s->body_bytes = request_bytes(&s->about);
+    s->reader.bytes = reader_bytes(s, &s->about);
+    s->frame_bytes = reply_bytes(s, &s->about);
+    if (info.memory_bytes < frames)
         return WAGE_E_ARENA;
-    s->memory_bytes = info.memory_bytes - frames - keys;
+    s->memory_bytes = info.memory_bytes - frames;
     s->reader.buffer = info.memory + s->memory_bytes;
     s->frame = s->reader.buffer + round_up(s->reader.bytes);
     if (s->auth)
-        s->auth_state = put_keys(info.memory, s->memory_bytes + frames);
+        s->auth_state = put_keys(s->frame + round_up(s->frame_bytes));
     s->window = larger(info.receive_bytes / s->reader.bytes, 1);
     if (!s->model_error)
         s->model_error = open_model(s, &info);
@@ -72,6 +116,7 @@ int serve_open(struct serve *s, struct port *port)
 
 void serve_reply(struct serve *s, uint8_t type, uint8_t fields)
 {
+    port_phase(s->port, PHASE_IDLE); // every request ends here
     s->message.type = type;
     s->message.fields = fields;
     if (s->auth && s->seal) { // every tail is at the start of this buffer
@@ -226,6 +271,9 @@ static void hello(struct serve *s)
     f[WAGE_WELCOME_STORE_BYTES] = s->store ? s->store->bytes : 0;
     f[WAGE_WELCOME_STORE_ERROR] = (uint32_t)-s->store_error;
     f[WAGE_WELCOME_SLOTS] = s->store ? s->store->slots : 0;
+    f[WAGE_WELCOME_PUSHED] = (uint32_t)s->pushed;
+    if (s->store)
+        f[WAGE_WELCOME_PUSH_ROOM] = wage_push_room(s->store);
     if (!s->model_error)
         welcome_model(s, f);
     put_names(s, &info);
@@ -243,6 +291,7 @@ static uint8_t fields_needed(uint8_t type)
     case WAGE_LOOK: return WAGE_LOOK_FIELDS;
     case WAGE_ROLLBACK: return WAGE_ROLLBACK_FIELDS;
     case WAGE_GUARD: return WAGE_GUARD_FIELDS;
+    case WAGE_PUSH: return WAGE_PUSH_FIELDS;
     default: return 0;
     }
 }
@@ -281,7 +330,7 @@ static int answer(struct serve *s)
 {
     uint8_t type = s->message.type;
     s->seal = NULL;
-    if (type < WAGE_HELLO || type > WAGE_GUARD) {
+    if (type < WAGE_HELLO || type > WAGE_PUSH) {
         serve_refuse(s, WAGE_E_TYPE, type, 0);
         return WAGE_OK;
     }
@@ -299,7 +348,7 @@ static int answer(struct serve *s)
         serve_refuse(s, error, s->nonce, 0);
         return WAGE_OK;
     }
-    if (s->model_error && type != WAGE_RESET) {
+    if (s->model_error && type != WAGE_RESET && type != WAGE_PUSH) {
         serve_refuse(s, WAGE_E_MODEL, (uint32_t)-s->model_error, 0);
         return WAGE_OK;
     }
@@ -312,6 +361,7 @@ static int answer(struct serve *s)
     case WAGE_ROLLBACK: return serve_save(s);
     case WAGE_LOOK: return serve_look(s);
     case WAGE_GUARD: return serve_guard(s);
+    case WAGE_PUSH: return serve_push(s);
     default: return serve_reset(s);
     }
 }

@@ -8,6 +8,7 @@
 
 #include "guard.h"
 #include "port.h"
+#include "push.h"
 #include "wire.h"
 
 #ifdef __cplusplus
@@ -35,6 +36,8 @@ struct serve {
     uint32_t sessions, frame_errors;
     int restart;
     int erased;                 /* 1: the slot of the next save, ahead */
+    int pushed;                 /* 1: the model is the one in the store */
+    struct wage_push push;      /* a model that comes over the link */
     struct wage_policy policy;  /* of the session's last START */
     struct wage_reader reader;
     struct wage_message message; /* the request, then the reply */
@@ -46,6 +49,10 @@ struct serve {
  * Returns 0, or WAGE_E_ARENA when the memory cannot even hold frames. A
  * model that cannot be opened is told to the host, not here. */
 int serve_open(struct serve *serve, struct port *port);
+
+/* Bytes that frames and keys take of the memory for a model `about`. */
+uint32_t serve_frame_bytes(const struct serve *serve,
+                           const struct wage_info *about);
 
 /* Takes the bytes that are there and answers the frames they end. Returns
  * how many bytes there were, or -1: open again, a restart was asked for. */

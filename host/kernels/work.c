@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "work.h"
+#include "exchange.h"
 #include "kernels.h"
 
 #include <stdlib.h>
@@ -43,7 +44,7 @@ static void discard(void *block)
 
 void *wage_block_take(size_t bytes)
 {
-    void *old = __atomic_exchange_n(&spare, NULL, __ATOMIC_ACQ_REL);
+    void *old = exchange_pointer(&spare, NULL);
     if (old && head_of(old)->bytes >= bytes)
         return old;
     discard(old);
@@ -58,16 +59,14 @@ void *wage_block_take(size_t bytes)
 
 void wage_block_give(void *block)
 {
-    discard(__atomic_exchange_n(&spare, block, __ATOMIC_ACQ_REL));
+    discard(exchange_pointer(&spare, block));
 }
 
 static uint64_t thread_work = WAGE_WORK_THREAD;
 
 uint64_t wage_host_thread_work(uint64_t multiplications)
 {
-    return __atomic_exchange_n(&thread_work,
-                               multiplications ? multiplications : 1,
-                               __ATOMIC_ACQ_REL);
+    return exchange_word(&thread_work, multiplications ? multiplications : 1);
 }
 
 #if defined _OPENMP && defined HAVE_FORK

@@ -18,11 +18,13 @@ HEADERS = [
     "runtime/wage.h",
     "runtime/store.h",
     "runtime/guard.h",
+    "runtime/push.h",
     "runtime/num.h",
     "runtime/layer.h",
     "runtime/wire.h",
     "host/kernels/kernels.h",
     "firmware/src/auth.h",
+    "firmware/src/port.h",
     "firmware/src/serve.h",
     "boards/sim/sim.h",
 ]
@@ -65,6 +67,8 @@ def openmp() -> list[str]:
     return ["-fopenmp"] if done.returncode == 0 else []
 
 
+FLAGS = ["/std:c11", "/O2"] if os.name == "nt" else ["-std=c99", "-O3", *openmp()]  # or MSVC's
+
 ffi = FFI()
 ffi.cdef(declarations())
 ffi.set_source(
@@ -73,7 +77,7 @@ ffi.set_source(
     sources=sources(),
     include_dirs=FOLDERS,
     depends=[str(p.relative_to(ROOT)) for f in FOLDERS for p in (ROOT / f).glob("*.h")],
-    extra_compile_args=["-std=c99", "-O3", *openmp()],
+    extra_compile_args=FLAGS,
     extra_link_args=openmp(),
     py_limited_api=True,
 )

@@ -5,10 +5,15 @@
     wage-host convert N.npz -o M.wage               a model for a board
     wage-host info M.wage | --port P                what a model or a board is
     wage-host ports                                 which boards are plugged in
+    wage-host boards                                those that there are, what was tried
+    wage-host plan --model M.wage [--board B]       whether it fits, how fast it learns
+    wage-host flash --board B [--model M.wage]      onto a board, or into its emulator
+    wage-host init DIR --board B [--model M.wage]   a PlatformIO project of your own
     wage-host emulate --board B --model M.wage      a board without hardware
     wage-host learn --port P --data S.npz           stream new samples, watch it learn
     wage-host eval --port P --data T.npz            how good it is
     wage-host save --port P                         keep what it learned
+    wage-host push --port P M.wage | --remove       another model, without flashing
     wage-host reset --port P [--factory]            restart it, or make it forget
     wage-host persist show|rollback --port P        its checkpoints, and back to one
     wage-host persist plan --board B …              years that its store lasts
@@ -26,7 +31,8 @@ that are not the model's classes, 10 samples of the wrong shape, 11 too little m
 model, 12 refused by the board, 13 a tool is missing, 14 the firmware did not build, 15 model
 file unusable, 16 the board has no store, 17 log unusable, 18 board and host differ, 19 a file
 cannot be written, 20 a training checkpoint cannot be used, 21 key file unusable, 22 the board has
-another key or only one side has one, 130 interrupted (Ctrl-C).
+another key or only one side has one, 23 the image did not get onto the board, 130 interrupted
+(Ctrl-C).
 """
 
 import json
@@ -35,7 +41,7 @@ from importlib.metadata import version
 
 import click
 
-from wage_host import commands, models, persist
+from wage_host import commands, hardware, models, persist, plan
 from wage_host.errors import Interrupted
 
 _first, *_middle, _codes = __doc__.split("\n\n")
@@ -48,7 +54,7 @@ def wage_host() -> None:
     """The command by itself does nothing."""
 
 
-for _command in (vars(models) | vars(commands)).values():
+for _command in (vars(models) | vars(hardware) | vars(plan) | vars(commands)).values():
     if isinstance(_command, click.Command):
         wage_host.add_command(_command)
 

@@ -1,8 +1,8 @@
 """What each command of wage-host does; cli.py is its manual."""
 
+import contextlib
 import dataclasses
 import functools
-import json
 import secrets
 import shlex
 import sys
@@ -11,14 +11,16 @@ from typing import Any
 
 import click
 
-from wage_host import auth, data, demo, emulate, files, link, sim, stream
+from wage_host import auth, data, demo, files, link, sim, stream
 from wage_host import report as reports
 from wage_host._core import lib
 from wage_host.core import Config, Policy, info
 from wage_host.device import Device
 from wage_host.errors import (
     REMEDY,
+    ArenaError,
     DataError,
+    NoStore,
     OtherModel,
     Refused,
     WageError,
@@ -214,6 +216,53 @@ def do_reset(screen: Screen, factory: bool, **port: Any) -> dict[str, Any]:
 
 
 @command
+@port_options
+@click.argument("file", type=FILE, required=False)
+@click.option("--remove", is_flag=True, help="Back to the model in the board's image.")
+def do_push(screen: Screen, file: Path | None, remove: bool, **port: Any) -> dict[str, Any]:
+    """Send a board another model, without flashing: it keeps it in its store.
+
+    Checkpoints of other models stay until others need their place.
+    """
+    if (file is None) != remove:
+        raise WrongUsage("give the .wage model to push, or --remove")
+    blob = files.read_blob(file) if file else b""
+    about = info(blob) if file else None
+    with open_device(**port, any_model=True) as device:
+        room = device.welcome.push_room
+        if not room:
+            raise NoStore(
+                f"{device.board} keeps no models in its store: build its image with the model "
+                "(wage-host flash, emulate)"
+            )
+        if len(blob) > room:
+            text = f"{file} has {len(blob)} bytes and {device.board} room for {room}"
+            raise ArenaError(f"{text}: convert it with fewer --replay-data, or flash it")
+        if remove:
+            device.drop_pushed()
+        else:
+            _push(screen, device, blob)
+        device.check_model()
+        if about and device.info.crc != about.crc:
+            raise OtherModel(f"{device.board} has dropped the model: its flash may be worn out")
+        name = device.info.name
+    screen.say(f"{device.board} runs with the model {name} ({device.info.crc:08x})")
+    return {"board": device.board, "model": name, "model_crc": f"{device.info.crc:08x}"}
+
+
+def _push(screen: Screen, device: Device, blob: bytes) -> None:
+    """Sends all of a model; what interrupts that leaves the board with its image's."""
+    try:
+        with screen.progress("sending the model", len(blob)) as update:
+            for done in device.push(blob):
+                update(done, "bytes")
+    except (KeyboardInterrupt, WageError):
+        with contextlib.suppress(WageError):
+            device.reset(lib.WAGE_RESTART)
+        raise
+
+
+@command
 @click.argument("file", type=FILE)
 def do_key(screen: Screen, file: Path) -> dict[str, Any]:
     """Make a key that a board and its hosts share, for links that others can reach."""
@@ -228,59 +277,6 @@ def do_ports(screen: Screen) -> dict[str, Any]:
     found = link.ports()
     screen.say("\n".join(found) or "no serial port found: plug a board in, or try --port sim")
     return {"ports": found}
-
-
-@command
-@click.option("--board", default="sim", show_default=True, help="Which board.")
-@click.option("--model", type=FILE, required=True, help="The .wage model it holds.")
-@click.option("--store", type=FILE, help="File that keeps checkpoints (sim, riscv-virt, mega2560).")
-@click.option("--key", type=FILE, help="Key that it demands of hosts; default: none.")
-@click.option("--ram", default=sim.MEMORY_BYTES, show_default=True, help="For sim: bytes.")
-@click.option("--tcp", type=click.IntRange(0, 65535), default=0, help="Port; default: a free one.")
-@click.option("--pty", is_flag=True, help="For sim: serve a pseudo-terminal instead.")
-def do_emulate(
-    screen: Screen,
-    board: str,
-    model: Path,
-    store: Path | None,
-    key: Path | None,
-    ram: int,
-    tcp: int,
-    pty: bool,
-) -> dict[str, Any]:
-    """Run a board without hardware, until Ctrl-C. Prints the port to use."""
-    as_json = screen.console.stderr
-
-    def ready(url: str) -> None:
-        click.echo(json.dumps({"ok": True, "board": board, "port": url}) if as_json else url)
-        screen.say(f"{board} holds {model}; use it with:")
-        screen.say(f"wage-host learn --port {url} --model {model} --data FILE")
-        screen.say("Ctrl-C ends it")
-
-    blob = files.read_blob(model)
-    info(blob)
-    secret = auth.load(key) if key else None
-    if board != "sim" and pty:
-        raise WrongUsage("--pty is for the simulated board only")
-    if board != "sim" and store:
-        emulate.make_store(board, store)
-    try:
-        if board != "sim":
-            screen.say(f"building the firmware of {board} with {model}")
-            image = emulate.build(board, model, key)
-            process, url = emulate.start(board, image, tcp or None, store=store)
-            try:
-                ready(url)
-                raise WageError(f"the emulator ended by itself ({process.wait()})")
-            finally:
-                emulate.stop(process)
-        elif pty:
-            sim.serve_pty(sim.SimBoard(blob, store, ram, key=secret), ready)
-        else:
-            sim.serve_socket(sim.SimBoard(blob, store, ram, key=secret), tcp, ready)
-    except KeyboardInterrupt:
-        screen.say("ended")
-    return {"board": board}
 
 
 @command

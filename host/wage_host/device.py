@@ -10,7 +10,7 @@ import numpy as np
 
 from wage_host import wire
 from wage_host._core import lib
-from wage_host.core import Config, Policy, Record, Sample, Stats
+from wage_host.core import Config, Policy, Record, Sample, Stats, info
 from wage_host.errors import NoAnswer, Refused
 from wage_host.link import LinkLost
 from wage_host.session import FAULTS_MAX, Session
@@ -201,6 +201,46 @@ class Device(Session):
         fields.pop("step")
         words = struct.unpack(f"<{len(m.tail) // 4}I", m.tail)
         return Stats(**fields, by_class=tuple(zip(words[::2], words[1::2], strict=True)))
+
+    def push(self, blob: bytes) -> Iterator[int]:
+        """Puts a model into the board's store, from where it runs when all of it is there.
+
+        Gives the number of bytes that are. Until the last one the board has no model; reset()
+        gives up, and the board runs from the model of its image.
+        """
+        crc, done = info(blob).crc, 0
+        room = self.welcome.body_bytes - lib.WAGE_BODY_HEADER_BYTES - 4 * lib.WAGE_PUSH_FIELDS
+        part = room // lib.WAGE_PUSH_PART_BYTES * lib.WAGE_PUSH_PART_BYTES
+        while done < len(blob):
+            tail = blob[done : done + part]
+            try:
+                seq = self._send(lib.WAGE_PUSH, tail, at=done, bytes=len(blob), crc=crc)
+                m = self._receive(seq, max(self._answer_s, SAVE_S))
+                if m.type == lib.WAGE_NAK and m.named().error == -lib.WAGE_E_ORDER:
+                    done = m.named().a  # it was restarted, or knows more
+                    continue
+                if m.type == lib.WAGE_NAK:
+                    raise self._refusal(m.named())
+                done, self._faults = m.named().done, 0
+            except LinkLost as lost:
+                self._endure(lost)
+                self.hello()
+                if self.welcome.pushed and self.welcome.model == crc:
+                    done = len(blob)
+            yield done
+        self.hello()
+
+    def drop_pushed(self) -> None:
+        """Back to the model of the board's image."""
+        while True:
+            try:
+                seq = self._send(lib.WAGE_PUSH, at=0, bytes=0, crc=0)
+                self._answer(seq, lib.WAGE_PUSHED, max(self._answer_s, SAVE_S))
+                break
+            except LinkLost as lost:  # once more does no harm
+                self._endure(lost)
+                self.hello()
+        self.hello()
 
     def reset(self, what: int) -> None:
         """Starts the board again: WAGE_RESTART from its checkpoint, WAGE_FACTORY from nothing."""

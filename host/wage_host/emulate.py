@@ -9,14 +9,11 @@ with running("mps2-an386", image) as url:
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import ctypes
 import hashlib
 import importlib.util
-import json
 import os
-import shlex
 import shutil
 import signal
 import socket
@@ -27,11 +24,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from wage_host.boards import get, read, tree
 from wage_host.errors import (
     BuildFailed,
     FileError,
     PortBusy,
     ToolMissing,
+    UploadFailed,
     WageError,
     WrongUsage,
 )
@@ -42,7 +41,7 @@ START_GRACE_S = 0.2
 SIMULATOR = "simulator"  # as an emulator's command: the board's own, simulator/simulator.c
 LOG_LINES_SHOWN = 12
 
-_HOW_TO_GET = {
+HOW_TO_GET = {
     "arm-none-eabi-gcc": "apt install gcc-arm-none-eabi libnewlib-arm-none-eabi",
     "riscv64-unknown-elf-gcc": "apt install gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
     "avr-gcc": "apt install gcc-avr avr-libc",
@@ -54,31 +53,9 @@ _HOW_TO_GET = {
 }
 
 
-def tree() -> Path:
-    """The folder that holds runtime/, firmware/ and boards/."""
-    here = Path(__file__).resolve().parent
-    for folder in (here / "tree", here.parents[1]):
-        if (folder / "firmware" / "platformio.ini").is_file():
-            return folder
-    raise WageError(f"the C sources are neither in {here / 'tree'} nor in {here.parents[1]}")
-
-
-def _sections() -> dict[str, configparser.SectionProxy]:
-    """What board.ini says of each board."""
-    found = {}
-    for path in sorted((tree() / "boards").glob("*/board.ini")):
-        ini = configparser.ConfigParser(interpolation=None)
-        ini.read(path, encoding="utf-8")
-        for section in ini.sections():
-            if section.startswith("env:"):
-                found[section.removeprefix("env:")] = ini[section]
-    return found
-
-
 def boards() -> dict[str, list[str]]:
     """The boards that we build, each with its emulator's command (empty: it has none)."""
-    ours = {name: ini for name, ini in _sections().items() if "framework" not in ini}
-    return {name: shlex.split(ini.get("custom_emulator", "")) for name, ini in ours.items()}
+    return {name: list(board.emulator) for name, board in read().items() if board.ours}
 
 
 def make_store(board: str, path: Path) -> None:
@@ -100,7 +77,7 @@ def make_store(board: str, path: Path) -> None:
 
 def _store_bytes(board: str) -> int:
     """Bytes of the file that is the board's flash; 0: it has none."""
-    return _sections()[board].getint("custom_store_bytes", 0)
+    return get(board).store_file
 
 
 def build(board: str, model: Path, key: Path | None = None) -> Path:
@@ -120,6 +97,25 @@ def build(board: str, model: Path, key: Path | None = None) -> Path:
     return image
 
 
+def upload(board: str, model: Path, key: Path | None = None, port: str | None = None) -> None:
+    """Builds the image and puts it onto the board in the hand, as its platform does.
+
+    port: a serial port, or the folder where its drive is mounted; None: the platform looks.
+    """
+    build(board, model, key)
+    more = ["-t", "upload", *(["--upload-port", port] if port else [])]
+    folder = _folder()
+    try:
+        with _locked(folder):
+            paths = Path(model).resolve(), Path(key).resolve() if key else None
+            _run_pio(board, *paths, folder, more)
+    except BuildFailed as error:
+        lines = str(error).splitlines()
+        why = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        text = why[-1] if why else str(error).replace("building", "uploading")
+        raise UploadFailed(text) from None
+
+
 def start(
     board: str,
     image: Path,
@@ -133,6 +129,8 @@ def start(
     file of make_store(), None: one that ends with the emulator. End it with stop(). On
     Linux it also dies with the thread that called this.
     """
+    if os.name == "nt":
+        raise WrongUsage("emulators are started on Linux and macOS only: try --board sim")
     command = need_emulator(board)
     if not Path(image).is_file():
         raise WageError(f"no image at {image}: build it first")
@@ -217,11 +215,8 @@ def running(
 
 
 def _emulator(board: str) -> list[str]:
-    """The command of the board's emulator; WageError when there is no such board."""
-    found = boards()
-    if board not in found:
-        raise WrongUsage(f"no board named {board}; there are: sim, {', '.join(found)}")
-    return found[board]
+    """The command of the board's emulator; WrongUsage when there is no such board."""
+    return list(get(board).emulator)
 
 
 def need_emulator(board: str) -> list[str]:
@@ -247,24 +242,23 @@ def simulator(board: str) -> Path:
             command = ["gcc", "-std=c99", "-O2", "-o", new, source, "-lsimavr", "-lelf"]
             done = subprocess.run(command, capture_output=True, check=False)
             if done.returncode:
-                raise ToolMissing("simavr", _HOW_TO_GET["simavr"])
+                raise ToolMissing("simavr", HOW_TO_GET["simavr"])
             new.replace(program)  # whole or not at all
     return program
 
 
 def _need_program(name: str) -> None:
     if shutil.which(name) is None:
-        raise ToolMissing(name, _HOW_TO_GET.get(name, f"install {name}"))
+        raise ToolMissing(name, HOW_TO_GET.get(name, f"install {name}"))
 
 
 def _need_builder(board: str) -> None:
     """ToolMissing unless PlatformIO, SCons and the board's compiler are there."""
     for module in ("platformio", "SCons"):
         if importlib.util.find_spec(module) is None:
-            raise ToolMissing(module, _HOW_TO_GET[module])
-    manifest = tree() / "boards" / "platform" / "boards" / f"{board}.json"
-    text = manifest.read_text(encoding="utf-8")
-    _need_program(json.loads(text)["build"]["toolchain"] + "gcc")
+            raise ToolMissing(module, HOW_TO_GET[module])
+    if compiler := get(board).compiler:
+        _need_program(compiler)
 
 
 def _folder() -> Path:
@@ -289,7 +283,9 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _run_pio(board: str, model: Path, key: Path | None, folder: Path) -> None:
+def _run_pio(
+    board: str, model: Path, key: Path | None, folder: Path, more: Sequence[str] = ()
+) -> None:
     """Runs PlatformIO in a world of its own; BuildFailed with its last lines."""
     log = folder / f"{board}.log"
     own = {k: v for k, v in os.environ.items() if not k.startswith("PLATFORMIO_")}
@@ -303,7 +299,7 @@ def _run_pio(board: str, model: Path, key: Path | None, folder: Path) -> None:
     with log.open("wb") as out:
         try:
             code = subprocess.run(
-                [sys.executable, "-m", "platformio", "run", "-e", board],
+                [sys.executable, "-m", "platformio", "run", "-e", board, *more],
                 cwd=tree() / "firmware",
                 env=own,
                 stdin=subprocess.DEVNULL,

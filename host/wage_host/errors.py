@@ -32,7 +32,8 @@ REMEDY = {
     "WAGE_E_PAYLOAD": "the board's firmware wants more fields: update wage-host",
     "WAGE_E_SESSION": "another host has taken over the board: close the other program",
     "WAGE_E_PROTOCOL": "board and host share no protocol version: update the older one",
-    "WAGE_E_MODEL": "the board has no usable model: flash one",
+    "WAGE_E_MODEL": "the board has no usable model: flash or push one, or give up a push with "
+    "'wage-host reset'",
     "WAGE_E_STREAM": "no stream was begun: start again",
     "WAGE_E_ORDER": "the samples came out of order: start again",
     "WAGE_E_LABEL": "the label is not a class of the model: check the labels of the data",
@@ -195,6 +196,12 @@ class KeyWanted(WageError):
     """Board and host do not have the same key."""
 
     exit_code = 22
+
+
+class UploadFailed(WageError):
+    """The image did not get onto the board."""
+
+    exit_code = 23
 
 
 class Interrupted(WageError):

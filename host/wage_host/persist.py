@@ -1,14 +1,12 @@
 """Checkpoints of a board from the command line: which there are, back to one, how long it lasts."""
 
-import configparser
 import math
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import click
 
-from wage_host.emulate import tree
+from wage_host.boards import geometry
 from wage_host.errors import NoStore, WrongUsage
 from wage_host.options import command, open_device, port_options
 from wage_host.screen import Screen
@@ -68,19 +66,6 @@ def do_rollback(screen: Screen, generation: int | None, **port: Any) -> dict[str
     what = f"those of checkpoint {generation}" if generation else "the factory's"
     screen.say(f"the weights are {what} again, saved as checkpoint {made}")
     return {"from": generation, "generation": made}
-
-
-def geometry(board: str) -> tuple[int, int]:
-    """(slots, erasures that each bears) of a board, from its board.ini."""
-    path = Path(tree(), "boards", board, "board.ini")
-    ini = configparser.ConfigParser(interpolation=None)
-    ini.read(path, encoding="utf-8")
-    section = f"env:{board}"
-    if not path.is_file():
-        raise WrongUsage(f"there is no board {board}: give --slots and --endurance")
-    if not ini.has_option(section, "custom_slots"):
-        raise NoStore(f"{board} has no store")
-    return ini.getint(section, "custom_slots"), ini.getint(section, "custom_endurance")
 
 
 def life(

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -20,6 +20,25 @@ def time_text(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size_text(count: int) -> str:
+    """Bytes as people say them: 16 KB, 4 MB; others as they are."""
+    for name, unit in (("MB", 1 << 20), ("KB", 1 << 10)):
+        if count >= unit and count % unit == 0:
+            return f"{count // unit} {name}"
+    return str(count)
+
+
+def table(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
+    """Rows as lines with aligned columns; `right`: which columns hold numbers."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    pads = [str.rjust if k in set(right) else str.ljust for k in range(len(widths))]
+    return [
+        "  ".join(pad(cell, width) for pad, cell, width in zip(pads, row, widths, strict=True))
+        .rstrip()
+        for row in rows
+    ]  # fmt: skip
 
 
 class Screen:

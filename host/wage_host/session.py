@@ -288,15 +288,19 @@ class Session:
             except LinkLost as lost:
                 self._recover(lost)
 
+    def _endure(self, lost: LinkLost) -> None:
+        """Counts a fault; NoAnswer when there were too many in a row."""
+        self._faults += 1
+        if self._faults > FAULTS_MAX:
+            raise NoAnswer(
+                f"{FAULTS_MAX} faults in a row ({lost}): check cable and baud rate"
+            ) from lost
+        self.on_event("fault", str(lost))
+
     def _recover(self, lost: LinkLost) -> None:
         """Finds the board again after a fault, and goes on with the stream."""
         while True:
-            self._faults += 1
-            if self._faults > FAULTS_MAX:
-                raise NoAnswer(
-                    f"{FAULTS_MAX} faults in a row ({lost}): check cable and baud rate"
-                ) from lost
-            self.on_event("fault", str(lost))
+            self._endure(lost)
             before = self.info
             self.hello()
             if self.info.crc != before.crc:

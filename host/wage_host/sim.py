@@ -4,20 +4,19 @@ import contextlib
 import json
 import os
 import secrets
-import select
 import socket
 import subprocess
 import sys
-import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wage_host._core import ffi, lib
 from wage_host.emulate import die_with_parent, listen, stop
-from wage_host.errors import ArenaError, FileError, WageError
+from wage_host.errors import ArenaError, FileError, WageError, WrongUsage
 
 MEMORY_BYTES = 1 << 20
-STORE_BYTES = 3 << 17
+STORE_BYTES = 1 << 19
+MODEL_BYTES = 1 << 17
 
 
 class SimBoard:
@@ -30,6 +29,7 @@ class SimBoard:
         memory_bytes: int = MEMORY_BYTES,
         store_bytes: int = STORE_BYTES,
         key: bytes | None = None,
+        model_bytes: int = 0,  # of the store, for a model that is pushed
     ):
         name = os.fsencode(store) if store else ffi.NULL
         port = lib.sim_open(blob, len(blob), memory_bytes, name, store_bytes)
@@ -39,6 +39,7 @@ class SimBoard:
                 "folder that you may write to"
             )
         self._port = ffi.gc(port, lib.sim_close)
+        lib.sim_store(port).model_bytes = model_bytes
         lib.sim_random(self._port, secrets.randbits(32), secrets.randbits(32) | 1)
         self._key = ffi.new("uint8_t[]", key or bytes(lib.AUTH_KEY_BYTES))
         if key:
@@ -84,6 +85,11 @@ def _serve_client(board: SimBoard, client: socket.socket) -> None:
 
 def serve_pty(board: SimBoard, ready: Callable[[str], None]) -> None:
     """Serves a pseudo-terminal, which opens as a serial device, until killed."""
+    try:
+        import select
+        import tty
+    except ImportError:
+        raise WrongUsage("this system has no pseudo-terminals: leave out --pty") from None
     ours, theirs = os.openpty()
     tty.setraw(theirs)  # and kept open here, so that a host may come and go
     ready(os.ttyname(theirs))

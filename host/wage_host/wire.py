@@ -32,6 +32,8 @@ FIELDS = {
     lib.WAGE_DONE: [],
     lib.WAGE_GUARD: _names("wage_guard_field", "WAGE_GUARD_"),
     lib.WAGE_GUARDED: _names("wage_guarded_field", "WAGE_GUARDED_"),
+    lib.WAGE_PUSH: _names("wage_push_field", "WAGE_PUSH_"),
+    lib.WAGE_PUSHED: _names("wage_pushed_field", "WAGE_PUSHED_"),
     lib.WAGE_SLOT: _names("wage_slot_field", "WAGE_SLOT_"),
     lib.WAGE_NAK: _names("wage_nak_field", "WAGE_NAK_"),
 }

@@ -28,6 +28,10 @@ static void fault(void)
 
 void reset(void)
 {
+#ifdef __ARM_FP
+    *(volatile uint32_t *)0xE000ED88u |= 0x00F00000u; // lets it be used
+    __asm__ volatile("dsb\n\tisb");
+#endif
     initialise_monitor_handles();
     exit(main());
 }

@@ -26,10 +26,10 @@ def stop(text: str) -> None:
 def model_file() -> Path:
     """The blob that goes into the image."""
     how = f"run: WAGE_MODEL=/path/to/model.wage pio run -e {env.subst('$PIOENV')}"
-    name = os.environ.get("WAGE_MODEL")
+    name = os.environ.get("WAGE_MODEL") or env.GetProjectOption("custom_model", "")
     if not name:
         stop(f"no model: {how}")
-    path = Path(name).resolve()
+    path = Path(env.subst("$PROJECT_DIR"), name).resolve()
     if not path.is_file() or not path.stat().st_size:
         stop(f"no model: WAGE_MODEL names {path}, no file or an empty one; {how}")
     most = board.get("build.blob_bytes_max", "")
@@ -89,6 +89,7 @@ def set_tools() -> None:
         AR=f"{prefix}gcc-ar",
         RANLIB=f"{prefix}gcc-ranlib",
         SIZETOOL=f"{prefix}size",
+        OBJCOPY=f"{prefix}objcopy",
         PROGNAME="firmware",
         PROGSUFFIX=".elf",
     )
@@ -136,3 +137,4 @@ if not env.IsIntegrationDump():
 program = env.BuildProgram()
 env.Depends(program, [str(port_dir / "link.ld"), *env.Glob(str(parts_dir / "*.ld"))])
 Default(program)
+env.SConscript(str(platform_dir / "builder" / "upload.py"), exports=["env", "program"])
