@@ -127,7 +127,7 @@ def test_missing_compiler_fails_when_it_was_promised(monkeypatch):
 
 FREESTANDING = {"stdint.h", "stddef.h", "string.h"}
 AVR = {f"avr/{name}.h" for name in ("boot", "interrupt", "io", "pgmspace")}
-PUBLIC = {"wage.h", "store.h", "guard.h", "wire.h", "flash.h"}
+PUBLIC = {"wage.h", "store.h", "guard.h", "push.h", "wire.h", "flash.h"}
 PRINTS, EXITS = {"build_core.py", "cli.py"}, {"cli.py"}
 TESTS = {path.stem for path in Path(__file__).parent.iterdir()} | {"tests"}
 
