@@ -10,7 +10,7 @@ DEBIAN := cmake gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
 ANALYSIS := clang-19 clang-tidy-19 libclang-rt-19-dev llvm-19 cppcheck \
 	$(if $(filter x86_64,$(shell uname -m)),gcc-multilib)
 
-.PHONY: help demo test soak lint tools bench accuracy clean
+.PHONY: help demo test soak prove lint tools bench accuracy clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST)
@@ -19,10 +19,13 @@ demo: $(VENV)/.user ## a simulated board learns two new digits, in a minute
 	@$(BIN)/wage-host demo
 
 test: tools $(VENV)/.dev lint ## all tests but the long ones; under 12 minutes
-	$(BIN)/pytest -m "not soak" -n 2 --dist loadfile
+	$(BIN)/pytest -m "not soak and not prove" -n 2 --dist loadfile
 
 soak: tools $(VENV)/.dev ## the long tests; under 45 minutes
 	$(BIN)/pytest -m soak
+
+prove: $(VENV)/.dev ## bounded proofs of the arithmetic, with ESBMC; some minutes
+	$(BIN)/pytest -m prove -n 2
 
 lint: $(VENV)/.dev ## style of the Python files
 	$(BIN)/ruff check .

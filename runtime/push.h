@@ -17,6 +17,10 @@
 
 #include "store.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* cffi begin */
 #define WAGE_PUSH_HEADER_BYTES 32
 #define WAGE_PUSH_PART_BYTES 32 /* parts are multiples of it but the last */
@@ -53,5 +57,9 @@ int wage_push_remove(const struct wage_store *store);
  * checked by wage_open(). */
 int32_t wage_pushed(const struct wage_store *store);
 /* cffi end */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -24,7 +24,7 @@ def of_board(size: Row) -> Row:
     """What plan needs of a board's sizes: bytes beside the model, of the stack, of its port."""
     return {
         "flash": size["flash beside the model"],
-        "stack": size["stack, at most"],
+        "stack": size.get("stack, at most", size["of it stack"]),  # of AVR what is reserved
         "memory": size["memory for arena and frames"],
     }
 
