@@ -46,7 +46,8 @@ def small_mnist(folder: Path) -> None:
 def test_commands_run_as_printed(folder: Path) -> None:
     lines = [line for block in blocks("") for line in block.splitlines()]
     commands = [line.removeprefix(HOST) for line in lines if line.startswith(HOST)]
-    ran = [c for c in commands if "emulate" not in c and "PORT" not in c]
+    # test_hardware.py runs flash, and what it prints, for every board
+    ran = [c for c in commands if not re.search("emulate|flash|PORT", c)]
     assert len(ran) >= 6
     for command in ran:
         subprocess.run(
