@@ -62,7 +62,7 @@ def test_what_would_be_is_what_conversion_gives(text):
 
 @pytest.mark.parametrize("text", NETS)
 def test_largest_replay_fits_and_one_more_does_not(text):
-    for room in (3000, 9001, 20_002, 77_777):
+    for room in (4000, 9001, 20_002, 77_777):
         model = budget.read(convert(text, 1, 20))
         most = budget.most_replay(model, room)
         assert info(convert(text, 1, most)).arena_bytes <= room
@@ -140,7 +140,7 @@ def test_plan_for_one_board(demo_files: demo.Files, tmp_path: Path) -> None:
     command = ("plan", "--model", demo_files.model, "--board", "microbit")
     text = run(*command, cwd=tmp_path).stdout
     for line in (
-        r"flash: [\d,]+ of 196,608 bytes",
+        r"flash: [\d,]+ of 180,224 bytes",
         r"RAM: 73,204 of the 13,312 bytes for arena \(72,708\) and frames \(496\)",
         r"replay: 480 samples; 15 would fit",
         r"a sample learned: \d+ ms, [\d,]+ instructions \(estimate from emulators\)",

@@ -154,24 +154,23 @@ def _kept(model: Model, k: int, layer: Facts) -> Iterator[tuple[str, int]]:
 def _shared(model: Model) -> Iterator[tuple[str, int]]:
     """What all layers share: lay_out() of arena.c."""
     n, classes, whole = model.batch, model.classes, model.paper or model.batch > 1
-    narrow, error, gradient, row = classes, 0, 0, 0
+    narrow, error, wide, row = classes, 0, 0, 0
     for k, layer in enumerate(model.layers):
         if k + 1 != model.frozen and k + 1 != len(model.layers):
             narrow = max(narrow, layer.out_count)
         if layer.trainable:
-            gradient = max(gradient, layer.weight_count if whole else layer.row_count)
+            wide = max(wide, layer.weight_count if whole else layer.row_count)
+        else:  # forward has its row there, as int8
+            wide = max(wide, (layer.row_count + 3) // 4)
         if k > model.frozen:
             error = max(error, layer.in_count)
-        unpacked = layer.weight_bits == 2
-        if layer.trainable:
-            unpacked = not layer.halves_up and layer.store_bits != layer.weight_bits
-        if unpacked:
+        if k > model.frozen and not layer.halves_up and layer.store_bits != layer.weight_bits:
             row = max(row, layer.row_count)
     yield "labels", n
     yield "scratch", narrow * n
     yield "scratch", narrow * n
     yield "weights of one output", row
-    yield "sums of errors and gradients", 4 * max(gradient, error * n)
+    yield "sums of errors and gradients", 4 * max(wide, error * n)
     yield "logits", 4 * classes * n
     for what in ("replay", "seen", "correct"):
         yield f"counts by class, {what}", 4 * classes
