@@ -79,7 +79,8 @@ MUTANTS = {
         "blobs", "runtime/blob.c", "bytes > w->blob_bytes - at", "bytes > w->blob_bytes",
     ),
     "label of a factory sample": (
-        "blobs", "runtime/blob.c", "w->blob[at + i] >= w->classes", "w->blob[at + i] == 255",
+        "blobs", "runtime/blob.c", "wage_fetch8(w->blob + at + i) >= w->classes",
+        "wage_fetch8(w->blob + at + i) == 255",
     ),
     "fewer weights than the shape needs": (
         "blobs", "runtime/blob.c",
