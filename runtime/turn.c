@@ -63,7 +63,7 @@ void wage_turn(struct wage_layer *l, const int8_t *d,
         wage_turn_slowly(l, d, rate);
         return;
     }
-    const int n = wage_clamp(rate->n, -16, 47); // above: steps are all 0
+    const int n = wage_clamp(rate->n, -1, 47); // above: steps are all 0
     const int shift = n > 16 ? n - 16 : 0;
     const int32_t scale = rate->factor * (1 << (16 + shift - n));
     const uint32_t stride = rate->stride;
