@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The blob. A layer record: any, the 1st to 3rd of a blob of up to 255
- * layers, below it any layer. The whole walk: any bytes, up to 168 of them,
- * which are a header, two layers and their weights.
+ * The blob. A record: any, of the 2nd of any number of layers, above any
+ * layer. The whole walk: any 116 bytes that say they are one layer: header,
+ * record and 4 bytes of weights, bias or replay.
  */
 #include "runtime/blob.c"
 
@@ -22,7 +22,7 @@ int32_t wage_weight_max(const struct wage_layer *layer)
 /* What a record promises that was accepted. */
 static void check_layer(const wage_t *w, const struct wage_layer *l)
 {
-    const uint8_t *end = w->blob + w->blob_bytes;
+    uint32_t at = (uint32_t)(l->blob - w->blob), bytes = w->blob_bytes;
     must(l->in_count > 0 && l->in_count <= WAGE_ELEMENTS_MAX);
     must(l->out_count > 0 && l->out_count <= WAGE_ELEMENTS_MAX);
     must(l->row_count <= WAGE_PRODUCTS_MAX);
@@ -30,40 +30,62 @@ static void check_layer(const wage_t *w, const struct wage_layer *l)
     must(l->shift < 32);
     must(!l->weight_count || (l->weight_bits >= 2 && l->weight_bits <= 8));
     must(!l->weight_count
-         || weight_bytes(l) <= (uint32_t)(end - l->blob));
-    must(!l->blob_bias || 4u * l->out_c <= (uint32_t)(end - l->blob_bias));
+         || (at <= bytes && weight_bytes(l) <= bytes - at));
+    at = (uint32_t)(l->blob_bias - w->blob);
+    must(!l->blob_bias || (at <= bytes && 4u * l->out_c <= bytes - at));
 }
 
-// --unwind 17
-void prove_blob_layer(void)
+/* The 2nd layer, above one of up to `most` in each direction. */
+static void read_layer(int sliding, uint16_t most)
 {
+    static uint8_t blob[WAGE_HEADER_BYTES + 2 * WAGE_RECORD_BYTES + 16];
+    uint8_t *record = blob + WAGE_HEADER_BYTES + WAGE_RECORD_BYTES;
     wage_t w;
     struct wage_layer l;
-    unsigned k = up_to(2);
-    w.blob_bytes = WAGE_HEADER_BYTES + (k + 1) * WAGE_RECORD_BYTES
-                   + up_to(64);
-    w.blob = exactly(w.blob_bytes);
+    for (unsigned i = 0; i < 32; i++)
+        record[i] = nondet_u8();
+    assume((record[0] >= WAGE_CONV2D && record[0] <= WAGE_MAX_POOL)
+           == sliding);
+    w.blob = blob;
+    w.blob_bytes = sizeof blob - up_to(16);
+    assume(l.out_h <= most && l.out_w <= most && l.out_c <= most);
     assume(w.batch >= 1 && w.batch <= WAGE_BATCH_MAX);
-    assume(k < w.layer_count && w.paper < 2 && w.sse < 2);
-    assume(WAGE_HEADER_BYTES + w.layer_count * WAGE_RECORD_BYTES
-           <= w.blob_bytes);
-    if (wage_blob_layer(&w, k, &l) == WAGE_OK)
+    assume(1 < w.layer_count && w.paper < 2 && w.sse < 2);
+    if (wage_blob_layer(&w, 1, &l) == WAGE_OK)
         check_layer(&w, &l);
 }
 
-// --unwind 33
+// --bitwuzla --unwind 33
+void prove_plain_layer(void)
+{
+    read_layer(0, 65535);
+}
+
+// --boolector --unwind 33
+void prove_sliding_layer(void)
+{
+    read_layer(1, 65535);
+}
+
+static void check_model(const wage_t *w)
+{
+    must(w->layer_count >= 1 && w->frozen_count < w->layer_count);
+    must(w->classes >= 2 && w->batch >= 1 && w->batch <= WAGE_BATCH_MAX);
+    must(w->replay_count <= w->replay_capacity);
+    must(wage_check_config(&w->config) == WAGE_OK);
+    must(w->input_bytes > 0 && w->latent_bytes > 0);
+}
+
+// --boolector --unwind 117 --unwindsetname blob.c@all_zero:0:17,blob.c@check_add:0:2,blob.c@check_layers:0:3,blob.c@check_weights:0:18,blob.c@check_weights:1:3,blob.c@check_replay:0:6
 void prove_blob_read(void)
 {
+    static uint8_t blob[WAGE_HEADER_BYTES + WAGE_RECORD_BYTES + 4];
     wage_t w;
-    uint32_t count = up_to(MOST);
-    uint8_t *blob = exactly(count);
-    int error = wage_blob_read(&w, blob, count);
+    for (unsigned i = 0; i < sizeof blob; i++)
+        blob[i] = nondet_u8();
+    assume(blob[16] == 1);
+    int error = wage_blob_read(&w, blob, sizeof blob);
     must(error <= 0 && error >= WAGE_E_POLICY);
-    if (error == WAGE_OK) {
-        must(w.layer_count >= 1 && w.frozen_count < w.layer_count);
-        must(w.classes >= 2 && w.batch >= 1 && w.batch <= WAGE_BATCH_MAX);
-        must(w.replay_count <= w.replay_capacity);
-        must(wage_check_config(&w.config) == WAGE_OK);
-        must(w.input_bytes > 0 && w.latent_bytes > 0);
-    }
+    if (error == WAGE_OK)
+        check_model(&w);
 }

@@ -31,6 +31,15 @@ static inline uint32_t up_to(uint32_t most)
     return x;
 }
 
+/* The last `bytes` of an array, which are all that may be touched: memory of
+ * a size that differs takes the solver much longer. */
+#define last_of(array, bytes) ((array) + sizeof (array) - (bytes))
+
+/* Fills an array with any bytes. */
+#define any_bytes(array) \
+    for (unsigned any_ = 0; any_ < sizeof (array); any_++) \
+        ((uint8_t *)(array))[any_] = nondet_u8()
+
 /* Memory of exactly that size and any contents. */
 static inline uint8_t *exactly(uint32_t bytes)
 {

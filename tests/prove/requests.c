@@ -15,6 +15,7 @@
 #undef wage_frame_decode
 #undef wage_reader_push
 
+#include "firmware/src/keyed.c"
 #include "firmware/src/requests.c"
 #include "firmware/src/serve.c"
 
@@ -367,27 +368,29 @@ void port_restart(struct port *of)
 }
 
 /* In place of auth.c. */
-static void begin(const uint8_t *key, struct auth_session *session)
+void auth_begin(const uint8_t *key, struct auth_session *session)
 {
     readable(key, AUTH_KEY_BYTES);
     writable(session->key, AUTH_KEY_BYTES);
 }
 
-static void tag_body(const struct auth_session *session, enum auth_side side,
-                     const uint8_t *body, uint32_t count, uint8_t *tag)
+void auth_tag_body(const struct auth_session *session, enum auth_side side,
+                   const uint8_t *body, uint32_t count, uint8_t *tag)
 {
     must(side == AUTH_HOST && body == s.reader.buffer);
     readable(body, count);
-    for (unsigned i = 0; i < AUTH_TAG_BYTES; i++)
-        tag[i] = nondet_u8();
-    let = memcmp(tag, body + count, AUTH_TAG_BYTES) == 0
-          && session->number && session->number == s.message.session
+    let = session->number && session->number == s.message.session
           && s.message.seq > session->seq;
+    for (unsigned i = 0; i < AUTH_TAG_BYTES; i++) {
+        tag[i] = nondet_u8();
+        if (tag[i] != body[count + i])
+            let = 0;
+    }
 }
 
-static void tag_message(const struct auth_session *session,
-                        enum auth_side side, const struct wage_message *m,
-                        uint8_t *tag)
+void auth_tag_message(const struct auth_session *session,
+                      enum auth_side side, const struct wage_message *m,
+                      uint8_t *tag)
 {
     must(side == AUTH_BOARD);
     readable(session, sizeof *session);
@@ -400,7 +403,7 @@ static void tag_message(const struct auth_session *session,
 static void any_port(void)
 {
     static uint8_t key[AUTH_KEY_BYTES];
-    static const struct auth auth = { key, begin, tag_body, tag_message };
+    static const struct auth auth = AUTH_WITH(key);
     static struct wage_store store;
     static char name[48];
     struct port_info info;
@@ -451,41 +454,41 @@ static void request(uint8_t type, uint32_t classes)
     must(got == 1 || let);
 }
 
-// --unwind 49
+// --unwind 65
 void prove_hello(void) { request(WAGE_HELLO, 255); }
 
-// --unwind 49
+// --unwind 65
 void prove_start(void) { request(WAGE_START, 255); }
 
-// --unwind 49
+// --unwind 65
 void prove_sample(void) { request(WAGE_SAMPLE, 255); }
 
-// --unwind 49
+// --unwind 65
 void prove_eval(void) { request(WAGE_EVAL, 255); }
 
-// --unwind 49
+// --unwind 65
 void prove_stats(void) { request(WAGE_STATS, 4); }
 
-// --unwind 49
+// --unwind 65
 void prove_save(void) { request(WAGE_SAVE, 255); }
 
-// --unwind 49
+// --unwind 65
 void prove_reset(void) { request(WAGE_RESET, 255); }
 
-// --unwind 49
+// --unwind 65
 void prove_look(void) { request(WAGE_LOOK, 255); }
 
-// --unwind 49
+// --unwind 65
 void prove_rollback(void) { request(WAGE_ROLLBACK, 255); }
 
-// --unwind 49
+// --unwind 65
 void prove_guard(void) { request(WAGE_GUARD, 255); }
 
-// --unwind 49
+// --unwind 65
 void prove_push(void) { request(WAGE_PUSH, 255); }
 
 /* Any other type, the replies among them. */
-// --unwind 49
+// --unwind 65
 void prove_unknown(void)
 {
     uint8_t type = nondet_u8();
@@ -494,13 +497,13 @@ void prove_unknown(void)
 }
 
 /* A frame that did not come whole. */
-// --unwind 49
+// --unwind 65
 void prove_damaged(void)
 {
     request(0, 255);
 }
 
-// --unwind 49
+// --unwind 65
 void prove_serve_open(void)
 {
     any_port();

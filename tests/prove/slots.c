@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * Slots of checkpoints. Geometry: any. One look: any slot of up to 160 bytes.
- * Selection, saving, erasing ahead, restoring, forgetting: 2 to 4 slots of up
- * to 96 bytes with any contents, where any erase or program may fail.
+ * Slots of checkpoints. Geometry: any of up to 4 KB. Looking, selection,
+ * saving, erasing ahead, restoring, forgetting: 2 and 4 slots of 96 bytes in
+ * units of 32 with any contents, where any erase or program may fail.
  */
 #include "runtime/persist.c"
+
+#define wage_crc real_crc
+#include "runtime/num.c"
+#undef wage_crc
 
 #include "prove.h"
 
 #define SLOTS 4u
+#define SLOT_BYTES 96u
 #define NOBODY UINT32_MAX
 
 static struct wage_store store;
@@ -17,11 +22,11 @@ static uint32_t state_bytes;
 /* What the store holds: a header of each slot, and what walks and CRCs say
  * of it, which stays until somebody writes there. */
 static struct {
-    uint8_t header[WAGE_SLOT_HEADER_BYTES];
-    uint32_t header_crc, crc;
+    uint32_t word[WAGE_STORE_HEADER_WORDS];
+    int whole;                  /* 1: a header */
+    uint32_t crc;
     int error;                  /* of a walk that checks */
 } slots[SLOTS];
-static int fixed;               /* 1: the store is that; 0: anything */
 static int read_only;           /* 1: nobody may write */
 static uint32_t last;           /* slot that was read last */
 static uint32_t kept = NOBODY;  /* slot that nobody may write… */
@@ -33,9 +38,7 @@ uint32_t wage_crc(uint32_t crc, const uint8_t *from, uint32_t count)
 {
     (void)crc;
     readable(from, count);
-    if (!fixed)
-        return nondet_u32();
-    return count == 28 ? slots[last].header_crc : slots[last].crc;
+    return slots[last].crc;
 }
 
 /* In place of the walk's COUNT; state.c has that. */
@@ -59,18 +62,21 @@ static uint32_t slot_of(uint32_t at, uint32_t count)
     return slot;
 }
 
+static void any_contents(uint32_t slot)
+{
+    for (unsigned i = 0; i < WAGE_STORE_HEADER_WORDS; i++)
+        slots[slot].word[i] = nondet_u32();
+    slots[slot].whole = nondet_u8() & 1;
+    slots[slot].crc = nondet_u32();
+    slots[slot].error = nondet_u8() & 1 ? WAGE_OK : WAGE_E_NO_CHECKPOINT;
+}
+
 static void written(uint32_t slot)
 {
     must(slot != kept || (forgets && sealed != NOBODY));
     must(slot != sealed && !read_only);
     last = slot;
-    if (!fixed)
-        return;
-    for (unsigned i = 0; i < WAGE_SLOT_HEADER_BYTES; i++)
-        slots[slot].header[i] = nondet_u8();
-    slots[slot].header_crc = nondet_u32();
-    slots[slot].crc = nondet_u32();
-    slots[slot].error = nondet_u8() & 1 ? WAGE_OK : WAGE_E_NO_CHECKPOINT;
+    any_contents(slot);
 }
 
 /* In place of the store's functions; whatever is written may be misread. */
@@ -80,25 +86,28 @@ int wage_store_read(const struct wage_store *s, uint32_t at, uint8_t *to,
     (void)s;
     last = slot_of(at, count);
     writable(to, count);
-    if (!fixed) {
-        for (uint32_t i = 0; i < count; i++)
-            to[i] = nondet_u8();
-        return ok_or_io();
-    }
-    if (at % slot_bytes(&store) == 0)
-        memcpy(to, slots[last].header, WAGE_SLOT_HEADER_BYTES);
     return WAGE_OK;
 }
 
-int wage_store_program(const struct wage_store *s, uint32_t at,
-                       const uint8_t *from, uint32_t count)
+int wage_header_read(const struct wage_store *s, uint32_t at,
+                     uint32_t magic, uint32_t *word)
 {
     (void)s;
-    readable(from, count);
-    must(at % store.program_bytes == 0 && count % store.program_bytes == 0);
-    written(slot_of(at, count));
-    if (at % slot_bytes(&store) == 0)
-        sealed = last;
+    last = slot_of(at, WAGE_STORE_HEADER_BYTES);
+    must(at % slot_bytes(&store) == 0 && magic == MAGIC);
+    for (unsigned i = 0; i < WAGE_STORE_HEADER_WORDS; i++)
+        word[i] = slots[last].word[i];
+    return slots[last].whole;
+}
+
+int wage_header_write(const struct wage_store *s, uint32_t at,
+                      uint32_t magic, uint32_t *word)
+{
+    (void)s;
+    written(slot_of(at, WAGE_STORE_HEADER_BYTES));
+    must(at % slot_bytes(&store) == 0 && magic == MAGIC);
+    readable(word, 4 * WAGE_STORE_HEADER_WORDS);
+    sealed = last;
     return ok_or_io();
 }
 
@@ -118,10 +127,10 @@ int wage_store_erase(const struct wage_store *s, uint32_t at, uint32_t end)
  * result. */
 void wage_walk_state(struct walk *k, wage_t *w)
 {
-    uint32_t bytes = state_bytes - WAGE_SLOT_HEADER_BYTES;
+    uint32_t bytes = state_bytes - WAGE_STORE_HEADER_BYTES;
     uint32_t chunk = WAGE_CHUNK_BYTES;
     uint32_t slot = slot_of(k->at, (bytes + chunk - 1) / chunk * chunk);
-    must(k->at % slot_bytes(&store) == WAGE_SLOT_HEADER_BYTES);
+    must(k->at % slot_bytes(&store) == WAGE_STORE_HEADER_BYTES);
     (void)w;
     k->bytes += bytes;
     k->crc = nondet_u32();
@@ -129,8 +138,7 @@ void wage_walk_state(struct walk *k, wage_t *w)
         written(slot);
         k->error = ok_or_io();
     } else
-        k->error = fixed ? slots[slot].error
-                   : nondet_u8() & 1 ? ok_or_io() : WAGE_E_NO_CHECKPOINT;
+        k->error = slots[slot].error;
 }
 
 void wage_walk_place(struct walk *k, wage_t *w)
@@ -158,40 +166,30 @@ void wage_load_factory(wage_t *w)
     (void)w;
 }
 
-/* Any geometry. */
-static void any_store(void)
+/* A few slots with anything in them. */
+static void small_store(uint32_t count)
 {
-    store.bytes = nondet_u32();
-    store.erase_bytes = nondet_u32();
-    store.program_bytes = nondet_u32();
-    store.slots = nondet_u32();
-    store.guard_bytes = nondet_u32();
-    store.model_bytes = nondet_u32();
-    state_bytes = nondet_u32(); // of an arena: less than 2^30 bytes
-    assume(state_bytes >= WAGE_SLOT_HEADER_BYTES && state_bytes < 1u << 31);
-}
-
-/* Few small slots, with anything in them. */
-static void small_store(wage_t *w)
-{
-    any_store();
-    assume(store.slots <= SLOTS && store.bytes <= SLOTS * 96 + 64);
-    assume(wage_check_store(w, &store) == WAGE_OK);
-    assume(slot_bytes(&store) <= 96 && store.program_bytes >= 16);
-    fixed = 1;
-    for (unsigned s = 0; s < SLOTS; s++) {
-        for (unsigned i = 0; i < WAGE_SLOT_HEADER_BYTES; i++)
-            slots[s].header[i] = nondet_u8();
-        slots[s].header_crc = nondet_u32();
-        slots[s].crc = nondet_u32();
-        slots[s].error = nondet_u8() & 1 ? WAGE_OK : WAGE_E_NO_CHECKPOINT;
-    }
+    store.slots = count;
+    store.bytes = count * SLOT_BYTES;
+    store.erase_bytes = 32;
+    store.program_bytes = 16;
+    state_bytes = WAGE_STORE_HEADER_BYTES
+                  + up_to(SLOT_BYTES - WAGE_STORE_HEADER_BYTES);
+    for (unsigned s = 0; s < count; s++)
+        any_contents(s);
 }
 
 void prove_check_store(void)
 {
     wage_t w;
-    any_store();
+    store.bytes = up_to(4096);
+    store.erase_bytes = nondet_u32();
+    store.program_bytes = nondet_u32();
+    store.slots = up_to(8);
+    store.guard_bytes = nondet_u32();
+    store.model_bytes = nondet_u32();
+    state_bytes = nondet_u32(); // of an arena: less than 2^30 bytes
+    assume(state_bytes >= WAGE_STORE_HEADER_BYTES && state_bytes < 1u << 31);
     if (wage_check_store(&w, &store))
         return;
     uint32_t size = slot_bytes(&store), unit = store.erase_bytes;
@@ -202,13 +200,11 @@ void prove_check_store(void)
     must((store.bytes - store.guard_bytes) % unit == 0);
 }
 
-// --unwind 6 --unwindsetname wage_store_read:0:33
 void prove_look(void)
 {
     wage_t w;
     struct wage_checkpoint found;
-    any_store();
-    assume(wage_check_store(&w, &store) || slot_bytes(&store) <= 160);
+    small_store(2);
     int error = wage_look(&w, &store, nondet_u32(), &found);
     must(error <= 0 && error != WAGE_E_NO_CHECKPOINT);
     must(error || !found.ours || found.generation);
@@ -216,13 +212,12 @@ void prove_look(void)
 }
 
 /* The newest of ours, else the newest, else the last. */
-// --unwind 6 --unwindsetname small_store:1:33
 void prove_newest(void)
 {
     wage_t w;
     struct wage_checkpoint best, found;
     uint32_t slot;
-    small_store(&w);
+    small_store(SLOTS);
     must(wage_newest(&w, &store, &slot, &best) == WAGE_OK);
     must(slot < store.slots);
     must(best.generation || slot == store.slots - 1);
@@ -238,46 +233,45 @@ void prove_newest(void)
 }
 
 /* From here on the slot must stay that restoring would take. */
-static struct wage_checkpoint keep_newest(wage_t *w)
+static struct wage_checkpoint keep_newest(wage_t *w, uint32_t count)
 {
     struct wage_checkpoint best;
+    small_store(count);
     must(wage_newest(w, &store, &kept, &best) == WAGE_OK);
     w->next = nondet_u32();
-    w->ready = store.erase_bytes * up_to(96 / 16);
+    w->ready = store.erase_bytes * up_to(SLOT_BYTES / 32);
     assume(!w->ready || w->next == (kept + 1) % store.slots);
     return best;
 }
 
-// --unwind 6 --unwindsetname small_store:1:33,written:0:33
-void prove_save(void)
+static void save(uint32_t count)
 {
     wage_t w;
-    small_store(&w);
-    uint32_t newest = keep_newest(&w).generation;
+    uint32_t newest = keep_newest(&w, count).generation;
     int error = wage_save(&w, &store);
     must(error == WAGE_OK || error == WAGE_E_STORE_IO);
     must(error || (sealed != NOBODY && w.generation > newest));
     must(w.ready == 0);
 }
 
-// --unwind 6 --unwindsetname small_store:1:33,written:0:33
+void prove_save_in_two(void) { save(2); }
+
+void prove_save_in_four(void) { save(SLOTS); }
+
 void prove_prepare(void)
 {
     wage_t w;
-    small_store(&w);
-    (void)keep_newest(&w);
+    (void)keep_newest(&w, 3);
     int32_t left = wage_prepare(&w, &store);
-    must(left <= 6);
+    must(left <= SLOT_BYTES / 32);
     must(!w.ready || w.next == (kept + 1) % store.slots);
     must(left != 0 || w.ready >= state_bytes);
 }
 
-// --unwind 6 --unwindsetname small_store:1:33
 void prove_restore(void)
 {
     wage_t w;
-    small_store(&w);
-    struct wage_checkpoint best = keep_newest(&w);
+    struct wage_checkpoint best = keep_newest(&w, 3);
     read_only = 1;
     int error = wage_restore(&w, &store);
     must(error || (best.ours && !best.forgotten));
@@ -286,12 +280,11 @@ void prove_restore(void)
 }
 
 /* Of this model, from that generation, and nothing is written. */
-// --unwind 6 --unwindsetname small_store:1:33
 void prove_load_learned(void)
 {
     wage_t w;
     struct wage_checkpoint found;
-    small_store(&w);
+    small_store(3);
     uint32_t generation = nondet_u32();
     read_only = 1;
     if (wage_load_learned(&w, &store, generation) || !generation)
@@ -300,12 +293,10 @@ void prove_load_learned(void)
     must(found.ours && !found.forgotten && found.generation == generation);
 }
 
-// --unwind 6 --unwindsetname small_store:1:33,written:0:33
 void prove_forget(void)
 {
     wage_t w;
-    small_store(&w);
-    (void)keep_newest(&w);
+    (void)keep_newest(&w, 3);
     forgets = 1;
     int error = wage_forget(&w, &store);
     must(error || w.generation == 0);

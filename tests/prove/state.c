@@ -121,20 +121,20 @@ static void check_and_load(int wide)
     must(check.error || load.error || is_valid(&w));
 }
 
-// --unwind 193 --unwindsetname walk_weights:0:3,walk_weights:1:3
+// --unwind 193 --unwindsetname state.c@walk_weights:0:3,state.c@walk_weights:1:3
 void prove_walk_wide(void)
 {
     check_and_load(1);
 }
 
-// --unwind 193 --unwindsetname walk_weights:0:3,walk_weights:1:3
+// --unwind 193 --unwindsetname state.c@walk_weights:0:3,state.c@walk_weights:1:3
 void prove_walk_narrow(void)
 {
     check_and_load(0);
 }
 
 /* What is saved comes back. */
-// --unwind 193 --unwindsetname walk_weights:0:3,walk_weights:1:3
+// --unwind 193 --unwindsetname state.c@walk_weights:0:3,state.c@walk_weights:1:3
 void prove_walk_saved(void)
 {
     struct learned a, b;
