@@ -292,6 +292,7 @@ static uint8_t fields_needed(uint8_t type)
     case WAGE_ROLLBACK: return WAGE_ROLLBACK_FIELDS;
     case WAGE_GUARD: return WAGE_GUARD_FIELDS;
     case WAGE_PUSH: return WAGE_PUSH_FIELDS;
+    case WAGE_PULL: return WAGE_PULL_FIELDS;
     default: return 0;
     }
 }
@@ -330,7 +331,7 @@ static int answer(struct serve *s)
 {
     uint8_t type = s->message.type;
     s->seal = NULL;
-    if (type < WAGE_HELLO || type > WAGE_PUSH) {
+    if (type < WAGE_HELLO || type > WAGE_PULL) {
         serve_refuse(s, WAGE_E_TYPE, type, 0);
         return WAGE_OK;
     }
@@ -362,6 +363,7 @@ static int answer(struct serve *s)
     case WAGE_LOOK: return serve_look(s);
     case WAGE_GUARD: return serve_guard(s);
     case WAGE_PUSH: return serve_push(s);
+    case WAGE_PULL: return serve_pull(s);
     default: return serve_reset(s);
     }
 }
