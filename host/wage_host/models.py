@@ -68,6 +68,9 @@ def _rules(policy: str, loss: str | None, batch: int | None, momentum: int) -> R
 @click.option("--data", "file", type=FILE, help="Labelled samples. Required.")
 @click.option("--network", "text", required=True, help="'8x8x1 8C3-MP2 10FC', a name, or: list.")
 @click.option("-o", "--output", type=FILE, help="The network, .npz. Required.")
+@click.option("--label", help="Column of the labels in a CSV file; default: label, or the first.")
+@click.option("--prepare", help="Steps from data to input, as 'resize 16x16, grey'; see SPEC 10.")
+@click.option("--classes", help="Names of all classes in order, a,b,c; default: those found.")
 @click.option("--epochs", type=click.IntRange(1), default=16, show_default=True)
 @rules_options
 @click.option("--lr", type=RATE, help="Learning rate at first; default: 2^-3; paper: 8.")
@@ -112,7 +115,14 @@ def do_train(screen: Screen, text: str, **options: Any) -> dict[str, Any]:
     for target in filter(None, (output, path)):
         files.check_output(target)
     how, net = _plan(text, **options)
-    known, others = data.load(file), {}
+    names = [name.strip() for name in (options["classes"] or "").split(",") if name.strip()]
+    known, extras = data.learn_from(file, options["prepare"], options["label"], names)
+    net, others = dataclasses.replace(net, extras=extras), {}
+    if extras.names and len(extras.names) != net.classes:
+        raise WrongUsage(
+            f"the data have {len(extras.names)} names of classes and the network {net.classes} "
+            "outputs: make them as many, or name all classes with --classes a,b,c"
+        )
     data.check(known, net.info())
     if options["validation"]:
         known, others["validation"] = train.split(known, options["validation"], options["seed"])
@@ -188,6 +198,7 @@ def watch_training(
 @click.option("--train-last", default=1, show_default=True, help="Layers that go on learning.")
 @click.option("--replay", default=0, show_default=True, help="Samples the replay can hold.")
 @click.option("--replay-data", type=FILE, help="Samples to fill it with, classes in turn.")
+@click.option("--label", help="Column of the labels in a CSV file; default: label, or the first.")
 @click.option("--replays", default=3, show_default=True, help="Replayed samples a new one.")
 @click.option("--lr", type=RATE, default="2^-5", show_default=True, help="Learning rate.")
 @rules_options
@@ -202,6 +213,7 @@ def do_convert(
     train_last: int,
     replay: int,
     replay_data: Path | None,
+    label: str | None,
     lr: rates.Rate,
     policy: str,
     loss: str | None,
@@ -214,7 +226,9 @@ def do_convert(
     if replay_data and not replay:
         raise WrongUsage("--replay-data fills a replay: say with --replay how large it is")
     net = network.load(source)
-    filling = data.samples(data.load(replay_data), net.info()) if replay_data else []
+    filling = []
+    if replay_data:
+        filling = data.samples(data.load(replay_data, net.extras, label), net.info())
     if not 0 <= replay <= 65535:
         raise ModelError("--replay is 0 to 65535 samples")
     config = Config(lr_factor=lr[0], lr_shift=lr[1], **settings)
@@ -283,4 +297,9 @@ def _layer(layer: Any) -> str:
 
 def _shown(about: Info) -> dict[str, Any]:
     shown = dataclasses.asdict(about)
+    del shown["extras"]
+    if about.extras.names:
+        shown["names"] = ", ".join(about.extras.names)
+    if about.extras.steps:
+        shown["prepare"] = [data.steps.say(step) for step in about.extras.steps]
     return {**shown, "crc": f"{about.crc:08x}", "shape": "x".join(map(str, about.shape))}
