@@ -1,6 +1,7 @@
 """wage-host: a board that learns, from the command line.
 
     wage-host demo                                  see it learn, without a board
+    wage-host data show D.csv | fetch mnist         what samples are like; public sets
     wage-host train --data D.npz --network '…' -o N.npz      (--network list: those with a name)
     wage-host convert N.npz -o M.wage               a model for a board
     wage-host info M.wage | --port P                what a model or a board is
@@ -42,6 +43,7 @@ from importlib.metadata import version
 import click
 
 from wage_host import commands, hardware, models, persist, plan
+from wage_host.data.commands import data_group
 from wage_host.errors import Interrupted
 
 _first, *_middle, _codes = __doc__.split("\n\n")
@@ -60,6 +62,7 @@ for _command in (vars(models) | vars(hardware) | vars(plan) | vars(commands)).va
 
 
 wage_host.add_command(persist.persist)
+wage_host.add_command(data_group)
 
 
 def main() -> None:
