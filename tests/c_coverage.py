@@ -31,6 +31,7 @@ TESTS = (
     "test_runtime_update.py", "test_persist.py", "test_slots.py", "test_guard.py", "test_wire.py",
     "test_protocol.py", "test_recover.py", "test_fuzz.py", "test_edges.py",
     "test_board_faults.py", "test_auth.py", "test_push.py",
+    "test_data_extras.py", "test_data_logmel.py",
     "test_parity.py::test_random_model_learns_the_same",
     "test_link_faults.py::test_every_fault_occurs",
 )  # fmt: skip
