@@ -7,7 +7,6 @@
 
 #include "board.h"
 #include "cortex_m.h"
-#include "memory.h"
 #include "wire.h"
 
 #define MEMORY_BYTES (13u * 1024u)
@@ -157,12 +156,6 @@ uint32_t port_random(struct port *port)
     }
     RNG_STOP = 1;
     return random;
-}
-
-uint32_t port_stack_bytes(struct port *port)
-{
-    (void)port;
-    return memory_stack_bytes();
 }
 
 void port_phase(struct port *port, enum port_phase phase)

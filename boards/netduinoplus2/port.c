@@ -8,7 +8,6 @@
 
 #include "board.h"
 #include "cortex_m.h"
-#include "memory.h"
 #include "reg.h"
 #include "wire.h"
 
@@ -213,12 +212,6 @@ uint32_t port_random(struct port *port)
         if (port_micros(port) - start > RANDOM_LIMIT_US)
             return random;
     return random ^ reg_read(RNG_DR);
-}
-
-uint32_t port_stack_bytes(struct port *port)
-{
-    (void)port;
-    return memory_stack_bytes();
 }
 
 void port_phase(struct port *port, enum port_phase phase)

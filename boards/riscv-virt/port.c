@@ -6,14 +6,12 @@
 #include "port.h"
 
 #include "board.h"
-#include "memory.h"
 #include "riscv.h"
 #include "wire.h"
 
 #define MEMORY_BYTES (512u * 1024u)
 #define RECEIVE_BYTES 16u       // the UART's queue
 #define WRITE_LIMIT_US 1000000u
-#define TICKS_PER_US 10u
 
 #define REG8(address) (*(volatile uint8_t *)(address))
 #define REG32(address) (*(volatile uint32_t *)(address))
@@ -26,8 +24,6 @@
 #define UART_RECEIVED 1u
 #define UART_TX_EMPTY 0x20u
 #define WALL_CLOCK_NS REG32(0x00101000u) // its lower 32 bits
-#define TIME_LOW REG32(0x0200BFF8u)
-#define TIME_HIGH REG32(0x0200BFFCu)
 #define TEST REG32(0x00100000u)
 #define TEST_RESET 0x7777u
 
@@ -85,29 +81,11 @@ void port_write(struct port *port, const uint8_t *from, uint32_t count)
     }
 }
 
-uint32_t port_micros(struct port *port)
-{
-    uint32_t low, high;
-
-    (void)port;
-    do {
-        high = TIME_HIGH;
-        low = TIME_LOW;
-    } while (high != TIME_HIGH);
-    return (uint32_t)((((uint64_t)high << 32) | low) / TICKS_PER_US);
-}
-
 /* It has no source of noise: when the host asks is all that differs. */
 uint32_t port_random(struct port *port)
 {
     (void)port;
     return WALL_CLOCK_NS * 2654435761u;
-}
-
-uint32_t port_stack_bytes(struct port *port)
-{
-    (void)port;
-    return memory_stack_bytes();
 }
 
 /* It has no pins. */

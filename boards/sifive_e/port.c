@@ -7,7 +7,6 @@
 #include "port.h"
 
 #include "board.h"
-#include "memory.h"
 #include "riscv.h"
 #include "wire.h"
 
@@ -18,7 +17,6 @@
 #define MEMORY_BYTES (13u * 1024u)
 #define RECEIVE_BYTES 8u        // the UART's queue
 #define WRITE_LIMIT_US 1000000u
-#define TICKS_PER_US 10u
 #define CRYSTAL_WAITS 100000u
 
 #define REG(address) (*(volatile uint32_t *)(address))
@@ -41,8 +39,6 @@
 #define UART_FULL (1u << 31)
 #define UART_EMPTY (1u << 31)
 #define UART_ENABLE 1u
-#define TIME_LOW REG(0x0200BFF8u)
-#define TIME_HIGH REG(0x0200BFFCu)
 
 static uint64_t memory[MEMORY_BYTES / sizeof(uint64_t)];
 
@@ -107,28 +103,10 @@ void port_write(struct port *port, const uint8_t *from, uint32_t count)
     }
 }
 
-uint32_t port_micros(struct port *port)
-{
-    uint32_t low, high;
-
-    (void)port;
-    do {
-        high = TIME_HIGH;
-        low = TIME_LOW;
-    } while (high != TIME_HIGH);
-    return (uint32_t)((((uint64_t)high << 32) | low) / TICKS_PER_US);
-}
-
 /* It has no source of noise: when the host asks is all that differs. */
 uint32_t port_random(struct port *port)
 {
     return port_micros(port) * 2654435761u;
-}
-
-uint32_t port_stack_bytes(struct port *port)
-{
-    (void)port;
-    return memory_stack_bytes();
 }
 
 void port_phase(struct port *port, enum port_phase phase)

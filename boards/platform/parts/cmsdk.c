@@ -6,7 +6,6 @@
 
 #include "board.h"
 #include "cortex_m.h"
-#include "memory.h"
 #include "port.h"
 #include "wire.h"
 
@@ -109,12 +108,6 @@ uint32_t port_micros(struct port *port)
 uint32_t port_random(struct port *port)
 {
     return port_micros(port) * 2654435761u;
-}
-
-uint32_t port_stack_bytes(struct port *port)
-{
-    (void)port;
-    return memory_stack_bytes();
 }
 
 /* LED 0 while it works, 1 while it saves. */

@@ -3,6 +3,8 @@
 
 #include "memory.h"
 
+#include <stdint.h>
+
 #define CPACR (*(volatile uint32_t *)0xE000ED88u)
 #define AIRCR (*(volatile uint32_t *)0xE000ED0Cu)
 #define AIRCR_RESET 0x05FA0004u

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "memory.h"
 
+#include "port.h"
+
 #define PAINT 0xC5A5C5A5u
 
 #ifdef __riscv
@@ -36,10 +38,11 @@ void memory_begin(void)
         *to = 0;
 }
 
-uint32_t memory_stack_bytes(void)
+uint32_t port_stack_bytes(struct port *port)
 {
     const volatile uint32_t *word = stack_bottom;
 
+    (void)port;
     while (word < stack_top && *word == PAINT)
         word++;
     return (uint32_t)((uintptr_t)stack_top - (uintptr_t)word);

@@ -5,12 +5,8 @@
 #ifndef WAGE_MEMORY_H
 #define WAGE_MEMORY_H
 
-#include <stdint.h>
-
-/* Makes memory ready for main(): called once, first of all. */
+/* Makes memory ready for main(): called once, first of all. port_stack_bytes()
+ * tells of the stack since then. */
 void memory_begin(void);
-
-/* The deepest stack since then, in bytes. */
-uint32_t memory_stack_bytes(void);
 
 #endif

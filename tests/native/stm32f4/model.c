@@ -38,7 +38,8 @@ void cortex_m_restart(void)
     }
 }
 
-uint32_t memory_stack_bytes(void)
+uint32_t port_stack_bytes(struct port *port)
 {
+    (void)port;
     return 0;
 }
