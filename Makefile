@@ -10,7 +10,7 @@ DEBIAN := cmake gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
 ANALYSIS := clang-19 clang-tidy-19 libclang-rt-19-dev llvm-19 cppcheck \
 	$(if $(filter x86_64,$(shell uname -m)),gcc-multilib)
 
-.PHONY: help demo test soak prove lint tools bench accuracy clean
+.PHONY: help demo test soak prove lint tools bench speed accuracy clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST)
@@ -34,7 +34,10 @@ tools: ## cross compiler and emulator, from Debian's packages when we may
 	@./tests/tools.sh "Tests of cross-compiled and emulated boards will be skipped." $(DEBIAN)
 	@./tests/tools.sh "Fuzzers, static analysis and some compilers will be skipped." $(ANALYSIS)
 
-bench: $(VENV)/.accuracy ## training on this computer beside PyTorch, a minute
+bench: tools $(VENV)/.dev ## cost of the workloads on emulated boards: build/bench.md; minutes
+	@$(BIN)/python tests/bench.py
+
+speed: $(VENV)/.accuracy ## training on this computer beside PyTorch, a minute
 	@$(BIN)/python tests/speed.py
 
 accuracy: $(VENV)/.accuracy ## docs/accuracy.md, in hours; goes on where it stopped; ROWS=task…

@@ -14,13 +14,15 @@ typedef char layer_fits[sizeof(struct wage_layer) <= WAGE_LAYER_BYTES ? 1 : -1];
 
 struct arena {
     uint8_t *base;              /* NULL: only count */
-    uint64_t used;
+    uint32_t used;              /* above ARENA_MAX: too much */
 };
 
-static void *take(struct arena *arena, uint64_t bytes)
+/* Room for `count` elements of `size` bytes. */
+static void *take(struct arena *arena, uint32_t count, uint32_t size)
 {
     void *p = arena->base ? arena->base + arena->used : NULL;
-    arena->used += (bytes + 3) & ~(uint64_t)3;
+    uint64_t used = ((uint64_t)count * size + 3) / 4 * 4 + arena->used;
+    arena->used = used > ARENA_MAX ? ARENA_MAX + 1 : (uint32_t)used;
     return p;
 }
 
@@ -33,19 +35,20 @@ static uint32_t larger(uint32_t a, uint32_t b)
 static void take_layer(const wage_t *w, struct arena *arena,
                        struct wage_layer *l)
 {
-    uint64_t codes = ((uint64_t)l->out_count * w->batch + 3) / 4;
-    l->in = take(arena, (uint64_t)l->in_count * w->batch);
-    l->high = take(arena, l->weight_count);
+    uint32_t n = wage_batch(w);
+    uint32_t codes = (uint32_t)(((uint64_t)l->out_count * n + 3) / 4);
+    l->in = take(arena, l->in_count, n);
+    l->high = take(arena, l->weight_count, 1);
     if (l->store_bits > 8)
-        l->low = take(arena, l->weight_count);
-    if (w->momentum)
-        l->velocity = take(arena, (uint64_t)l->weight_count * 2);
-    if (l->blob_bias)
-        l->bias = take(arena, (uint64_t)l->out_c * 4);
-    if (l->pool == 2)
-        l->winner = take(arena, codes);
-    if (w->paper && l->activation != WAGE_NONE)
-        l->mask = take(arena, codes);
+        l->low = take(arena, l->weight_count, 1);
+    if (wage_momentum(w))
+        l->velocity = take(arena, l->weight_count, 2);
+    if (WAGE_HAS(WAGE_USE_BIAS) && l->blob_bias)
+        l->bias = take(arena, l->out_c, 4);
+    if (WAGE_HAS_SLIDING && l->pool == 2)
+        l->winner = take(arena, codes, 1);
+    if (wage_paper(w) && l->activation != WAGE_NONE)
+        l->mask = take(arena, codes, 1);
 }
 
 /* An add's skip keeps its tensor while frozen, its error while trainable. */
@@ -53,13 +56,12 @@ static void take_skip(const wage_t *w, struct arena *arena, unsigned k,
                       struct wage_layer *add)
 {
     unsigned source = k - add->skip;
-    uint64_t bytes = (uint64_t)add->in_count * w->batch;
     if (add->trainable && source > w->frozen_count) {
-        add->held = take(arena, bytes);
+        add->held = take(arena, add->in_count, wage_batch(w));
         if (arena->base)
             w->layers[source].joined = (uint8_t)k;
     } else if (!add->trainable && source > 0) {
-        int8_t *in = take(arena, bytes);
+        int8_t *in = take(arena, add->in_count, wage_batch(w));
         if (arena->base)
             w->layers[source].in = in;
     }
@@ -76,7 +78,7 @@ struct widest {
 static void widen(const wage_t *w, unsigned k, const struct wage_layer *l,
                   struct widest *most)
 {
-    int whole = w->paper || w->batch > 1;
+    int whole = wage_paper(w) || wage_batch(w) > 1;
     // outputs of frozen layers and errors of trainable ones take turns
     if (k + 1u != w->frozen_count && !l->last)
         most->narrow = larger(most->narrow, l->out_count);
@@ -97,32 +99,32 @@ static void lay_out(wage_t *w, struct arena *arena)
                             .out_w = wage_fetch16(w->blob + 22),
                             .out_c = wage_fetch16(w->blob + 24) };
     w->layers = (struct wage_layer *)take(
-        arena, (uint64_t)w->layer_count * WAGE_LAYER_BYTES);
+        arena, w->layer_count, WAGE_LAYER_BYTES);
     for (unsigned k = 0; k < w->layer_count; k++) {
         wage_blob_layer(w, k, &l); // was checked before
         if (l.trainable)
             take_layer(w, arena, &l);
-        if (l.kind == WAGE_ADD)
+        if (wage_is(&l, WAGE_ADD))
             take_skip(w, arena, k, &l);
         widen(w, k, &l, &most);
         if (arena->base)
             w->layers[k] = l;
     }
-    uint64_t n = w->batch, wide = most.wide;
-    if (wide < most.error * n)
-        wide = most.error * n;
-    w->label = take(arena, n);
-    w->even = take(arena, most.narrow * n);
-    w->odd = take(arena, most.narrow * n);
-    w->row = take(arena, most.row);
-    w->wide = take(arena, wide * 4);
-    w->logits = take(arena, w->classes * n * 4);
-    w->class_total = take(arena, w->classes * 4u);
-    w->class_seen = take(arena, w->classes * 4u);
-    w->class_correct = take(arena, w->classes * 4u);
-    w->replay_label = take(arena, w->replay_capacity);
-    w->replay_latent = take(arena,
-                            (uint64_t)w->replay_capacity * w->latent_bytes);
+    uint32_t n = wage_batch(w);
+    w->label = take(arena, n, 1);
+    w->even = take(arena, most.narrow, n);
+    w->odd = take(arena, most.narrow, n);
+    w->row = take(arena, most.row, 1);
+    if ((uint64_t)most.error * n > most.wide)
+        w->wide = take(arena, most.error, 4 * n);
+    else
+        w->wide = take(arena, most.wide, 4);
+    w->logits = take(arena, w->classes, 4 * n);
+    w->class_total = take(arena, w->classes, 4);
+    w->class_seen = take(arena, w->classes, 4);
+    w->class_correct = take(arena, w->classes, 4);
+    w->replay_label = take(arena, w->replay_capacity, 1);
+    w->replay_latent = take(arena, w->replay_capacity, w->latent_bytes);
 }
 
 /* Checks the blob, fills what of `w` needs no arena, and measures that. */
@@ -134,7 +136,7 @@ static int measure(wage_t *w, const uint8_t *blob, uint32_t blob_bytes,
     if (error)
         return error;
     lay_out(w, &arena);
-    *arena_bytes = (uint32_t)arena.used;
+    *arena_bytes = arena.used;
     return arena.used > ARENA_MAX ? WAGE_E_LIMIT : WAGE_OK;
 }
 
@@ -168,10 +170,11 @@ static void load_layer(struct wage_layer *l)
         wage_set_weight(l, i, l->low
                         ? (int16_t)wage_fetch16(l->blob + 2 * i)
                         : (int8_t)wage_fetch8(l->blob + i));
-    for (uint32_t o = 0; l->bias && o < l->out_c; o++)
+    uint32_t biases = WAGE_HAS(WAGE_USE_BIAS) && l->bias ? l->out_c : 0;
+    for (uint32_t o = 0; o < biases; o++)
         l->bias[o] = (int32_t)wage_fetch32(l->blob_bias + 4 * o);
-    for (uint32_t i = 0; l->velocity && i < l->weight_count; i++)
-        l->velocity[i] = 0;
+    if (WAGE_HAS(WAGE_USE_MOMENTUM) && l->velocity)
+        memset(l->velocity, 0, l->weight_count * sizeof *l->velocity);
 }
 
 void wage_load_factory(wage_t *w)

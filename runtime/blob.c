@@ -35,13 +35,26 @@ static int has_weights(const struct wage_layer *l)
     return l->kind >= WAGE_DENSE && l->kind <= WAGE_DEPTHWISE;
 }
 
+/* Whether it needs what this build has not; its kind exists. */
+static int left_out(const struct wage_layer *l, int biased)
+{
+    if (!WAGE_HAS(l->kind))
+        return 1;
+    if (!l->trainable)
+        return !WAGE_HAS(WAGE_USE_FROZEN);
+    return (biased && !WAGE_HAS(WAGE_USE_BIAS))
+        || (!WAGE_HAS(WAGE_USE_ROUND_ROW) && !l->halves_up
+            && l->store_bits != l->weight_bits);
+}
+
 /* Fields that only some kinds have, and widths of weights. */
 static int check_kind(const wage_t *w, const struct wage_layer *l,
                       const uint8_t *r)
 {
     static const uint8_t shift_max[] = { 20, 20, 20, 24, 0, 7 };
     int frozen = !l->trainable, bits = l->weight_bits;
-    if (l->kind < WAGE_DENSE || l->kind > WAGE_ADD)
+    if (l->kind < WAGE_DENSE || l->kind > WAGE_ADD
+        || left_out(l, r[2] & 2))
         return WAGE_E_KIND;
     if (has_weights(l)
         ? bits < 2 || bits > 8
@@ -49,7 +62,7 @@ static int check_kind(const wage_t *w, const struct wage_layer *l,
                      : l->store_bits < bits || l->store_bits > 16)
         : bits || l->store_bits)
         return WAGE_E_BITS;
-    if ((r[2] & 2) && l->trainable && w->paper)
+    if ((r[2] & 2) && l->trainable && wage_paper(w))
         return WAGE_E_POLICY;
     return r[3] > shift_max[l->kind - 1] ? WAGE_E_LIMIT : WAGE_OK;
 }
@@ -75,7 +88,7 @@ static int check_plain(const wage_t *w, struct wage_layer *l)
     l->sum_w = l->out_w = l->kind == WAGE_ADD ? l->in_w : 1;
     l->row_count = l->kind == WAGE_ADD ? 0 : l->in_count;
     return l->row_count > WAGE_PRODUCTS_MAX
-        || (uint64_t)l->sum_h * l->sum_w * w->batch > WAGE_PRODUCTS_MAX
+        || (uint64_t)l->sum_h * l->sum_w * wage_batch(w) > WAGE_PRODUCTS_MAX
         ? WAGE_E_LIMIT : WAGE_OK;
 }
 
@@ -96,7 +109,7 @@ static int check_sliding(const wage_t *w, struct wage_layer *l)
     uint64_t fan_in = (uint64_t)kernel * (l->kind == WAGE_CONV2D ? l->in_c : 1);
     uint64_t fan_out = l->kind == WAGE_CONV2D ? (uint64_t)kernel * l->out_c : 0;
     if (high > 65535 || wide > 65535
-        || (uint64_t)high * wide * w->batch > WAGE_PRODUCTS_MAX
+        || (uint64_t)high * wide * wage_batch(w) > WAGE_PRODUCTS_MAX
         || fan_in > WAGE_PRODUCTS_MAX || fan_out > WAGE_PRODUCTS_MAX
         || (uint64_t)kernel * l->factor > WAGE_BIAS_MAX)
         return WAGE_E_LIMIT;
@@ -124,15 +137,15 @@ static int check_shape(const wage_t *w, struct wage_layer *l)
     if (in > WAGE_ELEMENTS_MAX)
         return WAGE_E_LIMIT;
     l->in_count = (uint32_t)in;
-    int error = l->kind == WAGE_DENSE || l->kind == WAGE_ADD
-        ? check_plain(w, l) : check_sliding(w, l);
+    int error = !WAGE_HAS_SLIDING || l->kind == WAGE_DENSE
+        || l->kind == WAGE_ADD ? check_plain(w, l) : check_sliding(w, l);
     if (error)
         return error;
     uint64_t out = (uint64_t)l->out_h * l->out_w * l->out_c;
     uint64_t weights = (uint64_t)l->row_count * l->out_c;
     if (out > WAGE_ELEMENTS_MAX || weights > UINT32_MAX / 2)
         return WAGE_E_LIMIT;
-    if (l->last && w->sse
+    if (l->last && wage_sse(w)
         && largest_sum(l) + ((uint64_t)1 << (7 + l->shift)) > INT32_MAX)
         return WAGE_E_LIMIT;
     l->out_count = (uint32_t)out;
@@ -172,7 +185,7 @@ int wage_blob_layer(const wage_t *w, unsigned k, struct wage_layer *l)
         .kind = r[0], .weight_bits = r[1], .store_bits = r[24],
         .trainable = r[2] & 1, .activation = r[15],
         .last = k + 1u == w->layer_count,
-        .halves_up = !w->paper && r[1] == 8 && r[24] == 16,
+        .halves_up = !wage_paper(w) && r[1] == 8 && r[24] == 16,
         .shift = (uint8_t)(r[3] + (r[1] ? r[1] - 1 : 0)), .skip = r[25],
         .joined = WAGE_NO_LAYER, .factor = load16(r + 26),
         .out_c = load16(r + 4), .kernel_h = r[6], .kernel_w = r[7],
@@ -254,7 +267,7 @@ static int check_layers(wage_t *w)
     w->frozen_count = 0;
     for (unsigned k = 0; k < w->layer_count; k++) {
         int error = wage_blob_layer(w, k, &l);
-        if (!error && l.kind == WAGE_ADD)
+        if (!error && wage_is(&l, WAGE_ADD))
             error = check_add(w, k, &l, &skips);
         if (!error)
             error = check_weights(&l);
@@ -336,6 +349,11 @@ int wage_blob_read(wage_t *w, const uint8_t *blob, uint32_t blob_bytes)
     if (!error && (w->batch < 1 || w->batch > WAGE_BATCH_MAX
                    || w->momentum > WAGE_MOMENTUM_MAX))
         error = WAGE_E_CONFIG;
+    if (!error && ((!WAGE_HAS(WAGE_USE_PAPER) && w->paper)
+                   || (!WAGE_HAS(WAGE_USE_SSE) && w->sse)
+                   || (!WAGE_HAS(WAGE_USE_MOMENTUM) && w->momentum)
+                   || (!WAGE_HAS(WAGE_USE_BATCH) && w->batch != 1)))
+        error = WAGE_E_KIND;
     if (!error)
         error = check_layers(w);
     if (!error)

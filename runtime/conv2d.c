@@ -26,9 +26,7 @@ static int32_t sum_at(const struct wage_layer *l, const int8_t *in,
     (void)o;
     for (int32_t ky = v->y0; ky < v->y1; ky++) {
         const int8_t *a = in + wage_pixel(l, v, ky) * l->in_c;
-        const int8_t *k = q + kernel_at(l, v, ky);
-        for (uint32_t i = 0; i < run; i++)
-            acc += a[i] * k[i];
+        acc += wage_dot(a, q + kernel_at(l, v, ky), run);
     }
     return acc;
 }
@@ -53,9 +51,7 @@ static void spread(const struct wage_layer *l, const int8_t *d,
             uint32_t run = run_of(l, &v);
             for (int32_t ky = v.y0; ky < v.y1; ky++) {
                 int32_t *to = e + wage_pixel(l, &v, ky) * l->in_c;
-                const int8_t *k = q + kernel_at(l, &v, ky);
-                for (uint32_t j = 0; j < run; j++)
-                    to[j] += k[j] * d[i];
+                wage_spread(to, q + kernel_at(l, &v, ky), d[i], run);
             }
         }
     }
@@ -86,9 +82,7 @@ static void gather(const struct wage_layer *l, const int8_t *d, uint32_t s,
             uint32_t run = run_of(l, &v);
             for (int32_t ky = v.y0; ky < v.y1; ky++) {
                 const int8_t *a = in + wage_pixel(l, &v, ky) * l->in_c;
-                int32_t *to = g + kernel_at(l, &v, ky);
-                for (uint32_t j = 0; j < run; j++)
-                    to[j] += a[j] * d[i];
+                wage_spread(g + kernel_at(l, &v, ky), a, d[i], run);
             }
         }
     }

@@ -10,9 +10,7 @@ void wage_dense_forward(const struct wage_layer *l, uint32_t n,
     for (uint32_t o = 0; o < l->out_c; o++) {
         const int8_t *q = wage_row(l, o, row), *a = in;
         for (uint32_t s = 0; s < n; s++, a += l->in_count) {
-            int32_t acc = wage_bias(l, o); // SPEC 2.6 bounds it
-            for (uint32_t i = 0; i < l->row_count; i++)
-                acc += a[i] * q[i];
+            int32_t acc = wage_bias(l, o) + wage_dot(a, q, l->row_count);
             wage_emit(l, s * l->out_c + o, acc, out);
         }
     }
@@ -27,9 +25,8 @@ void wage_dense_error(const struct wage_layer *l, uint32_t n, const int8_t *d,
         int32_t *to = e;
         for (uint32_t s = 0; s < n; s++, to += l->in_count) {
             int32_t error = d[s * l->out_c + o];
-            uint32_t run = error ? l->row_count : 0;
-            for (uint32_t i = 0; i < run; i++)
-                to[i] += q[i] * error;
+            if (error)
+                wage_spread(to, q, error, l->row_count);
         }
     }
 }
@@ -43,9 +40,8 @@ void wage_dense_gradient(const struct wage_layer *l, uint32_t n,
         const int8_t *a = l->in;
         for (uint32_t s = 0; s < n; s++, a += l->in_count) {
             int32_t error = d[s * l->out_c + o + r];
-            uint32_t run = error ? l->row_count : 0;
-            for (uint32_t i = 0; i < run; i++)
-                g[i] += a[i] * error;
+            if (error)
+                wage_spread(g, a, error, l->row_count);
         }
     }
 }

@@ -8,18 +8,26 @@
 
 #include <stddef.h>
 
+/* What is left out is not linked, either. */
+#define IF(has, function) ((has) ? (function) : 0)
+#define KIND(kind, name) IF(WAGE_HAS(kind), wage_##name##_forward), \
+                         IF(WAGE_HAS(kind), wage_##name##_error)
+
 const struct wage_kernels wage_portable = {
-    { { wage_dense_forward, wage_dense_error, wage_dense_gradient },
-      { wage_conv2d_forward, wage_conv2d_error, wage_conv2d_gradient },
-      { wage_depthwise_forward, wage_depthwise_error,
-        wage_depthwise_gradient },
-      { wage_average_pool_forward, wage_average_pool_error, NULL },
-      { wage_max_pool_forward, wage_max_pool_error, NULL },
-      { wage_add_forward, wage_add_error, NULL } },
+    { { KIND(WAGE_DENSE, dense),
+        IF(WAGE_HAS_GRADIENTS, wage_dense_gradient) },
+      { KIND(WAGE_CONV2D, conv2d),
+        IF(WAGE_HAS(WAGE_CONV2D), wage_conv2d_gradient) },
+      { KIND(WAGE_DEPTHWISE, depthwise),
+        IF(WAGE_HAS(WAGE_DEPTHWISE), wage_depthwise_gradient) },
+      { KIND(WAGE_AVERAGE_POOL, average_pool), NULL },
+      { KIND(WAGE_MAX_POOL, max_pool), NULL },
+      { KIND(WAGE_ADD, add), NULL } },
     wage_mask_error,
     wage_round_error,
     wage_largest,
-    wage_update
+    IF(WAGE_HAS_GRADIENTS, wage_update),
+    IF(WAGE_HAS(WAGE_DENSE), wage_turn)
 };
 
 const int8_t *wage_row(const struct wage_layer *layer, uint32_t o,
@@ -32,10 +40,11 @@ const int8_t *wage_row(const struct wage_layer *layer, uint32_t o,
     if (!layer->trainable && layer->weight_bits > 2)
         return (const int8_t *)wage_fetched(layer->blob + first, row,
                                             layer->row_count);
-    for (uint32_t i = 0; i < layer->row_count; i++)
-        row[i] = layer->trainable
-            ? (int8_t)wage_rne(wage_weight(layer, first + i), spare)
-            : wage_fetch2(layer->blob, first + i);
+    if (WAGE_HAS(WAGE_USE_ROUND_ROW) && layer->trainable)
+        wage_round_row(layer, first, row);
+    uint32_t packed = layer->trainable ? 0 : layer->row_count;
+    for (uint32_t i = 0; WAGE_HAS(WAGE_USE_FROZEN) && i < packed; i++)
+        row[i] = wage_fetch2(layer->blob, first + i);
     return row;
 }
 
@@ -63,7 +72,7 @@ void wage_emit(const struct wage_layer *layer, uint32_t i, int32_t sum,
         out->sum[i] = sum;
         return;
     }
-    if (layer->mask)
+    if (WAGE_HAS(WAGE_USE_PAPER) && layer->mask)
         set_code2(layer->mask, i, masks_of(layer, sum));
     if (layer->activation == WAGE_RELU && sum <= 0)
         out->a[i] = 0;

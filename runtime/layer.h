@@ -10,7 +10,27 @@
 
 #include "wage.h"
 
+/* What is compiled in: a bit for each enum wage_kind, and for what else only
+ * some models use. The image of one model leaves out the rest, and refuses
+ * other models by WAGE_E_KIND. */
+#ifndef WAGE_LAYERS
+#define WAGE_LAYERS 0xffffu
+#endif
+#define WAGE_HAS(bit) ((WAGE_LAYERS & 1u << (bit)) != 0)
+#define WAGE_HAS_SLIDING (WAGE_LAYERS & 0x3c) /* kinds with a window */
+/* What needs gradients in memory: those with weights, and uses 7, 9, 10. */
+#define WAGE_HAS_GRADIENTS (WAGE_LAYERS & 0x68c)
+
 /* cffi begin */
+enum wage_use {
+    WAGE_USE_PAPER = 7,         /* its policy */
+    WAGE_USE_SSE = 8,           /* the loss */
+    WAGE_USE_MOMENTUM = 9,
+    WAGE_USE_BATCH = 10,        /* more than one sample a step */
+    WAGE_USE_BIAS = 11,         /* trainable */
+    WAGE_USE_FROZEN = 12,       /* layers that do not learn */
+    WAGE_USE_ROUND_ROW = 13     /* trainable weights for wage_round_row() */
+};
 enum wage_kind {
     WAGE_DENSE = 1, WAGE_CONV2D = 2, WAGE_DEPTHWISE = 3,
     WAGE_AVERAGE_POOL = 4, WAGE_MAX_POOL = 5, WAGE_ADD = 6
@@ -80,6 +100,8 @@ struct wage_rate {
     uint8_t factor;             /* lr_factor */
     uint8_t momentum;           /* M, 0: none */
     uint32_t key, leak_key;     /* of the random draws */
+    uint32_t stride;            /* WAGE_DRAW_STEP, so that compilers multiply
+                                 * and do not shift and add instead */
 };
 
 /* Weights in use of output `o`; `row` (row_count) may serve as scratch. */
@@ -87,6 +109,18 @@ const int8_t *wage_row(const struct wage_layer *layer, uint32_t o,
                        int8_t *row);
 /* Bias of output `o`, 0 without. */
 int32_t wage_bias(const struct wage_layer *layer, uint32_t o);
+
+/* The sum of a[i] * q[i]. */
+int32_t wage_dot(const int8_t *a, const int8_t *q, uint32_t count);
+
+/* to[i] += from[i] * factor. */
+void wage_spread(int32_t *restrict to, const int8_t *restrict from,
+                 int32_t factor, uint32_t count);
+
+/* Weights in use of an output whose first stored weight is `first`, where
+ * both have different widths and halves go to even: writes row: (row_count). */
+void wage_round_row(const struct wage_layer *layer, uint32_t first,
+                    int8_t *row);
 
 /* SPEC 3.5 for element `i` of the batch: masks, activation, rounding,
  * clipping; or the sum as it is. */
@@ -176,6 +210,14 @@ uint32_t wage_largest(const int32_t *x, uint32_t count);
 void wage_update(struct wage_layer *layer, uint32_t from, uint32_t count,
                  const int32_t *g, const struct wage_rate *rate);
 
+/* The same for all weights of a dense layer, from one sample, d: (out_c), and
+ * without momentum; list: (row_count) scratch. */
+void wage_turn(struct wage_layer *layer, const int8_t *d,
+               const struct wage_rate *rate, uint32_t *list);
+/* What that does, at any rate and size, but slowly. */
+void wage_turn_slowly(struct wage_layer *layer, const int8_t *d,
+                      const struct wage_rate *rate);
+
 /* SPEC 5.4, with d: (n, out_count). */
 void wage_update_bias(struct wage_layer *layer, uint32_t n, const int8_t *d,
                       const struct wage_rate *rate);
@@ -207,10 +249,38 @@ struct wage_kernels {
     uint32_t (*largest)(const int32_t *x, uint32_t count);
     void (*update)(struct wage_layer *layer, uint32_t from, uint32_t count,
                    const int32_t *g, const struct wage_rate *rate);
+    void (*turn)(struct wage_layer *layer, const int8_t *d,
+                 const struct wage_rate *rate, uint32_t *list); /* or NULL */
 };
 /* cffi end */
 
 extern const struct wage_kernels wage_portable;
+
+static inline int wage_paper(const wage_t *w)
+{
+    return WAGE_HAS(WAGE_USE_PAPER) && w->paper;
+}
+
+static inline int wage_sse(const wage_t *w)
+{
+    return WAGE_HAS(WAGE_USE_SSE) && w->sse;
+}
+
+static inline int wage_momentum(const wage_t *w)
+{
+    return WAGE_HAS(WAGE_USE_MOMENTUM) ? w->momentum : 0;
+}
+
+/* Samples of a step, at most. */
+static inline uint32_t wage_batch(const wage_t *w)
+{
+    return WAGE_HAS(WAGE_USE_BATCH) ? w->batch : 1;
+}
+
+static inline int wage_is(const struct wage_layer *l, enum wage_kind kind)
+{
+    return WAGE_HAS(kind) && l->kind == kind;
+}
 
 /* SPEC 6.3: weights, biases and replay of the blob; no velocity. */
 void wage_load_factory(wage_t *w);

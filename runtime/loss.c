@@ -36,7 +36,7 @@ uint8_t wage_argmax(const int32_t *logits, uint32_t count)
 /* log2 of one over the unit of the errors, SPEC 4.4. */
 static int unit_shift(const wage_t *w)
 {
-    return w->sse ? 7 + w->layers[w->layer_count - 1].shift : 14;
+    return wage_sse(w) ? 7 + w->layers[w->layer_count - 1].shift : 14;
 }
 
 uint16_t wage_output_error(const wage_t *w, int32_t *o, uint8_t label)
@@ -53,7 +53,7 @@ uint16_t wage_output_error(const wage_t *w, int32_t *o, uint8_t label)
         uint32_t p = ((e << 14) + sum / 2) / sum;
         if (i == label)
             p_label = p;
-        if (!w->sse)
+        if (!wage_sse(w))
             o[i] = (int32_t)p;
     }
     o[label] -= (int32_t)1 << unit_shift(w);
@@ -64,7 +64,7 @@ int wage_quantise_output(const wage_t *w, uint32_t n, int8_t *d, int *largest)
 {
     uint32_t count = n * w->classes;
     int shift = unit_shift(w) - 7, x = 0;
-    if (w->paper) {
+    if (wage_paper(w)) {
         uint32_t max = wage_largest(w->logits, count);
         if (max > 0)
             shift = wage_ilog2_round(max) - 7;
@@ -96,7 +96,7 @@ uint32_t wage_mask_error(const struct wage_layer *below, uint32_t from,
 {
     e += from;
     a += from;
-    if (below->mask) {
+    if (WAGE_HAS(WAGE_USE_PAPER) && below->mask) {
         for (uint32_t i = 0; i < count; i++)
             if (code2(below->mask, from + i) & WAGE_SATURATED)
                 e[i] = 0;
@@ -115,7 +115,8 @@ void wage_round_error(const struct wage_layer *below, uint32_t from,
     d += from;
     for (uint32_t i = 0; i < count; i++)
         d[i] = (int8_t)wage_clamp(wage_rne(e[i], n - 7), -127, 127);
-    for (uint32_t i = 0; below->mask && i < count; i++)
+    uint32_t masked = WAGE_HAS(WAGE_USE_PAPER) && below->mask ? count : 0;
+    for (uint32_t i = 0; i < masked; i++)
         if (!(code2(below->mask, from + i) & WAGE_OPEN))
             d[i] = 0;
 }

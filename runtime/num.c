@@ -45,3 +45,25 @@ uint32_t wage_crc(uint32_t crc, const uint8_t *from, uint32_t count)
     }
     return ~crc;
 }
+
+uint16_t wage_load16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] | ((uint16_t)p[1] << 8));
+}
+
+uint32_t wage_load32(const uint8_t *p)
+{
+    return wage_load16(p) | ((uint32_t)wage_load16(p + 2) << 16);
+}
+
+void wage_store16(uint8_t *p, uint16_t x)
+{
+    p[0] = (uint8_t)x;
+    p[1] = (uint8_t)(x >> 8);
+}
+
+void wage_store32(uint8_t *p, uint32_t x)
+{
+    wage_store16(p, (uint16_t)x);
+    wage_store16(p + 2, (uint16_t)(x >> 16));
+}

@@ -30,6 +30,8 @@ uint32_t wage_crc(uint32_t crc, const uint8_t *from, uint32_t count);
 #define WAGE_STAGE_REPLAY 65
 #define WAGE_STAGE_LEAK 96      /* + layer index */
 
+#define WAGE_DRAW_STEP ((uint32_t)0x9e3779b9)
+
 // Inline: they stand in the inner loops, and a compiler that sees them there
 // may compute several elements at once.
 
@@ -65,7 +67,7 @@ static inline int32_t wage_rne(int32_t x, int n)
 /* SPEC 1.7. */
 static inline uint32_t wage_draw(uint32_t key, uint32_t i)
 {
-    uint32_t x = key + i * (uint32_t)0x9e3779b9;
+    uint32_t x = key + i * WAGE_DRAW_STEP;
     x ^= x >> 16;
     x *= x + x + 1;
     return x ^ (x >> 16);
@@ -88,14 +90,20 @@ static inline int32_t wage_stochastic_shift(uint32_t m, int n, uint32_t r)
     return (int32_t)(((m >> first) + (r >> (16 - last))) >> last);
 }
 
+// Out of line: many places, none of them in an inner loop.
+uint16_t wage_load16(const uint8_t *p);
+uint32_t wage_load32(const uint8_t *p);
+void wage_store16(uint8_t *p, uint16_t x);
+void wage_store32(uint8_t *p, uint32_t x);
+
 static inline uint16_t load16(const uint8_t *p)
 {
-    return (uint16_t)(p[0] | ((uint16_t)p[1] << 8));
+    return wage_load16(p);
 }
 
 static inline uint32_t load32(const uint8_t *p)
 {
-    return load16(p) | ((uint32_t)load16(p + 2) << 16);
+    return wage_load32(p);
 }
 
 /* CRC of a part of a blob. */
@@ -126,14 +134,12 @@ static inline uint32_t wage_fetch32(const uint8_t *p)
 
 static inline void store16(uint8_t *p, uint16_t x)
 {
-    p[0] = (uint8_t)x;
-    p[1] = (uint8_t)(x >> 8);
+    wage_store16(p, x);
 }
 
 static inline void store32(uint8_t *p, uint32_t x)
 {
-    store16(p, (uint16_t)x);
-    store16(p + 2, (uint16_t)(x >> 16));
+    wage_store32(p, x);
 }
 
 /* The i-th of the codes 0..3 in `from`. */

@@ -119,7 +119,8 @@ static void walk_weights(struct walk *k, struct wage_layer *l)
         if (k->way == LOAD)
             wage_set_weight(l, i, weight);
     }
-    for (uint32_t o = 0; l->bias && o < l->out_c; o++) {
+    uint32_t biases = WAGE_HAS(WAGE_USE_BIAS) && l->bias ? l->out_c : 0;
+    for (uint32_t o = 0; o < biases; o++) {
         uint32_t bias = (uint32_t)l->bias[o];
         bias = pass32(k, &bias);
         refuse_if(k, wage_size((int32_t)bias) > WAGE_BIAS_MAX);
@@ -196,7 +197,8 @@ void wage_walk_learned(struct walk *k, wage_t *w)
     for (unsigned i = w->frozen_count; i < w->layer_count; i++)
         walk_weights(k, &w->layers[i]);
     for (unsigned i = w->frozen_count; i < w->layer_count; i++)
-        walk_velocity(k, &w->layers[i]);
+        if (WAGE_HAS(WAGE_USE_MOMENTUM))
+            walk_velocity(k, &w->layers[i]);
     for (unsigned c = 0; c < w->classes; c++)
         pass32(k, &w->class_total[c]);
     walk_replay(k, w);

@@ -25,7 +25,7 @@ static void forward(wage_t *w, uint32_t n, const int8_t *in, unsigned from,
     for (unsigned k = from; k < to; k++) {
         struct wage_layer *layer = &w->layers[k];
         struct wage_output out = { output_of(w, k), w->logits };
-        if (layer->kind == WAGE_ADD) {
+        if (wage_is(layer, WAGE_ADD)) {
             unsigned source = k - layer->skip;
             layer->side = source == from ? first : w->layers[source].in;
         }
@@ -50,6 +50,35 @@ static void forward_trainable(wage_t *w, uint32_t n)
     forward(w, n, w->latent, w->frozen_count, w->layer_count);
 }
 
+/* Whether output `o` has an error in any sample or place. */
+static int has_error(const struct wage_layer *l, uint32_t n, const int8_t *d,
+                     uint32_t o)
+{
+    while (o < n * l->out_count && d[o] == 0)
+        o += l->out_c;
+    return o < n * l->out_count;
+}
+
+/* Gradient and update, `rows` rows of weights at a time. */
+static void learn_rows(wage_t *w, struct wage_layer *l, uint32_t n,
+                       const int8_t *d, struct wage_rate *rate)
+{
+    uint32_t rows = wage_paper(w) || wage_batch(w) > 1 ? l->out_c : 1;
+    int shift = rate->n;
+    for (uint32_t o = 0; l->weight_count && o < l->out_c; o += rows) {
+        uint32_t count = rows * l->row_count, max = 1;
+        if (rows == 1 && !rate->momentum && !has_error(l, n, d, o))
+            continue; // nothing to learn
+        w->kernels->layer[l->kind - 1].gradient(l, n, d, o, rows, w->wide);
+        if (wage_paper(w)) {
+            max = w->kernels->largest(w->wide, count);
+            rate->n = shift + (max ? wage_ilog2_round(max) : 0);
+        }
+        if (max)
+            w->kernels->update(l, o * l->row_count, count, w->wide, rate);
+    }
+}
+
 /* Gradient and update of layer `k` with the error d, x of its output. */
 static void learn_layer(wage_t *w, unsigned k, uint32_t n, const int8_t *d,
                         int x)
@@ -57,23 +86,19 @@ static void learn_layer(wage_t *w, unsigned k, uint32_t n, const int8_t *d,
     struct wage_layer *l = &w->layers[k];
     const struct wage_config *c = &w->config;
     struct wage_rate rate = {
-        .factor = c->lr_factor, .momentum = w->momentum,
-        .key = wage_key(c->seed, w->step, 1 + k),
-        .leak_key = wage_key(c->seed, w->step, WAGE_STAGE_LEAK + k) };
-    uint32_t rows = w->paper || w->batch > 1 ? l->out_c : 1;
-    int f = l->store_bits - 8;
-    for (uint32_t o = 0; l->weight_count && o < l->out_c; o += rows) {
-        uint32_t count = rows * l->row_count, max = 1;
-        w->kernels->layer[l->kind - 1].gradient(l, n, d, o, rows, w->wide);
-        if (w->paper)
-            max = w->kernels->largest(w->wide, count);
-        if (max == 0)
-            return;
-        rate.n = (w->paper ? wage_ilog2_round(max) : 7 - x) - c->lr_shift - f;
-        w->kernels->update(l, o * l->row_count, count, w->wide, &rate);
-    }
+        .n = (wage_paper(w) ? 0 : 7 - x) - c->lr_shift - (l->store_bits - 8),
+        .factor = c->lr_factor, .momentum = (uint8_t)wage_momentum(w),
+        .stride = WAGE_DRAW_STEP, .key = wage_key(c->seed, w->step, 1 + k) };
+    if (rate.momentum)
+        rate.leak_key = wage_key(c->seed, w->step, WAGE_STAGE_LEAK + k);
+    if (WAGE_HAS_GRADIENTS
+        && (l->kind != WAGE_DENSE || !w->kernels->turn || wage_paper(w)
+            || wage_batch(w) > 1 || rate.momentum))
+        learn_rows(w, l, n, d, &rate);
+    else if (wage_is(l, WAGE_DENSE))
+        w->kernels->turn(l, d, &rate, (uint32_t *)w->wide);
     rate.n = 1 - l->weight_bits - x - c->lr_shift;
-    if (l->bias)
+    if (WAGE_HAS(WAGE_USE_BIAS) && l->bias)
         wage_update_bias(l, n, d, &rate);
 }
 
@@ -86,7 +111,7 @@ static int error_below(wage_t *w, unsigned k, uint32_t n, const int8_t *d,
     uint32_t count = n * l->in_count;
     int y = *x - l->shift;
     w->kernels->layer[l->kind - 1].error(l, n, d, w->wide, w->row);
-    if (l->joined != WAGE_NO_LAYER)
+    if (WAGE_HAS(WAGE_ADD) && l->joined != WAGE_NO_LAYER)
         y = wage_join(&w->layers[l->joined], w->wide, count, y);
     uint32_t max = w->kernels->mask_error(l - 1, 0, count, w->wide, l->in);
     int shift = max ? wage_ilog2_round(max) : 7;
@@ -103,12 +128,12 @@ static void backward(wage_t *w, uint32_t n, int x)
     for (unsigned k = w->layer_count; k-- > w->frozen_count;) {
         struct wage_layer *l = &w->layers[k];
         int here = x, more = 0;
-        if (l->held) {
+        if (WAGE_HAS(WAGE_ADD) && l->held) {
             memcpy(l->held, d, n * l->out_count);
             l->held_x = x;
             waiting++;
         }
-        if (l->joined != WAGE_NO_LAYER)
+        if (WAGE_HAS(WAGE_ADD) && l->joined != WAGE_NO_LAYER)
             waiting--;
         if (k > w->frozen_count) // with the weights as they were
             more = error_below(w, k, n, d, below, &x);
@@ -166,7 +191,7 @@ static void learn_with_replays(wage_t *w, uint8_t label,
     uint32_t left = 1u + (w->replay_count ? w->config.replays : 0), k = 0;
     w->label[0] = label;
     while (left) {
-        uint32_t n = left < w->batch ? left : w->batch;
+        uint32_t n = left < wage_batch(w) ? left : wage_batch(w);
         uint32_t s = k ? 0 : 1, known = 1 - (k > 0);
         for (; s < n; s++) {
             uint32_t draw = wage_draw(key, k + s - 1);
@@ -215,7 +240,7 @@ int wage_learn(wage_t *w, uint32_t id, const int8_t *x, uint8_t label,
 static int take_batch(const wage_t *w, uint32_t n, const uint8_t *labels,
                       struct wage_record *records)
 {
-    if (n < 1 || n > w->batch)
+    if (n < 1 || n > wage_batch(w))
         return WAGE_E_BATCH;
     for (uint32_t s = 0; s < n; s++)
         if (labels[s] >= w->classes)

@@ -67,17 +67,25 @@ void wage_update(struct wage_layer *l, uint32_t from, uint32_t count,
 {
     int32_t limit = wage_weight_max(l);
     int8_t *high = l->high + from, *low = l->low ? l->low + from : NULL;
-    int16_t *velocity = l->velocity ? l->velocity + from : NULL;
-#if WAGE_SKIP_ZEROS
-    move(high, low, velocity, limit, from, count, g, rate);
-#else
+    int16_t *velocity = WAGE_HAS(WAGE_USE_MOMENTUM) && l->velocity
+        ? l->velocity + from : NULL;
     if (velocity || rate->factor > 1)
         move(high, low, velocity, limit, from, count, g, rate);
     else if (low)
         move(high, low, NULL, limit, from, count, g, rate);
     else
         move(high, NULL, NULL, limit, from, count, g, rate);
-#endif
+}
+
+void wage_turn_slowly(struct wage_layer *l, const int8_t *d,
+                      const struct wage_rate *rate)
+{
+    int32_t limit = wage_weight_max(l);
+    for (uint32_t i = 0; i < l->weight_count; i++) {
+        int32_t g = l->in[i % l->row_count] * d[i / l->row_count];
+        int32_t weight = wage_weight(l, i) - step_of(g, rate, rate->n, i);
+        wage_set_weight(l, i, (int16_t)wage_clamp(weight, -limit, limit));
+    }
 }
 
 void wage_update_bias(struct wage_layer *l, uint32_t n, const int8_t *d,

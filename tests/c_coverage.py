@@ -33,12 +33,15 @@ TESTS = (
     "test_board_faults.py", "test_auth.py", "test_push.py",
     "test_parity.py::test_random_model_learns_the_same",
     "test_link_faults.py::test_every_fault_occurs",
+    "test_layers.py::test_row_by_row_is_as_by_gradients",
+    "test_layers.py::test_rows_too_long_for_pairs",
 )  # fmt: skip
 LEFT_OUT = "figures or mistake or alive"  # take long and reach nothing more
 FLAGS = ("-fprofile-instr-generate", "-fcoverage-mapping", "-fcoverage-mcdc")
 PLAIN = ("-std=c99", "-O1", "-fPIC", "-DNDEBUG", "-w")
 # What is not reached, as gaps() words it, and why.
 BOARD = "the loop of a board; the emulated ones run it in every test of theirs"
+ONE_MODEL = "a build for one model, WAGE_LAYERS: test_layers.py and the images of boards run it"
 EXCLUDED = {
     "firmware/src/main.c: {": BOARD,
     "firmware/src/main.c: static struct serve serve;": BOARD,
@@ -56,6 +59,21 @@ EXCLUDED = {
         "label and id were checked before: wage_learn() has nothing left to refuse",
     "firmware/src/serve.c, serve_reply: count > 0: never false":
         "serve_open() makes room for the longest answer; without room nothing is sent",
+    "runtime/blob.c: return 1;": ONE_MODEL,
+    "runtime/blob.c: error = WAGE_E_KIND;": ONE_MODEL,
+    "runtime/blob.c, check_kind: left_out(l, r[2] & 2): never true": ONE_MODEL,
+    "runtime/blob.c, left_out: !WAGE_HAS: never true": ONE_MODEL,
+    **{
+        f"runtime/blob.c, {condition}: never {way}": ONE_MODEL
+        for condition in (
+            "left_out: !l->halves_up", "left_out: l->store_bits != l->weight_bits",
+            "wage_blob_read: w->paper", "wage_blob_read: w->sse", "wage_blob_read: w->momentum",
+            "wage_blob_read: w->batch != 1",
+        )
+        for way in ("true", "false")
+    },
+    "runtime/layer.h, wage_is: ((WAGE_LAYERS & 1u << (bit)) != 0): never false": ONE_MODEL,
+    "runtime/step.c, learn_layer: wage_is(l, WAGE_DENSE): never false": ONE_MODEL,
     "runtime/step.c, backward: k-- > w->frozen_count: never false":
         "the first trainable layer asks for no error below it, which ends the loop before",
 }  # fmt: skip

@@ -68,10 +68,7 @@ MISTAKES: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     ),
     # Weights in use
     "halves of weights rounded up": (
-        "layer.c",
-        (("(int8_t)wage_rne(wage_weight(layer, first + i), spare)",
-          "(int8_t)wage_floor_shift(wage_weight(layer, first + i)"
-          " + ((1 << spare) >> 1), spare)"),),
+        "inner.c", (("w + below + odd", "w + below + 1"),),
     ),
     "alpha missing": ("blob.c", (("(uint8_t)(r[3] + (r[1]", "(uint8_t)((r[1]"),)),
     "limit of stored weights off by one": (
@@ -171,9 +168,15 @@ MISTAKES: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
         "update.c", (("wage_clamp(weight - step, -limit, limit)", "weight - step"),),
     ),
     "largest gradient of one output": (
-        "step.c", (("w->paper || w->batch > 1 ? l->out_c : 1;", "w->batch > 1 ? l->out_c : 1;"),),
+        "step.c",
+        (("wage_paper(w) || wage_batch(w) > 1 ? l->out_c : 1;", "w->batch > 1 ? l->out_c : 1;"),),
     ),
-    "stored width forgotten": ("step.c", (("- c->lr_shift - f;", "- c->lr_shift;"),)),
+    "stored width forgotten": (
+        "step.c", (("- c->lr_shift - (l->store_bits - 8),", "- c->lr_shift,"),),
+    ),
+    "the same half of a draw for both": (
+        "turn.c", (("second, r >> 16);", "second, r & 0xffff);"),),
+    ),
     "lr_factor ignored": ("update.c", (("if (rate->factor > 1) {", "if (0) {"),)),
     "momentum leaks to one side": (
         "update.c", (("wage_clamp(v - (v < 0 ? -leak : leak)", "wage_clamp(v - leak"),),

@@ -1,6 +1,6 @@
 """How fast the host trains, beside PyTorch: same net, same machine, same run.
 
-make bench      (or: python tests/speed.py; needs torch)
+make speed      (or: python tests/speed.py; needs torch)
 
 Five timings of each, in turn, after warming up; the median counts. PyTorch trains in float32
 with plain SGD on all cores, in whichever of its two layouts is faster. Times are this

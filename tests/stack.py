@@ -9,7 +9,7 @@ from pathlib import Path
 import native
 
 INDIRECT = "__indirect_call"
-KERNELS = r"wage_\w+_(forward|error|gradient)|wage_(largest|update)"  # the table of layer.c
+KERNELS = r"wage_\w+_(forward|error|gradient)|wage_(largest|update|turn)"  # the table of layer.c
 STORE = r"store\.c:store_\w+"  # the board's own; none in the library alone
 TARGETS = {  # what a file calls through a pointer, as names of functions
     "arena.c": KERNELS,

@@ -55,7 +55,7 @@ MUTANTS = {
         "wage_entry32(&table[crc & 31]);\n    }",
     ),
     "bytes swapped": (
-        "prove_load_store", "num.h", "return (uint16_t)(p[0] | ((uint16_t)p[1] << 8));",
+        "prove_load_store", "num.c", "return (uint16_t)(p[0] | ((uint16_t)p[1] << 8));",
         "return (uint16_t)(p[1] | ((uint16_t)p[0] << 8));",
     ),
     "a code beside its place": (

@@ -39,6 +39,17 @@ def compiler(target: str) -> str:
     return f"{Path(gcc).name} {re.search(r'[)] ([0-9.]+)', text)[1]}"
 
 
+def manifest(board: str) -> dict:
+    """What a board's json says of its build."""
+    path = native.ROOT / f"boards/platform/boards/{board}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["build"]
+
+
+def compiler_of(board: str) -> str:
+    """compiler() of a board's own target."""
+    return compiler(manifest(board)["mcu"])
+
+
 def library_sizes(folder: Path) -> dict[str, int]:
     """Bytes of the runtime's objects at -Os, together and one by one; stack of public calls."""
     files = sorted((native.ROOT / "runtime").glob("*.c"))
@@ -179,8 +190,7 @@ def test_size_of_a_board(board, tmp_path, pytestconfig, capsys):
     model = tmp_path / "small.wage"
     model.write_bytes(blob)
     image = emulated.image(board, model)
-    manifest = native.ROOT / f"boards/platform/boards/{board}.json"
-    build = json.loads(manifest.read_text(encoding="utf-8"))["build"]
+    build = manifest(board)
     size = sections(image, build["mcu"])
     nm = subprocess.check_output([f"{build['toolchain']}nm", image], text=True)
     ends = [int(re.search(rf"^(\w+) . stack_{end}$", nm, re.M)[1], 16) for end in ("bottom", "top")]

@@ -112,5 +112,5 @@ const struct wage_kernels LEVEL = {
       { wage_split_forward, wage_split_error, NULL },
       { wage_split_forward, wage_split_error, NULL },
       { wage_split_forward, wage_split_error, NULL } },
-    mask_error, round_error, largest, update
+    mask_error, round_error, largest, update, NULL
 };

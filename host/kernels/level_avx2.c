@@ -6,8 +6,12 @@
 // before layer.h, which then declares them, too
 #define RUNTIME(f) wage_avx2_##f
 #define WAGE_SKIP_ZEROS 0
+#define wage_dot RUNTIME(dot)
+#define wage_spread RUNTIME(spread)
+#define wage_round_row RUNTIME(round_row)
 #define wage_update RUNTIME(update)
 #define wage_update_bias RUNTIME(update_bias)
+#define wage_turn_slowly RUNTIME(turn_slowly)
 #define wage_dense_forward RUNTIME(dense_forward)
 #define wage_dense_error RUNTIME(dense_error)
 #define wage_dense_gradient RUNTIME(dense_gradient)
@@ -41,6 +45,7 @@
 
 #define LEVEL wage_level_avx2
 
+#include "../../runtime/inner.c"
 #include "../../runtime/update.c"
 #include "../../runtime/loss.c"
 #include "../../runtime/dense.c"

@@ -34,7 +34,8 @@ class Board:
     memory: that its port gives to arena and frames, when board.ini says so. emulator: its
     command, empty without. store_file: bytes of the file that an emulated flash is. slots and
     endurance (erasures of each): of its store; 0 without. protocol: how our platform gets an image
-    onto it, drive: label of the drive that it is over USB; empty without.
+    onto it, drive: label of the drive that it is over USB; empty without. custom: all that its
+    section says under custom_….
     """
 
     name: str
@@ -53,6 +54,7 @@ class Board:
     ours: bool = False  # built by the local platform, not by a vendor's
     protocol: str = ""
     drive: str = ""
+    custom: dict[str, str] = dataclasses.field(default_factory=dict, compare=False)
 
     @property
     def store(self) -> str:
@@ -129,6 +131,7 @@ def _board(name: str, ini: dict[str, str], manifest: dict[str, Any]) -> Board:
         ours=bool(manifest),
         protocol=upload.get("protocol", ""),
         drive=upload.get("drive", ""),
+        custom={k.removeprefix("custom_"): v for k, v in ini.items() if k.startswith("custom_")},
     )
 
 

@@ -58,6 +58,11 @@ def boards() -> dict[str, list[str]]:
     return {name: list(board.emulator) for name, board in read().items() if board.ours}
 
 
+def setting(board: str, name: str, default: str = "") -> str:
+    """What board.ini says of a board under custom_`name`."""
+    return get(board).custom.get(name, default)
+
+
 def make_store(board: str, path: Path) -> None:
     """Makes the file in which an emulated board keeps its flash, unless it is there."""
     _emulator(board)
@@ -93,7 +98,9 @@ def build(board: str, model: Path, key: Path | None = None) -> Path:
     with _locked(folder):
         _run_pio(board, Path(model).resolve(), Path(key).resolve() if key else None, folder)
         image.parent.mkdir(exist_ok=True)
-        shutil.copyfile(folder / "work" / "build" / board / "firmware.elf", image)
+        for kind in (".map", ".elf"):  # the linker's account of the image lies beside it
+            built = folder / "work" / "build" / board / f"firmware{kind}"
+            shutil.copyfile(built, image.with_suffix(kind))
     return image
 
 

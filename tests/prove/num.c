@@ -109,8 +109,12 @@ void prove_load_store(void)
 {
     uint8_t *bytes = exactly(4);
     uint32_t x = nondet_u32();
+    wage_store32(bytes, x);
+    must(wage_load32(bytes) == x);
     store32(bytes, x);
     must(load32(bytes) == x && wage_fetch32(bytes) == x);
+    wage_store16(bytes, (uint16_t)x);
+    must(wage_load16(bytes) == (x & 0xffff));
     must(load16(bytes + 2) == x >> 16 && wage_fetch16(bytes) == (x & 0xffff));
     store16(bytes + 2, (uint16_t)x);
     must(load32(bytes) == ((x & 0xffff) | x << 16));

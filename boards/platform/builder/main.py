@@ -9,11 +9,18 @@ from pathlib import Path
 from SCons.Script import Default, DefaultEnvironment
 
 env = DefaultEnvironment()
+sys.path.append(str(Path(env.PioPlatform().get_dir(), "builder")))
+from layers import layers_of  # noqa: E402
+
 board = env.BoardConfig()
 platform_dir = Path(env.PioPlatform().get_dir()).resolve()
 port_dir = platform_dir.parent / env.subst("$BOARD")
 parts_dir = platform_dir / "parts"
 runtime_dir = platform_dir.parents[1] / "runtime"
+FAST = {  # how the few files are compiled that decide how long a step takes
+    "inner.c": ["-O2", "-funroll-loops", "--param", "max-unroll-times=4"],
+    "turn.c": ["-O2"],
+}
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic"]
 
 
@@ -48,6 +55,12 @@ def key_files() -> list[str]:
     if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
         stop(f"no key: WAGE_KEY names {path}; make one: wage-host key {path}")
     return [str(path)]
+
+
+def layers() -> str:
+    """What of the runtime is compiled in: what the model needs, or all with WAGE_LAYERS=all."""
+    every = env.IsIntegrationDump() or os.environ.get("WAGE_LAYERS") == "all"
+    return "0xffffu" if every else f"{layers_of(model_file().read_bytes()):#x}u"
 
 
 def write_model(target, source, env) -> None:
@@ -103,7 +116,7 @@ def set_tools() -> None:
             *cpu_flags,  # behind the warnings, of which they may take one away
         ],
         CFLAGS=["-std=c99"],
-        CPPDEFINES=["NDEBUG"],
+        CPPDEFINES=["NDEBUG", ("WAGE_LAYERS", layers())],
         CPPPATH=["$PROJECT_SRC_DIR", str(runtime_dir), str(parts_dir)],
         LINKFLAGS=[
             *cpu_flags,
@@ -131,7 +144,15 @@ def add_sources() -> None:
     env.Append(PIOBUILDFILES=[env.Object(model)])
 
 
+def compile_fast(env, node):
+    """The object of a file in FAST."""
+    flags = FAST[Path(node.get_path()).name]
+    return env.Object(node, CCFLAGS=[*env["CCFLAGS"], *flags])
+
+
 set_tools()
+for name in FAST:
+    env.AddBuildMiddleware(compile_fast, f"*/runtime/{name}")
 if not env.IsIntegrationDump():
     add_sources()
 program = env.BuildProgram()

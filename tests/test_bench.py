@@ -1,0 +1,120 @@
+"""The workloads on emulated boards: the same bits as on the host, and what they cost.
+
+Costs are compared with a checked-in table; one that grew by more than 2 % fails. To accept:
+pytest tests/test_bench.py --accept-sizes (with -m soak for all boards).
+"""
+
+# SPDX-License-Identifier: MIT
+
+import json
+from pathlib import Path
+
+import bench
+import linked
+import native
+import pytest
+import workloads
+from test_size import compiler_of
+from wage_host import emulate
+from wage_host.core import Core, info
+from wage_host.errors import ToolMissing
+
+TABLE = Path(__file__).with_name("bench.json")
+ONE_OF_EACH = ("microbit", "mps2-an386", "riscv-virt")  # Armv6-M, Armv7-M, RISC-V
+EMULATED = [board for board, command in emulate.boards().items() if command]
+SMALL = [name for name in workloads.NAMES if name.startswith("W1")]
+W1_TRAIN_MOST = {"mps2-an386": 51_000, "microbit": 68_000}
+RUNTIME_MOST = 10_240  # of W1 on Cortex-M0; without the guard
+SERVING_MOST = 4_096
+
+
+def cell(board: str, name: str, count: int = bench.SAMPLES) -> bench.Cell:
+    """The figures; a missing tool skips, unless the tools are promised."""
+    try:
+        return bench.measured(board, name, count)
+    except ToolMissing as error:
+        native.miss(f"needs a tool: {error}")
+
+
+def crc_on_host(name: str) -> int:
+    """Of the weights, after as many samples, learned in this process."""
+    core = Core(workloads.blob(name))
+    core.start(1, core.config())
+    list(core.learn(workloads.samples(bench.PARITY_SAMPLES)))
+    return core.weight_crc()
+
+
+def agrees(board: str, name: str) -> None:
+    """The board has the host's weights after 300 steps, unless the model does not fit it."""
+    count = bench.SAMPLES if board in ONE_OF_EACH else bench.PARITY_SAMPLES
+    found = cell(board, name, count)
+    if "reason" not in found:
+        assert found["crc"] == crc_on_host(name)
+    else:
+        assert name not in SMALL, found
+
+
+def settle(board: str, names: list[str], accept: bool) -> None:
+    """Compares with the table, or writes it."""
+    compiler = compiler_of(board)
+    new = {name: cell(board, name) for name in names}
+    known = json.loads(TABLE.read_text(encoding="utf-8")) if TABLE.exists() else {}
+    old = known.get(board, {})
+    if accept:
+        known[board] = {"compiler": compiler} | {k: v for k, v in old.items() if k != "compiler"}
+        for name, found in new.items():
+            known[board][name] = {k: v for k, v in found.items() if k != "crc"}
+        known = {name: known[name] for name in sorted(known)}
+        TABLE.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+        return
+    if not old or compiler != old["compiler"]:
+        native.miss(f"bench.json has no {board} by {compiler}; to accept: --accept-sizes")
+    worse = [f"{name}, {row}" for name in names for row in bench.grown(old[name], new[name])]
+    assert not worse, "\n".join([*worse, "to accept: pytest tests/test_bench.py --accept-sizes"])
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("board", EMULATED)
+def test_board_learns_the_same(board: str, name: str) -> None:
+    agrees(board, name)
+
+
+@pytest.mark.parametrize("board", ONE_OF_EACH)
+def test_costs_no_more(board: str, pytestconfig: pytest.Config) -> None:
+    settle(board, SMALL, pytestconfig.getoption("--accept-sizes"))
+
+
+@pytest.mark.parametrize("board", W1_TRAIN_MOST)
+def test_w1_trains_within_its_instructions(board: str) -> None:
+    assert cell(board, "W1")["train_instructions"] <= W1_TRAIN_MOST[board]
+
+
+def test_w1_arena() -> None:
+    assert info(workloads.blob("W1")).arena_bytes < 8192
+    assert info(workloads.blob("W1 ternary")).arena_bytes < 4096
+
+
+def test_w1_is_small_code() -> None:
+    cell("microbit", "W1")
+    sizes = linked.flash(bench.image("microbit", "W1").with_suffix(".map"))
+    assert linked.runtime_bytes(sizes) - sizes["runtime/guard.o"] < RUNTIME_MOST
+    assert linked.serving_bytes(sizes) < SERVING_MOST
+    assert not any(sizes[f"runtime/{name}.o"] for name in ("conv2d", "window", "add", "depthwise"))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("board", EMULATED)
+def test_larger_workload(board: str, pytestconfig: pytest.Config) -> None:
+    names = [name for name in workloads.NAMES if name not in SMALL]
+    for name in names:
+        agrees(board, name)
+    settle(board, workloads.NAMES, pytestconfig.getoption("--accept-sizes"))
+
+
+def test_growth_is_told() -> None:
+    old = dict.fromkeys(bench.GATED, 1000)
+    assert bench.grown(old, old | {"arena_bytes": 1020, "text_bytes": 900}) == []
+    assert bench.grown(old, old | {"stack_bytes": 1021}) == ["stack_bytes: 1000 -> 1021"]
+    assert bench.grown({"reason": "a"}, old) == []
+    assert bench.grown(old, {"reason": "a"})
