@@ -251,7 +251,7 @@ static int check_pushed(struct serve *s, const struct port_info *info)
  * the board starts again there is none. */
 int serve_push(struct serve *s)
 {
-    uint32_t *f = s->message.field, done = 0;
+    uint32_t *f = s->message.field;
     struct wage_push model = { .bytes = f[WAGE_PUSH_BYTES],
                                .crc = f[WAGE_PUSH_CRC] };
     struct port_info info = port_info(s->port);
@@ -268,9 +268,10 @@ int serve_push(struct serve *s)
     }
     if (!error || error == WAGE_E_STORE_IO)
         s->model_error = WAGE_E_MODEL;
-    if (!error && model.bytes)
-        done = s->push.done;
-    if (!error && model.bytes && done == model.bytes) {
+    if (error)
+        return error;
+    uint32_t done = model.bytes ? s->push.done : 0;
+    if (done && done == model.bytes) {
         error = check_pushed(s, &info);
         if (error) {
             serve_refuse(s, WAGE_E_MODEL, (uint32_t)-error, 0);
