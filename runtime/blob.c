@@ -69,7 +69,7 @@ static int check_kind(const wage_t *w, const struct wage_layer *l,
 
 static int check_activation(const struct wage_layer *l)
 {
-    int pool = l->kind == WAGE_AVERAGE_POOL || l->kind == WAGE_MAX_POOL;
+    int pool = wage_is(l, WAGE_AVERAGE_POOL) || wage_is(l, WAGE_MAX_POOL);
     if (l->last)
         return l->activation != WAGE_NONE || l->kind >= WAGE_MAX_POOL
             ? WAGE_E_SHAPE : WAGE_OK;
@@ -84,9 +84,10 @@ static int check_plain(const wage_t *w, struct wage_layer *l)
         || l->stride_w != 1 || l->pool != 1 || l->pad_top || l->pad_left
         || l->pad_bottom || l->pad_right)
         return WAGE_E_SHAPE;
-    l->sum_h = l->out_h = l->kind == WAGE_ADD ? l->in_h : 1;
-    l->sum_w = l->out_w = l->kind == WAGE_ADD ? l->in_w : 1;
-    l->row_count = l->kind == WAGE_ADD ? 0 : l->in_count;
+    int add = wage_is(l, WAGE_ADD);
+    l->sum_h = l->out_h = add ? l->in_h : 1;
+    l->sum_w = l->out_w = add ? l->in_w : 1;
+    l->row_count = add ? 0 : l->in_count;
     return l->row_count > WAGE_PRODUCTS_MAX
         || (uint64_t)l->sum_h * l->sum_w * wage_batch(w) > WAGE_PRODUCTS_MAX
         ? WAGE_E_LIMIT : WAGE_OK;
@@ -180,26 +181,37 @@ int wage_blob_layer(const wage_t *w, unsigned k, struct wage_layer *l)
     const uint8_t *at = w->blob + WAGE_HEADER_BYTES + k * WAGE_RECORD_BYTES;
     uint8_t room[WAGE_RECORD_BYTES];
     const uint8_t *r = wage_fetched(at, room, sizeof room);
-    struct wage_layer below = *l;
-    *l = (struct wage_layer){
-        .kind = r[0], .weight_bits = r[1], .store_bits = r[24],
-        .trainable = r[2] & 1, .activation = r[15],
-        .last = k + 1u == w->layer_count,
-        .halves_up = !wage_paper(w) && r[1] == 8 && r[24] == 16,
-        .shift = (uint8_t)(r[3] + (r[1] ? r[1] - 1 : 0)), .skip = r[25],
-        .joined = WAGE_NO_LAYER, .factor = load16(r + 26),
-        .out_c = load16(r + 4), .kernel_h = r[6], .kernel_w = r[7],
-        .stride_h = r[8], .stride_w = r[9], .pad_top = r[10],
-        .pad_left = r[11], .pad_bottom = r[12], .pad_right = r[13],
-        .pool = r[14], .in_h = below.out_h, .in_w = below.out_w,
-        .in_c = below.out_c };
+    uint8_t trainable_below = l->trainable;
+    // one by one: a literal of all fields is larger code
+    *l = (struct wage_layer){ .in_h = l->out_h, .in_w = l->out_w,
+                              .in_c = l->out_c, .joined = WAGE_NO_LAYER };
+    l->kind = r[0];
+    l->weight_bits = r[1];
+    l->trainable = r[2] & 1;
+    l->shift = (uint8_t)(r[3] + (r[1] ? r[1] - 1 : 0));
+    l->out_c = load16(r + 4);
+    l->kernel_h = r[6];
+    l->kernel_w = r[7];
+    l->stride_h = r[8];
+    l->stride_w = r[9];
+    l->pad_top = r[10];
+    l->pad_left = r[11];
+    l->pad_bottom = r[12];
+    l->pad_right = r[13];
+    l->pool = r[14];
+    l->activation = r[15];
+    l->store_bits = r[24];
+    l->skip = r[25];
+    l->factor = load16(r + 26);
+    l->last = k + 1u == w->layer_count;
+    l->halves_up = !wage_paper(w) && r[1] == 8 && r[24] == 16;
     if ((r[2] & ~3) || !all_zero(at + 32, WAGE_RECORD_BYTES - 32)
         || ((r[2] & 2) && !has_weights(l)) || (!(r[2] & 2) && load32(r + 28))
         || (l->kind > WAGE_DEPTHWISE && l->kind <= WAGE_ADD && load32(r + 16))
         || (l->skip && l->kind != WAGE_ADD)
         || (l->factor && l->kind != WAGE_AVERAGE_POOL))
         return WAGE_E_RESERVED;
-    if (l->trainable < below.trainable)
+    if (l->trainable < trainable_below)
         return WAGE_E_LAYERS;
     int error = check_kind(w, l, r);
     if (!error)
@@ -306,7 +318,7 @@ static int check_replay(wage_t *w)
 /* h: the header, which is at the start of the blob. */
 static int check_header(const uint8_t *h, const uint8_t *blob, uint32_t count)
 {
-    if (h[0] != 'W' || h[1] != 'A' || h[2] != 'G' || h[3] != 'E')
+    if (load32(h) != 0x45474157) // "WAGE"
         return WAGE_E_MAGIC;
     if (load16(h + 4) != WAGE_FORMAT || load16(h + 6) != WAGE_HEADER_BYTES
         || h[17] != WAGE_RECORD_BYTES)

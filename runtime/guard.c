@@ -8,8 +8,7 @@
 #include "num.h"
 #include "state.h"
 
-#define GUARD_FORMAT 1
-#define HEADER_BYTES 32u
+#define MAGIC 0x44524757        /* "WGRD" */
 
 /* What the header of the guard says; count 0: there is none. */
 struct guard {
@@ -28,28 +27,27 @@ uint32_t wage_guard_room(const wage_t *w, const struct wage_store *store)
 {
     // reading takes whole chunks
     uint32_t room = store->guard_bytes & ~(uint32_t)(WAGE_CHUNK_BYTES - 1);
-    return room < HEADER_BYTES
-           ? 0 : (room - HEADER_BYTES) / record_bytes(w, store);
+    return room < WAGE_STORE_HEADER_BYTES
+           ? 0 : (room - WAGE_STORE_HEADER_BYTES) / record_bytes(w, store);
 }
 
 static int read_guard(wage_t *w, const struct wage_store *store,
                       struct guard *guard)
 {
-    uint8_t h[HEADER_BYTES];
+    uint32_t h[WAGE_STORE_HEADER_WORDS];
     int error = wage_check_store(w, store);
     *guard = (struct guard){ .at = store->bytes - store->guard_bytes };
     if (error || wage_guard_room(w, store) == 0)
         return error;
-    error = wage_store_read(store, guard->at, h, sizeof h);
-    if (error || load32(h) != 0x44524757 /* "WGRD" */
-        || load32(h + 4) != GUARD_FORMAT || load32(h + 16) != w->blob_crc
-        || load32(h + 24) != record_bytes(w, store)
-        || load32(h + 28) != wage_crc(0, h, 28)
-        || load32(h + 12) > wage_guard_room(w, store))
-        return error;
-    guard->set = load32(h + 8);
-    guard->count = load32(h + 12);
-    guard->crc = load32(h + 20);
+    int got = wage_header_read(store, guard->at, MAGIC, h);
+    if (got <= 0)
+        return got;
+    if (h[4] != w->blob_crc || h[6] != record_bytes(w, store)
+        || h[3] > wage_guard_room(w, store))
+        return WAGE_OK;
+    guard->set = h[2];
+    guard->count = h[3];
+    guard->crc = h[5];
     return WAGE_OK;
 }
 
@@ -79,7 +77,7 @@ static int read_records(wage_t *w, const struct wage_store *store,
                         uint32_t *known)
 {
     struct walk k = { .way = LOAD, .store = store,
-                      .at = guard->at + HEADER_BYTES };
+                      .at = guard->at + WAGE_STORE_HEADER_BYTES };
     for (uint32_t i = 0; i < guard->count && !k.error; i++) {
         uint8_t label;
         pass_record(&k, w, &label);
@@ -94,21 +92,16 @@ static int read_records(wage_t *w, const struct wage_store *store,
 static int seal(wage_t *w, const struct wage_store *store,
                 struct guard *guard)
 {
-    uint8_t h[HEADER_BYTES] = { 'W', 'G', 'R', 'D' };
     struct guard got = { .count = 0 };
     int error = read_records(w, store, guard, &guard->crc, NULL);
     if (error)
         return error;
     if (guard->crc != w->put_crc)
         return WAGE_E_STORE_IO;
-    store32(h + 4, GUARD_FORMAT);
-    store32(h + 8, guard->set);
-    store32(h + 12, guard->count);
-    store32(h + 16, w->blob_crc);
-    store32(h + 20, guard->crc);
-    store32(h + 24, record_bytes(w, store));
-    store32(h + 28, wage_crc(0, h, 28));
-    error = wage_store_program(store, guard->at, h, sizeof h);
+    uint32_t h[WAGE_STORE_HEADER_WORDS] = { 0, 0, guard->set, guard->count,
+                                      w->blob_crc, guard->crc,
+                                      record_bytes(w, store) };
+    error = wage_header_write(store, guard->at, MAGIC, h);
     if (!error)
         error = read_guard(w, store, &got);
     return !error && got.crc != guard->crc ? WAGE_E_STORE_IO : error;
@@ -121,7 +114,8 @@ static int begin(wage_t *w, const struct wage_store *store,
     w->put = w->put_crc = 0;
     w->put_set = guard->set;
     w->put_count = guard->count;
-    return wage_store_erase(store, guard->at, guard->at + HEADER_BYTES
+    return wage_store_erase(store, guard->at,
+                            guard->at + WAGE_STORE_HEADER_BYTES
                             + guard->count * record_bytes(w, store));
 }
 
@@ -130,7 +124,7 @@ static int append(wage_t *w, const struct wage_store *store,
                   const struct guard *guard, uint8_t label)
 {
     struct walk k = { .way = SAVE, .store = store, .crc = w->put_crc,
-                      .at = guard->at + HEADER_BYTES
+                      .at = guard->at + WAGE_STORE_HEADER_BYTES
                             + w->put * record_bytes(w, store) };
     pass_record(&k, w, &label);
     wage_walk_flush(&k);

@@ -7,7 +7,7 @@
 
 #include "num.h"
 
-#define STATE_FORMAT 1          /* version of a checkpoint */
+#define MAGIC 0x504b4357        /* "WCKP" */
 
 static uint32_t slot_bytes(const struct wage_store *store)
 {
@@ -55,43 +55,42 @@ static struct walk reading(const struct wage_store *store, uint32_t slot,
 {
     return (struct walk){ .way = way, .store = store,
                           .at = slot * slot_bytes(store)
-                                + WAGE_SLOT_HEADER_BYTES };
+                                + WAGE_STORE_HEADER_BYTES };
 }
 
 /* wage_look() in a store that was checked. */
 static int look(wage_t *w, const struct wage_store *store, uint32_t slot,
                 struct wage_checkpoint *found)
 {
-    uint8_t h[WAGE_SLOT_HEADER_BYTES];
-    uint32_t at = slot * slot_bytes(store), crc;
+    uint32_t h[WAGE_STORE_HEADER_WORDS], crc;
+    uint32_t at = slot * slot_bytes(store);
+    uint32_t state = at + WAGE_STORE_HEADER_BYTES;
     *found = (struct wage_checkpoint){ .generation = 0 };
-    int error = wage_store_read(store, at, h, sizeof h);
-    if (error)
-        return error;
-    uint32_t bytes = load32(h + 12);
-    if (load32(h) != 0x504b4357 /* "WCKP" */
-        || load32(h + 4) != STATE_FORMAT
-        || load32(h + 28) != wage_crc(0, h, 28)
-        || bytes > slot_bytes(store) - sizeof h
-        || load32(h + 8) == UINT32_MAX) // none could follow it
+    int got = wage_header_read(store, at, MAGIC, h);
+    if (got <= 0)
+        return got;
+    uint32_t bytes = h[3];
+    if (bytes > slot_bytes(store) - WAGE_STORE_HEADER_BYTES
+        || h[2] == UINT32_MAX) // none could follow it
         return WAGE_OK;
-    error = store_crc(store, at + (uint32_t)sizeof h, bytes, &crc);
-    if (error || crc != load32(h + 20))
+    int error = store_crc(store, state, bytes, &crc);
+    if (error || crc != h[5])
         return error;
-    found->generation = load32(h + 8);
+    found->generation = h[2];
     found->crc = crc;
-    found->wear = load32(h + 24);
+    found->wear = h[6];
     found->forgotten = bytes == 0;
-    if (!found->generation || load32(h + 16) != w->blob_crc)
+    if (!found->generation || h[4] != w->blob_crc)
         return WAGE_OK;
     found->ours = found->forgotten;
-    if (bytes != wage_checkpoint_bytes(w) - sizeof h)
+    if (bytes != wage_checkpoint_bytes(w) - WAGE_STORE_HEADER_BYTES)
         return WAGE_OK;
-    error = wage_store_read(store, at + (uint32_t)sizeof h, h, 8);
+    uint8_t asked[8];
+    error = wage_store_read(store, state, asked, sizeof asked);
     if (error)
         return error;
-    found->guard = load32(h);
-    found->score = load32(h + 4);
+    found->guard = load32(asked);
+    found->score = load32(asked + 4);
     struct walk k = reading(store, slot, CHECK);
     wage_walk_state(&k, w);
     found->ours = !k.error;
@@ -171,15 +170,9 @@ static int write_slot(wage_t *w, const struct wage_store *store,
         error = write_state(w, store, slot, &bytes, &want.crc);
     if (error)
         return error;
-    uint8_t h[WAGE_SLOT_HEADER_BYTES] = { 'W', 'C', 'K', 'P' };
-    store32(h + 4, STATE_FORMAT);
-    store32(h + 8, want.generation);
-    store32(h + 12, bytes);
-    store32(h + 16, w->blob_crc);
-    store32(h + 20, want.crc);
-    store32(h + 24, want.wear);
-    store32(h + 28, wage_crc(0, h, 28));
-    error = wage_store_program(store, at, h, sizeof h);
+    uint32_t h[WAGE_STORE_HEADER_WORDS] = { 0, 0, want.generation, bytes,
+                                      w->blob_crc, want.crc, want.wear };
+    error = wage_header_write(store, at, MAGIC, h);
     if (!error)
         error = look(w, store, slot, &got);
     if (!error && (!got.ours || got.crc != want.crc || got.wear != want.wear

@@ -9,7 +9,7 @@
 #include "num.h"
 #include "state.h"
 
-#define PUSH_FORMAT 1
+#define MAGIC 0x48535057        /* "WPSH" */
 
 static uint32_t header_at(const struct wage_store *store)
 {
@@ -18,13 +18,13 @@ static uint32_t header_at(const struct wage_store *store)
 
 uint32_t wage_push_place(const struct wage_store *store)
 {
-    return header_at(store) + WAGE_PUSH_HEADER_BYTES;
+    return header_at(store) + WAGE_STORE_HEADER_BYTES;
 }
 
 uint32_t wage_push_room(const struct wage_store *store)
 {
-    return store->memory && store->model_bytes > WAGE_PUSH_HEADER_BYTES
-           ? store->model_bytes - WAGE_PUSH_HEADER_BYTES : 0;
+    return store->memory && store->model_bytes > WAGE_STORE_HEADER_BYTES
+           ? store->model_bytes - WAGE_STORE_HEADER_BYTES : 0;
 }
 
 /* Erases units of the place until `end` bytes of it are. */
@@ -75,7 +75,7 @@ int wage_push(struct wage_push *p, const struct wage_store *store,
         *p = (struct wage_push){ .bytes = bytes, .crc = model->crc };
     else if (!same || at != p->done)
         return WAGE_E_ORDER;
-    int error = make_ready(p, store, WAGE_PUSH_HEADER_BYTES + at + count);
+    int error = make_ready(p, store, WAGE_STORE_HEADER_BYTES + at + count);
     if (!error)
         error = program(store, wage_push_place(store) + at, from, count);
     if (error)
@@ -87,15 +87,12 @@ int wage_push(struct wage_push *p, const struct wage_store *store,
 
 int wage_push_seal(struct wage_push *p, const struct wage_store *store)
 {
-    uint8_t h[WAGE_PUSH_HEADER_BYTES] = { 'W', 'P', 'S', 'H' };
     uint32_t bytes = p->bytes;
     if (bytes == 0 || p->done != bytes)
         return WAGE_E_ORDER;
     p->bytes = 0;
-    store32(h + 4, PUSH_FORMAT);
-    store32(h + 8, bytes);
-    store32(h + 28, wage_crc(0, h, 28));
-    return program(store, header_at(store), h, sizeof h);
+    uint32_t h[WAGE_STORE_HEADER_WORDS] = { 0, 0, bytes };
+    return wage_header_write(store, header_at(store), MAGIC, h);
 }
 
 int wage_push_remove(const struct wage_store *store)
@@ -107,14 +104,11 @@ int wage_push_remove(const struct wage_store *store)
 
 int32_t wage_pushed(const struct wage_store *store)
 {
-    uint8_t h[WAGE_PUSH_HEADER_BYTES];
+    uint32_t h[WAGE_STORE_HEADER_WORDS];
     if (wage_push_room(store) == 0)
         return 0;
-    int error = wage_store_read(store, header_at(store), h, sizeof h);
-    if (error || load32(h) != 0x48535057 /* "WPSH" */
-        || load32(h + 4) != PUSH_FORMAT
-        || load32(h + 28) != wage_crc(0, h, 28)
-        || load32(h + 8) > wage_push_room(store))
-        return error;
-    return (int32_t)load32(h + 8);
+    int got = wage_header_read(store, header_at(store), MAGIC, h);
+    if (got <= 0)
+        return got;
+    return h[2] > wage_push_room(store) ? 0 : (int32_t)h[2];
 }

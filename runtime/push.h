@@ -22,7 +22,6 @@ extern "C" {
 #endif
 
 /* cffi begin */
-#define WAGE_PUSH_HEADER_BYTES 32
 #define WAGE_PUSH_PART_BYTES 32 /* parts are multiples of it but the last */
 
 /* A model on its way into the store. Begin with zeros. */

@@ -10,34 +10,6 @@
 #include "blob.h"
 #include "num.h"
 
-int wage_store_read(const struct wage_store *store, uint32_t at, uint8_t *to,
-                    uint32_t count)
-{
-    if (store->busy)
-        store->busy(store->context);
-    return store->read(store->context, at, to, count);
-}
-
-int wage_store_program(const struct wage_store *store, uint32_t at,
-                       const uint8_t *from, uint32_t count)
-{
-    if (store->busy)
-        store->busy(store->context);
-    return store->program(store->context, at, from, count);
-}
-
-int wage_store_erase(const struct wage_store *store, uint32_t at,
-                     uint32_t end)
-{
-    int error = WAGE_OK;
-    for (; !error && at < end; at += store->erase_bytes) {
-        if (store->busy)
-            store->busy(store->context);
-        error = store->erase(store->context, at);
-    }
-    return error;
-}
-
 void wage_walk_flush(struct walk *k)
 {
     uint32_t unit = k->store->program_bytes;
@@ -223,7 +195,7 @@ uint32_t wage_checkpoint_bytes(const wage_t *w)
 {
     struct walk k = { .way = COUNT };
     wage_walk_state(&k, (wage_t *)w);
-    return WAGE_SLOT_HEADER_BYTES + k.bytes;
+    return WAGE_STORE_HEADER_BYTES + k.bytes;
 }
 
 uint32_t wage_weight_crc(const wage_t *w)

@@ -8,7 +8,8 @@
 #include "layer.h"
 #include "store.h"
 
-#define WAGE_SLOT_HEADER_BYTES 32
+#define WAGE_STORE_HEADER_WORDS 8
+#define WAGE_STORE_HEADER_BYTES (4 * WAGE_STORE_HEADER_WORDS)
 #define WAGE_CHUNK_BYTES 32     /* a multiple of every program unit */
 
 enum way { COUNT, HASH, SAVE, CHECK, LOAD };
@@ -61,5 +62,14 @@ int wage_store_read(const struct wage_store *store, uint32_t at, uint8_t *to,
                     uint32_t count);
 int wage_store_program(const struct wage_store *store, uint32_t at,
                        const uint8_t *from, uint32_t count);
+
+/* A header, which says what is behind it and is written last: magic, format,
+ * five numbers, CRC; `word`: (WAGE_STORE_HEADER_WORDS). Reading returns 1: a
+ * whole one of this magic, 0: there is none, or an error. Writing takes the
+ * five numbers, word[2..6], and fills in the others. */
+int wage_header_read(const struct wage_store *store, uint32_t at,
+                     uint32_t magic, uint32_t *word);
+int wage_header_write(const struct wage_store *store, uint32_t at,
+                      uint32_t magic, uint32_t *word);
 
 #endif

@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SERVE = ("serve", "requests", "auth", "blake2b/blake2b")
+SERVE = ("serve", "requests", "keyed", "auth", "blake2b/blake2b")
 FOLDERS = ("runtime", "host/kernels", "firmware/src", "boards/sim", "tests/native")
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")
 SANITIZE = (

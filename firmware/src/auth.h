@@ -33,21 +33,29 @@ struct auth_state {
     struct auth_session now, asked;
 };
 
+struct serve;
+
 /* Functions, so that an image without a key does not hold their code. */
 struct auth {
     const uint8_t *key;         /* (AUTH_KEY_BYTES) */
-    /* session->key from `key` and the nonces. */
-    void (*begin)(const uint8_t *key, struct auth_session *session);
-    /* Tag (AUTH_TAG_BYTES) of a body that came in. */
-    void (*tag_body)(const struct auth_session *session, enum auth_side side,
-                     const uint8_t *body, uint32_t bytes, uint8_t *tag);
-    /* Tag of a message that goes out. */
+    /* HELLO, with the host's nonce: whoever it is may ask for a session. */
+    void (*ask)(struct serve *serve, uint32_t host_a, uint32_t host_b);
+    /* Whether the request is of this session or of the one asked for, from
+     * who has the key, and no copy of an earlier one: 0 or an error. Takes
+     * its tag off. */
+    int (*let_in)(struct serve *serve);
+    /* Tag (AUTH_TAG_BYTES) of a message that goes out. */
     void (*tag_message)(const struct auth_session *session,
                         enum auth_side side,
                         const struct wage_message *message, uint8_t *tag);
 };
 
+void keyed_ask(struct serve *serve, uint32_t host_a, uint32_t host_b);
+int keyed_let_in(struct serve *serve);
+
+/* session->key from `key` and the nonces. */
 void auth_begin(const uint8_t *key, struct auth_session *session);
+/* Tag of a body that came in. */
 void auth_tag_body(const struct auth_session *session, enum auth_side side,
                    const uint8_t *body, uint32_t bytes, uint8_t *tag);
 void auth_tag_message(const struct auth_session *session,
@@ -59,6 +67,6 @@ void auth_tag_message(const struct auth_session *session,
 }
 #endif
 
-#define AUTH_WITH(key) { key, auth_begin, auth_tag_body, auth_tag_message }
+#define AUTH_WITH(key) { key, keyed_ask, keyed_let_in, auth_tag_message }
 
 #endif

@@ -55,9 +55,7 @@ int serve_start(struct serve *s)
     if (error < 0)
         return error;
     f[WAGE_STARTED_LAST_ID] = s->model.last_id;
-    s->message.tail_bytes = 0;
-    serve_reply(s, WAGE_STARTED, WAGE_STARTED_FIELDS);
-    return WAGE_OK;
+    return serve_answer(s, WAGE_STARTED, WAGE_STARTED_FIELDS);
 }
 
 /* Learns the next sample, or predicts. Returns enum wage_kept or an error. */
@@ -82,20 +80,15 @@ int serve_sample(struct serve *s)
     uint32_t id = f[WAGE_SAMPLE_ID], label = f[WAGE_SAMPLE_LABEL];
     const wage_t *w = &s->model;
     int learn = s->message.type == WAGE_SAMPLE;
-    if (s->message.tail_bytes != w->input_bytes) {
-        serve_refuse(s, WAGE_E_INPUT, w->input_bytes, s->message.tail_bytes);
-        return WAGE_OK;
-    }
-    if (label >= w->classes) {
-        serve_refuse(s, WAGE_E_LABEL, w->classes, label);
-        return WAGE_OK;
-    }
+    if (s->message.tail_bytes != w->input_bytes)
+        return serve_refuse(s, WAGE_E_INPUT, w->input_bytes,
+                            s->message.tail_bytes);
+    if (label >= w->classes)
+        return serve_refuse(s, WAGE_E_LABEL, w->classes, label);
     if (learn && !s->started)
         return WAGE_E_STREAM;
-    if (learn && id > w->last_id + 1) {
-        serve_refuse(s, WAGE_E_ORDER, w->last_id, id);
-        return WAGE_OK;
-    }
+    if (learn && id > w->last_id + 1)
+        return serve_refuse(s, WAGE_E_ORDER, w->last_id, id);
     int known = learn && id <= w->last_id;
     struct wage_record record = { .prediction = 0 };
     uint32_t before = port_micros(s->port);
@@ -112,9 +105,7 @@ int serve_sample(struct serve *s)
     f[WAGE_RECORD_KEPT] = (uint32_t)kept;
     f[WAGE_RECORD_SCORE] = w->score;
     f[WAGE_RECORD_GENERATION] = w->generation;
-    s->message.tail_bytes = 0;
-    serve_reply(s, WAGE_RECORD, WAGE_RECORD_FIELDS);
-    return WAGE_OK;
+    return serve_answer(s, WAGE_RECORD, WAGE_RECORD_FIELDS);
 }
 
 static void put32(uint8_t *to, uint32_t x)
@@ -151,8 +142,7 @@ int serve_stats(struct serve *s)
     }
     s->message.tail = s->reader.buffer;
     s->message.tail_bytes = 8u * w->classes;
-    serve_reply(s, WAGE_REPORT, WAGE_REPORT_FIELDS);
-    return WAGE_OK;
+    return serve_reply(s, WAGE_REPORT, WAGE_REPORT_FIELDS);
 }
 
 int serve_look(struct serve *s)
@@ -171,9 +161,7 @@ int serve_look(struct serve *s)
     f[WAGE_SLOT_FORGOTTEN] = found.forgotten;
     f[WAGE_SLOT_GUARD] = found.guard;
     f[WAGE_SLOT_SCORE] = found.score;
-    s->message.tail_bytes = 0;
-    serve_reply(s, WAGE_SLOT, WAGE_SLOT_FIELDS);
-    return WAGE_OK;
+    return serve_answer(s, WAGE_SLOT, WAGE_SLOT_FIELDS);
 }
 
 int serve_save(struct serve *s)
@@ -200,9 +188,7 @@ int serve_save(struct serve *s)
     f[WAGE_SAVED_GENERATION] = s->model.generation;
     f[WAGE_SAVED_KEPT] = (uint32_t)kept;
     f[WAGE_SAVED_SCORE] = s->model.score;
-    s->message.tail_bytes = 0;
-    serve_reply(s, WAGE_SAVED, WAGE_SAVED_FIELDS);
-    return WAGE_OK;
+    return serve_answer(s, WAGE_SAVED, WAGE_SAVED_FIELDS);
 }
 
 int serve_guard(struct serve *s)
@@ -211,15 +197,11 @@ int serve_guard(struct serve *s)
     uint32_t label = f[WAGE_GUARD_LABEL];
     if (!s->store)
         return WAGE_E_STORE;
-    if (s->message.tail_bytes != s->model.input_bytes) {
-        serve_refuse(s, WAGE_E_INPUT, s->model.input_bytes,
-                     s->message.tail_bytes);
-        return WAGE_OK;
-    }
-    if (label >= s->model.classes) {
-        serve_refuse(s, WAGE_E_LABEL, s->model.classes, label);
-        return WAGE_OK;
-    }
+    if (s->message.tail_bytes != s->model.input_bytes)
+        return serve_refuse(s, WAGE_E_INPUT, s->model.input_bytes,
+                            s->message.tail_bytes);
+    if (label >= s->model.classes)
+        return serve_refuse(s, WAGE_E_LABEL, s->model.classes, label);
     port_phase(s->port, PHASE_SAVE);
     int error = wage_guard_put(&s->model, s->store, f[WAGE_GUARD_ID],
                                f[WAGE_GUARD_COUNT], f[WAGE_GUARD_SET],
@@ -227,9 +209,7 @@ int serve_guard(struct serve *s)
                                (uint8_t)label);
     if (error)
         return error;
-    s->message.tail_bytes = 0;
-    serve_reply(s, WAGE_GUARDED, WAGE_GUARDED_FIELDS);
-    return WAGE_OK;
+    return serve_answer(s, WAGE_GUARDED, WAGE_GUARDED_FIELDS);
 }
 
 /* Whether the model that is whole in the store can be used here: 0 or an
@@ -263,8 +243,8 @@ int serve_push(struct serve *s)
                     s->message.tail, s->message.tail_bytes);
     if (error == WAGE_E_ORDER) {
         int same = s->push.bytes == model.bytes && s->push.crc == model.crc;
-        serve_refuse(s, error, same ? s->push.done : 0, f[WAGE_PUSH_AT]);
-        return WAGE_OK;
+        return serve_refuse(s, error, same ? s->push.done : 0,
+                            f[WAGE_PUSH_AT]);
     }
     if (!error || error == WAGE_E_STORE_IO)
         s->model_error = WAGE_E_MODEL;
@@ -273,19 +253,15 @@ int serve_push(struct serve *s)
     uint32_t done = model.bytes ? s->push.done : 0;
     if (done && done == model.bytes) {
         error = check_pushed(s, &info);
-        if (error) {
-            serve_refuse(s, WAGE_E_MODEL, (uint32_t)-error, 0);
-            return WAGE_OK;
-        }
+        if (error)
+            return serve_refuse(s, WAGE_E_MODEL, (uint32_t)-error, 0);
         error = wage_push_seal(&s->push, s->store);
     }
     if (error)
         return error;
     s->restart = done == model.bytes;
     f[WAGE_PUSHED_DONE] = done;
-    s->message.tail_bytes = 0;
-    serve_reply(s, WAGE_PUSHED, WAGE_PUSHED_FIELDS);
-    return WAGE_OK;
+    return serve_answer(s, WAGE_PUSHED, WAGE_PUSHED_FIELDS);
 }
 
 int serve_reset(struct serve *s)
@@ -293,19 +269,15 @@ int serve_reset(struct serve *s)
     uint32_t what = s->message.field[WAGE_RESET_WHAT];
     if (what > WAGE_FACTORY)
         return WAGE_E_CONFIG;
-    if (what == WAGE_FACTORY && s->store && s->model_error) {
-        serve_refuse(s, WAGE_E_MODEL, (uint32_t)-s->model_error, 0);
-        return WAGE_OK;
-    }
+    if (what == WAGE_FACTORY && s->store && s->model_error)
+        return serve_refuse(s, WAGE_E_MODEL, (uint32_t)-s->model_error, 0);
     if (what == WAGE_FACTORY && s->store) {
         port_phase(s->port, PHASE_SAVE);
         int error = wage_forget(&s->model, s->store);
         if (error)
             return error;
     }
-    s->message.tail_bytes = 0;
-    serve_reply(s, WAGE_DONE, 0);
     s->restart = 1;
-    return WAGE_OK;
+    return serve_answer(s, WAGE_DONE, 0);
 }
 

@@ -17,10 +17,18 @@ int serve_guard(struct serve *serve);
 int serve_push(struct serve *serve);
 int serve_reset(struct serve *serve);
 
-/* Sends serve->message with this type and so many fields. */
-void serve_reply(struct serve *serve, uint8_t type, uint8_t fields);
+/* Sends serve->message with this type, so many fields and its tail; without
+ * one; NAK: minus `error`, and what it is about. All return 0. */
+int serve_reply(struct serve *serve, uint8_t type, uint8_t fields);
+int serve_answer(struct serve *serve, uint8_t type, uint8_t fields);
+int serve_refuse(struct serve *serve, int error, uint32_t a, uint32_t b);
 
-/* Sends NAK: minus `error`, and what it is about. */
-void serve_refuse(struct serve *serve, int error, uint32_t a, uint32_t b);
+/* A number that the last session did not have, and that is hard to repeat: a
+ * late copy of an old HELLO does not bring the old session back. */
+uint16_t serve_draw_session(struct serve *serve);
+
+/* From now on requests are of session `number`, whose HELLO had `hello`. */
+void serve_begin_session(struct serve *serve, uint16_t number,
+                         uint16_t hello);
 
 #endif

@@ -114,7 +114,7 @@ int serve_open(struct serve *s, struct port *port)
     return WAGE_OK;
 }
 
-void serve_reply(struct serve *s, uint8_t type, uint8_t fields)
+int serve_reply(struct serve *s, uint8_t type, uint8_t fields)
 {
     port_phase(s->port, PHASE_IDLE); // every request ends here
     s->message.type = type;
@@ -130,15 +130,21 @@ void serve_reply(struct serve *s, uint8_t type, uint8_t fields)
                                       s->frame_bytes - 1);
     if (count > 0)
         port_write(s->port, s->frame, (uint32_t)count + 1);
+    return WAGE_OK;
 }
 
-void serve_refuse(struct serve *s, int error, uint32_t a, uint32_t b)
+int serve_answer(struct serve *s, uint8_t type, uint8_t fields)
+{
+    s->message.tail_bytes = 0;
+    return serve_reply(s, type, fields);
+}
+
+int serve_refuse(struct serve *s, int error, uint32_t a, uint32_t b)
 {
     s->message.field[WAGE_NAK_ERROR] = (uint32_t)-error;
     s->message.field[WAGE_NAK_A] = a;
     s->message.field[WAGE_NAK_B] = b;
-    s->message.tail_bytes = 0;
-    serve_reply(s, WAGE_NAK, WAGE_NAK_FIELDS);
+    return serve_answer(s, WAGE_NAK, WAGE_NAK_FIELDS);
 }
 
 /* Copies a text that is in flash. */
@@ -195,9 +201,7 @@ static void welcome_model(struct serve *s, uint32_t *f)
     f[WAGE_WELCOME_GUARD_COUNT] = count > 0 ? (uint32_t)count : 0;
 }
 
-/* A number that the last session did not have, and that is hard to repeat: a
- * late copy of an old HELLO does not bring the old session back. */
-static uint16_t draw_session(struct serve *s)
+uint16_t serve_draw_session(struct serve *s)
 {
     uint16_t number = (uint16_t)(port_random(s->port) >> 16);
     while (number == 0 || number == s->session)
@@ -205,50 +209,29 @@ static uint16_t draw_session(struct serve *s)
     return number;
 }
 
-static void begin_session(struct serve *s, uint16_t number, uint16_t hello)
+void serve_begin_session(struct serve *s, uint16_t number, uint16_t hello)
 {
     s->session = number;
     s->nonce = hello;
     s->started = 0;
 }
 
-/* HELLO to a board with a key: whoever it is may ask. */
-static void ask_session(struct serve *s, uint32_t host_a, uint32_t host_b)
-{
-    struct auth_session *a = &s->auth_state->asked;
-    if (a->hello != s->message.session || a->host[0] != host_a
-        || a->host[1] != host_b) { // else asked again
-        a->number = draw_session(s);
-        a->hello = s->message.session;
-        a->seq = s->message.seq;
-        a->host[0] = host_a;
-        a->host[1] = host_b;
-        a->board[0] = port_random(s->port);
-        a->board[1] = port_random(s->port);
-        s->auth->begin(s->auth->key, a);
-    }
-    s->seal = a;
-}
-
-static void hello(struct serve *s)
+static int hello(struct serve *s)
 {
     uint32_t *f = s->message.field;
     uint32_t low = f[WAGE_HELLO_PROTOCOL_MIN];
     uint32_t high = f[WAGE_HELLO_PROTOCOL_MAX];
     uint32_t version = high < s->protocol_max ? high : s->protocol_max;
-    if (s->message.session == 0) {
-        serve_refuse(s, WAGE_E_SESSION, 0, 0);
-        return;
-    }
-    if (version < low || version < s->protocol_min) {
-        serve_refuse(s, WAGE_E_PROTOCOL, s->protocol_min, s->protocol_max);
-        return;
-    }
+    if (s->message.session == 0)
+        return serve_refuse(s, WAGE_E_SESSION, 0, 0);
+    if (version < low || version < s->protocol_min)
+        return serve_refuse(s, WAGE_E_PROTOCOL, s->protocol_min,
+                            s->protocol_max);
     struct port_info info = port_info(s->port);
     if (s->auth)
-        ask_session(s, f[WAGE_HELLO_NONCE_A], f[WAGE_HELLO_NONCE_B]);
+        s->auth->ask(s, f[WAGE_HELLO_NONCE_A], f[WAGE_HELLO_NONCE_B]);
     else if (s->message.session != s->nonce) // else asked again
-        begin_session(s, draw_session(s), s->message.session);
+        serve_begin_session(s, serve_draw_session(s), s->message.session);
     s->sessions++;
     memset(f, 0, sizeof s->message.field);
     f[WAGE_WELCOME_PROTOCOL_MIN] = s->protocol_min;
@@ -277,7 +260,7 @@ static void hello(struct serve *s)
     if (!s->model_error)
         welcome_model(s, f);
     put_names(s, &info);
-    serve_reply(s, WAGE_WELCOME, WAGE_WELCOME_FIELDS);
+    return serve_reply(s, WAGE_WELCOME, WAGE_WELCOME_FIELDS);
 }
 
 static uint8_t fields_needed(uint8_t type)
@@ -296,62 +279,23 @@ static uint8_t fields_needed(uint8_t type)
     }
 }
 
-/* Whether the request is of this session or of the one asked for, from who
- * has the key, and no copy of an earlier one. Takes its tag off. */
-static int let_in(struct serve *s)
-{
-    struct auth_state *state = s->auth_state;
-    struct wage_message *m = &s->message;
-    struct auth_session *a = m->session == state->now.number ? &state->now
-                                                             : &state->asked;
-    uint8_t tag[AUTH_TAG_BYTES], differ = 0;
-    if (m->session == 0 || m->session != a->number)
-        return WAGE_E_SESSION;
-    if (m->tail_bytes < AUTH_TAG_BYTES || m->seq <= a->seq)
-        return WAGE_E_AUTH;
-    m->tail_bytes -= AUTH_TAG_BYTES;
-    const uint8_t *body = s->reader.buffer, *end = m->tail + m->tail_bytes;
-    s->auth->tag_body(a, AUTH_HOST, body, (uint32_t)(end - body), tag);
-    for (unsigned i = 0; i < AUTH_TAG_BYTES; i++) // all, however they differ
-        differ |= (uint8_t)(tag[i] ^ end[i]);
-    if (differ)
-        return WAGE_E_AUTH;
-    a->seq = m->seq;
-    if (a == &state->asked) {
-        state->now = *a;
-        memset(a, 0, sizeof *a);
-        begin_session(s, state->now.number, state->now.hello);
-    }
-    s->seal = &state->now;
-    return WAGE_OK;
-}
-
 static int answer(struct serve *s)
 {
     uint8_t type = s->message.type;
     s->seal = NULL;
-    if (type < WAGE_HELLO || type > WAGE_PUSH) {
-        serve_refuse(s, WAGE_E_TYPE, type, 0);
-        return WAGE_OK;
-    }
-    if (s->message.fields < fields_needed(type)) {
-        serve_refuse(s, WAGE_E_PAYLOAD, fields_needed(type), s->message.fields);
-        return WAGE_OK;
-    }
-    if (type == WAGE_HELLO) {
-        hello(s);
-        return WAGE_OK;
-    }
-    int error = s->auth ? let_in(s) : s->session == 0
+    if (type < WAGE_HELLO || type > WAGE_PUSH)
+        return serve_refuse(s, WAGE_E_TYPE, type, 0);
+    if (s->message.fields < fields_needed(type))
+        return serve_refuse(s, WAGE_E_PAYLOAD, fields_needed(type),
+                            s->message.fields);
+    if (type == WAGE_HELLO)
+        return hello(s);
+    int error = s->auth ? s->auth->let_in(s) : s->session == 0
                 || s->message.session != s->session ? WAGE_E_SESSION : WAGE_OK;
-    if (error) {
-        serve_refuse(s, error, s->nonce, 0);
-        return WAGE_OK;
-    }
-    if (s->model_error && type != WAGE_RESET && type != WAGE_PUSH) {
-        serve_refuse(s, WAGE_E_MODEL, (uint32_t)-s->model_error, 0);
-        return WAGE_OK;
-    }
+    if (error)
+        return serve_refuse(s, error, s->nonce, 0);
+    if (s->model_error && type != WAGE_RESET && type != WAGE_PUSH)
+        return serve_refuse(s, WAGE_E_MODEL, (uint32_t)-s->model_error, 0);
     switch (type) {
     case WAGE_START: return serve_start(s);
     case WAGE_SAMPLE:

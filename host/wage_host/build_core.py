@@ -28,7 +28,7 @@ HEADERS = [
     "firmware/src/serve.h",
     "boards/sim/sim.h",
 ]
-SERVE = ("serve", "requests", "auth", "blake2b/blake2b")
+SERVE = ("serve", "requests", "keyed", "auth", "blake2b/blake2b")
 FOLDERS = ["runtime", "host/kernels", "firmware/src", "boards/sim"]
 OPENMP = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
 
