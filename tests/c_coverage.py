@@ -23,7 +23,8 @@ import native
 from wage_host import build_core
 
 MEASURED = ("runtime", "firmware/src")
-MCDC = ("runtime/wire.c", "runtime/blob.c", "runtime/persist.c")  # decoder, loader, choice of slot
+# decoder, loader, choice of slot
+MCDC = ("runtime/wire.c", "runtime/blob.c", "runtime/persist.c", "runtime/store.c")
 BUILD = native.ROOT / "build/coverage"
 REPORT = native.ROOT / "build/coverage.txt"
 TESTS = (

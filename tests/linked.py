@@ -16,6 +16,7 @@ PARTS = (  # of an object's path, the part it counts as
     (r"/parts/(\w+)\.o$", "parts"),
     (r"/model/(\w+)\.o$", "model"),
     (r"/lib\w+\.a\((\S+)\.o\)$", "compiler"),
+    (r"/(crt\w+)\.o$", "compiler"),
 )
 
 

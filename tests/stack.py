@@ -15,9 +15,8 @@ TARGETS = {  # what a file calls through a pointer, as names of functions
     "arena.c": KERNELS,
     "step.c": KERNELS,
     "window.c": r".*\.c:sum_at",
-    "persist.c": STORE,
-    "state.c": STORE,
-    "serve.c": r"auth_\w+",  # in an image with a key
+    "store.c": STORE,
+    "serve.c": r"(auth|keyed)_\w+",  # in an image with a key
 }
 
 

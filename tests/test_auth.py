@@ -264,22 +264,22 @@ def test_numbers_of_a_session_are_not_used_twice():
 # -- planted mistakes ----------------------------------------------------------------
 
 MISTAKES = {
-    "the tag is not checked": ("firmware/src/serve.c", (("    if (differ)\n", "    if (0)\n"),)),
+    "the tag is not checked": ("firmware/src/keyed.c", (("    if (differ)\n", "    if (0)\n"),)),
     "frames without a tag are taken": (
-        "firmware/src/serve.c",
+        "firmware/src/keyed.c",
         (("    if (m->tail_bytes < AUTH_TAG_BYTES || m->seq <= a->seq)\n"
           "        return WAGE_E_AUTH;\n",
           "    if (m->tail_bytes < AUTH_TAG_BYTES) {\n"
           "        s->seal = a;\n        return WAGE_OK;\n    }\n"),),
     ),
-    "copies are taken": ("firmware/src/serve.c", (("|| m->seq <= a->seq", ""),)),
+    "copies are taken": ("firmware/src/keyed.c", (("|| m->seq <= a->seq", ""),)),
     "a stranger ends the session": (
-        "firmware/src/serve.c",
+        "firmware/src/keyed.c",
         (("    s->seal = a;\n}",
           "    memset(&s->auth_state->now, 0, sizeof *a);\n    s->seal = a;\n}"),),
     ),
     "one byte of the tag is enough": (
-        "firmware/src/serve.c", (("i < AUTH_TAG_BYTES; i++) // all", "i < 0; i++) // all"),),
+        "firmware/src/keyed.c", (("i < AUTH_TAG_BYTES; i++) // all", "i < 0; i++) // all"),),
     ),
     "both sides have the same tags": (
         "firmware/src/auth.c", (("put(hash, side, 1);", "put(hash, side * 0, 1);"),),

@@ -117,10 +117,10 @@ MISTAKES = {  # file, what is there, what is put there, the test that sees it
         "persist.c", "found.generation >= best->generation",
         "found.generation <= best->generation", saving,
     ),
-    "a damaged state is taken": ("persist.c", "error || crc != load32(h + 20)", "error", flipping),
+    "a damaged state is taken": ("persist.c", "error || crc != h[5]", "error", flipping),
     "generations do not count": ("persist.c", "want.generation++;", "", saving),
     "one unit of a slot is erased": (
-        "state.c", "!error && at < end; at +=", "!error && at < end; at += 1024 *", saving,
+        "store.c", "!error && at < end; at +=", "!error && at < end; at += 1024 *", saving,
     ),
     "looking loads": ("persist.c", "reading(store, slot, CHECK);\n    wage_walk_state",
                       "reading(store, slot, LOAD);\n    wage_walk_state", counting),
@@ -144,7 +144,10 @@ MISTAKES = {  # file, what is there, what is put there, the test that sees it
         "persist.c", "reading(store, slot, CHECK);\n    wage_walk_place",
         "reading(store, slot, LOAD);\n    wage_walk_place", rolling_back,
     ),
-    "the factory keeps velocities": ("arena.c", "l->velocity[i] = 0;", ";", rolling_back),
+    "the factory keeps velocities": (
+        "arena.c", "memset(l->velocity, 0, l->weight_count", "memset(l->velocity, 0, 0u",
+        rolling_back,
+    ),
     "the factory keeps totals": (
         "arena.c", "    memset(w->class_total, 0, w->classes * sizeof *w->class_total);\n", "",
         rolling_back,
