@@ -43,6 +43,12 @@ def image(board: str, name: str) -> Path:
     return emulate.build(board, model)
 
 
+def counting(board: str) -> tuple[float, list[str]]:
+    """Counts in a microsecond of the board's clock, and the emulator's arguments for that."""
+    per_us = float(emulate.setting(board, "counts_per_us", "125"))  # with icount, 8 ns each
+    return per_us, emulate.setting(board, "count_arguments", "-icount shift=3").split()
+
+
 @functools.cache
 def measured(board: str, name: str, count: int = SAMPLES) -> Cell:
     """The figures of a cell, or {"reason": why there are none}.
@@ -59,8 +65,7 @@ def measured(board: str, name: str, count: int = SAMPLES) -> Cell:
             raise
         over = str(error).partition("overflowed by ")[2].split()[0]
         return {"reason": f"does not fit: the image is {over} bytes too large"}
-    per_us = float(emulate.setting(board, "counts_per_us", "125"))  # with icount, shift 3
-    more = emulate.setting(board, "count_arguments", "-icount shift=3").split()
+    per_us, more = counting(board)
     samples, crcs = workloads.samples(count), []
     with (
         emulate.running(board, built, arguments=more) as url,

@@ -2,14 +2,17 @@
 
 # SPDX-License-Identifier: MIT
 
+import re
 import subprocess
 import zipfile
 from pathlib import Path
 
 import avr
+import bench
 import emulated
 import native
 import pytest
+import workloads
 from blobs import random_stream
 from wage_host import arduino, boards, emulate
 from wage_host._core import lib
@@ -20,6 +23,8 @@ from wage_host.link import connector
 
 CORE = Path("/usr/share/arduino/hardware/arduino/avr")
 SAMPLES = 120
+RAM_END = 0x2200  # of the Mega 2560
+STACK_BYTES = 700  # mega2560 tells 569 of W1 (bench.json); interrupts take some more
 FLAGS = ("-mmcu=atmega2560", "-DF_CPU=16000000L", "-DARDUINO=10819", "-DARDUINO_AVR_MEGA2560",
          "-DARDUINO_ARCH_AVR", "-Os", "-ffunction-sections", "-fdata-sections",
          "-w")  # fmt: skip
@@ -50,21 +55,38 @@ def built(library: Path, folder: Path) -> Path:
     core = [p for p in (CORE / "cores/arduino").iterdir() if p.suffix in (".c", ".cpp", ".S")]
     core = [p for p in core if p.name != "WString.cpp"]  # which this avr-gcc does not take
     ours = [p for p in (library / "src").rglob("*") if p.suffix in (".c", ".cpp")]
+    archive = folder / "core.a"
     objects = compiled(core, include, folder / "core")
-    objects += compiled(ours, [*include, *STRICT], folder / "ours")
+    subprocess.run(["avr-gcc-ar", "rcs", archive, *objects], check=True)
+    objects = compiled(ours, [*include, *STRICT], folder / "ours")
     objects += compiled([library / "examples/learn/learn.ino"], include, folder / "sketch")
     image = folder / "sketch.elf"
-    command = ["avr-gcc", "-mmcu=atmega2560", "-Os", "-Wl,--gc-sections", *objects, "-lm"]
+    command = ["avr-gcc", "-mmcu=atmega2560", "-Os", "-Wl,--gc-sections", *objects, archive, "-lm"]
     subprocess.run([*command, "-o", image], check=True)
     return image
 
 
-def test_the_sketch_learns_the_same_bits(tmp_path: Path) -> None:
+def ram_left(image: Path) -> int:
+    """Bytes between an image's variables and the top of the stack."""
+    text = subprocess.check_output(["avr-nm", image], text=True)
+    end = int(re.search(r"^00(\w+) \w _end$", text, re.MULTILINE)[1], 16) & 0xFFFF
+    return RAM_END - end
+
+
+@pytest.mark.parametrize("name", ["small", "W1", "W1 ternary"])
+def test_the_sketch_learns_the_same_bits(name: str, tmp_path: Path) -> None:
+    """For W1 after 300 steps of training, as on the other boards (test_bench.py)."""
     avr.simulator()
-    blob = emulated.small_model(20)
+    blob = emulated.small_model(20) if name == "small" else workloads.blob(name)
     arduino.assemble(tmp_path / "WAGE", blob)
     image = built(tmp_path / "WAGE", tmp_path)
-    samples, core = list(random_stream(blob, 1, SAMPLES)), Core(blob)
+    assert ram_left(image) > STACK_BYTES
+    core = Core(blob)
+    samples = (
+        list(random_stream(blob, 1, SAMPLES))
+        if name == "small"
+        else workloads.samples(bench.PARITY_SAMPLES)
+    )
     core.start(1, core.config())
     expected = list(core.learn(samples))
     with (
@@ -80,6 +102,12 @@ def test_the_sketch_learns_the_same_bits(tmp_path: Path) -> None:
         assert (stats.weight_crc, stats.state_crc) == (core.weight_crc(), core.state_crc())
         board.reset(lib.WAGE_RESTART)
         assert board.welcome.weight_crc == Core(blob).weight_crc()
+
+
+def test_a_model_too_large_for_the_board_is_refused_by_the_compiler(tmp_path: Path) -> None:
+    arduino.assemble(tmp_path / "WAGE", emulated.small_model(600))
+    with pytest.raises(AssertionError, match="The model needs more RAM than this board has"):
+        built(tmp_path / "WAGE", tmp_path)
 
 
 def test_zip_and_folder_hold_the_same_files(tmp_path: Path) -> None:

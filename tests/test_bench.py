@@ -20,6 +20,14 @@ from wage_host.core import Core, info
 from wage_host.errors import ToolMissing
 
 TABLE = Path(__file__).with_name("bench.json")
+PAGE = native.ROOT / "docs/bench.md"
+INTRODUCTION = """# What learning costs, board by board
+
+W1 is a net of two dense layers (8x8 inputs, 32 and 10 outputs), W2 one of two convolutions and a
+dense layer; each stores its weights in 16 bits, or ternary ones in 8 as in the paper. After a new
+digit each learns one it has kept: two steps of training. `make bench` measures the table anew.
+
+"""
 ONE_OF_EACH = ("microbit", "mps2-an386", "riscv-virt")  # Armv6-M, Armv7-M, RISC-V
 EMULATED = [board for board, command in emulate.boards().items() if command]
 SMALL = [name for name in workloads.NAMES if name.startswith("W1")]
@@ -67,11 +75,21 @@ def settle(board: str, names: list[str], accept: bool) -> None:
             known[board][name] = {k: v for k, v in found.items() if k != "crc"}
         known = {name: known[name] for name in sorted(known)}
         TABLE.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+        PAGE.write_text(page(known), encoding="utf-8")
         return
     if not old or compiler != old["compiler"]:
         native.miss(f"bench.json has no {board} by {compiler}; to accept: --accept-sizes")
     worse = [f"{name}, {row}" for name in names for row in bench.grown(old[name], new[name])]
     assert not worse, "\n".join([*worse, "to accept: pytest tests/test_bench.py --accept-sizes"])
+
+
+def page(known: dict[str, dict]) -> str:
+    """The table for readers."""
+    boards = {
+        board: {name: cells[name] for name in workloads.NAMES if name in cells}
+        for board, cells in known.items()
+    }
+    return INTRODUCTION + bench.table(boards)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -113,6 +131,13 @@ def test_larger_workload(board: str, pytestconfig: pytest.Config) -> None:
     for name in names:
         agrees(board, name)
     settle(board, workloads.NAMES, pytestconfig.getoption("--accept-sizes"))
+
+
+def test_page_shows_the_table_and_all_boards() -> None:
+    known = json.loads(TABLE.read_text(encoding="utf-8"))
+    assert set(known) == set(EMULATED)
+    assert all(set(workloads.NAMES) < set(cells) for cells in known.values())
+    assert PAGE.read_text(encoding="utf-8") == page(known)
 
 
 def test_growth_is_told() -> None:

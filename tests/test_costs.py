@@ -8,6 +8,7 @@ pytest tests/test_costs.py --accept-sizes measures the figures of each core anew
 from collections.abc import Iterator
 from pathlib import Path
 
+import bench
 import costs
 import emulated
 import numpy as np
@@ -20,16 +21,16 @@ from wage_host.link import connector
 
 NETS = {  # text, trainable layers, replay: they fit 13 KB
     "dense": ("8x8x1 8C3-MP2 32FC 10FC", 2, 8),
+    "dense alone": ("8x8x1 32FC 10FC", 2, 8),
     "starter": ("8x8x1 32FC 10FC", 1, 80),
     "convolutions": ("8x8x1 8C3-MP2 16C3-MP2 10FC", 3, 8),
     "depthwise": ("8x8x1 8C3-MP2 DW3 8C1 DW3-MP2 10FC", 5, 8),
 }
-REPLAYS, SAMPLES = 7, 12
+REPLAYS = 7
+SAMPLES = {"instructions": 12, "cycles": 3}  # by what an emulator counts; cycles take long
 CLOSE = 1.5  # an estimate may be off by this factor, either way
-PER_US = 125  # instructions in a microsecond of QEMU's clock with icount shift=3, 8 ns each
-# whose emulator counts instructions: of AVR nothing is estimated
-QEMU = [board for board in boards.read().values() if "qemu" in "".join(board.emulator[:1])]
-CORES = {board.core: board for board in reversed(QEMU)}
+EMULATED = [board for board in boards.read().values() if board.ours and board.emulator]
+CORES = {board.core: board for board in reversed(EMULATED)}
 
 Measured = list[tuple[budget.Counts, float]]
 
@@ -46,30 +47,33 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, li
         filling = data.samples(known, net.info())
         path = folder / f"{name}.wage"
         path.write_bytes(train.convert(net, name, config, last, replay, filling))
-        found[name] = path, data.samples(new, net.info())[:SAMPLES]
+        found[name] = path, data.samples(new, net.info())
     return found
 
 
-def instructions(board: boards.Board, model: Path, samples: list) -> tuple[float, float]:
-    """Of a prediction and of a sample learned."""
+def instructions(board: boards.Board, model: Path, samples: list) -> list[float]:
+    """Of a prediction and of a sample learned; nothing of a model that does not fit."""
     image = emulated.image(board.name, model)
+    per_us, arguments = bench.counting(board.name)
+    samples = samples[: SAMPLES[emulate.setting(board.name, "counter", "instructions")]]
     with (
-        emulate.running(board.name, image, arguments=["-icount", "shift=3"]) as url,
+        emulate.running(board.name, image, arguments=arguments) as url,
         Device(connector(url, 115200, None), answer_s=60) as device,
     ):
+        if device.welcome.arena_bytes > device.welcome.memory_bytes:
+            return []
         predicted = [record.us for record in device.evaluate(samples)]
         device.start(1, device.config())
         learned = [record.us for record in device.learn(samples)]
-    return float(np.mean(predicted)) * PER_US, float(np.mean(learned)) * PER_US
+    return [float(np.mean(us)) * per_us for us in (predicted, learned)]
 
 
 def measure(board: boards.Board, models: dict[str, tuple[Path, list]]) -> Iterator:
     """For each model: work of a prediction and of learning, and what they took."""
     for path, samples in models.values():
         model = budget.read(path.read_bytes())
-        took = instructions(board, path, samples)
-        yield budget.forward_work(model.layers), took[0]
-        yield budget.learn_work(model), took[1]
+        work = budget.forward_work(model.layers), budget.learn_work(model)
+        yield from zip(work, instructions(board, path, samples), strict=False)
 
 
 def fitted(measured: Measured) -> dict[str, float]:
@@ -113,4 +117,4 @@ def test_each_core_with_an_emulator_has_figures():
     assert set(CORES) <= set(costs.read()["cores"])
     assert fit.figures("cortex-m0plus") == fit.figures("cortex-m0")
     assert fit.figures("cortex-m33") is not None
-    assert fit.figures("xtensa") is None and fit.figures("atmega2560") is None
+    assert fit.figures("xtensa") is None

@@ -166,7 +166,7 @@ def _show_board(
     ):
         seconds = one.seconds(count)
         if seconds is None:
-            screen.say(f"{what}: nobody has measured a {board.core}")
+            screen.say(f"{what}: not known: no {board.core} was measured")
         else:
             screen.say(f"{what}: {_time(seconds)}, {count:,.0f} instructions ({ESTIMATE})")
     screen.say(f"link: {_time(one.link_s)} for a sample and its answer")

@@ -9,6 +9,11 @@
 
 #include "model.h"
 
+// Beside it the library takes 770 bytes, and the stack 700.
+#if defined(RAMSTART) && MODEL_MEMORY_BYTES + 1500 > RAMEND - RAMSTART
+#error "The model needs more RAM than this board has: take a smaller one, or less replay."
+#endif
+
 static uint8_t memory[MODEL_MEMORY_BYTES] __attribute__((aligned(8)));
 
 void setup()
