@@ -35,8 +35,8 @@ HELPERS = {  # what the compiler calls for integers: products and shifts of 64 b
     "rv32imac": {"__ashldi3", "__lshrdi3"},
     "atmega2560": {"__adddi3", "__adddi3_s8", "__ashldi3", "__cmpdi2", "__cmpdi2_s8",
                    "__do_copy_data", "__lshrdi3", "__muldi3", "__mulhisi3", "__mulshisi3",
-                   "__mulsi3", "__muluhisi3", "__subdi3", "__udivmodsi4", "__umulhisi3", "__umulsidi3",
-                   "__usmulhisi3", "memcpy_P"},
+                   "__mulsi3", "__muluhisi3", "__subdi3", "__udivmodsi4", "__umulhisi3",
+                   "__umulsidi3", "__usmulhisi3", "memcpy_P"},
     "host": set(),
 }  # fmt: skip
 FLOATS = re.compile(r"__aeabi_[df]|__aeabi_.*2[df]|__(add|sub|mul|div|fix|float|ext|trunc).*[sdt]f")
