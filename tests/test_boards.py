@@ -23,7 +23,7 @@ from wage_host.errors import NoStore, Refused
 from wage_host.link import connector
 
 LIMIT_S = 60
-US = 3300, 6600  # for SAMPLES: 510,000 instructions of 8 ns on a Cortex-M4, 670,000 on an M0
+US = 1700, 3900  # for SAMPLES: 267,000 instructions of 8 ns on a Cortex-M4, 393,000 on an M0
 SMALL = ("microbit", "sifive_e")  # of 16 KB
 
 

@@ -248,9 +248,7 @@ int serve_push(struct serve *s)
     }
     if (!error || error == WAGE_E_STORE_IO)
         s->model_error = WAGE_E_MODEL;
-    if (error)
-        return error;
-    uint32_t done = model.bytes ? s->push.done : 0;
+    uint32_t done = !error && model.bytes ? s->push.done : 0;
     if (done && done == model.bytes) {
         error = check_pushed(s, &info);
         if (error)
