@@ -65,7 +65,7 @@ def write(
     else:
         name = shutil.copyfile(model, folder / "model.wage").name
     general = (root / "firmware" / "platformio.ini").read_text(encoding="utf-8")
-    general = re.sub(r"^(extra_configs|;).*\n", "", general, flags=re.MULTILINE)
+    general = re.sub(r"^(extra_configs|default_envs|;).*\n", "", general, flags=re.MULTILINE)
     text = f"{general}\n{section.rstrip()}\ncustom_model = {name}\n".replace("../", "")
     (folder / "platformio.ini").write_text(text, encoding="utf-8")
     (folder / ".gitignore").write_text(".pio/\n", encoding="utf-8")
