@@ -18,6 +18,7 @@ import pytest
 from test_fuzzers import CORPUS, fill, hunt, run
 
 HOST = native.ROOT / "host"
+RUNS = 40_000  # that find a mutant with one of four seeds; some 25 s on one core
 MUTANTS = {
     "weights of another shape": (
         "networks", "network.py", " and weights.shape == (layer.out, at.fan_in)", "",
@@ -72,8 +73,8 @@ def test_fuzzer_finds_a_mutant(name: str, tmp_path: Path) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
     for seed in range(1, 5):
         (folder := tmp_path / str(seed)).mkdir()
-        options = "-timeout=5", f"-seed={seed}"
-        done = run(command(target, tmp_path / "host"), prepare(target, folder), 30, *options)
+        options = "-timeout=5", f"-seed={seed}", f"-runs={RUNS}"
+        done = run(command(target, tmp_path / "host"), prepare(target, folder), 60, *options)
         if done.returncode != 0:
             break
     else:
