@@ -22,21 +22,23 @@ from wage_host._core import lib
 FOLDERS = ("runtime", "firmware/src", "tests/prove")
 FLAGS = ("--std", "c99", "--overflow-check", "--ub-shift-check", "--force-malloc-success")
 LIMIT_S = 280
-ENTRY = re.compile(r"^((?:// --.*\n)*)void prove_(\w+)\(void\)", re.MULTILINE)
+ENTRY = re.compile(r"^((?:// .*\n)*)void prove_(\w+)\(void\)", re.MULTILINE)
 QUICK = {
     "num-clamp", "num-size", "num-draw", "num-load_store", "num-codes",
 }  # fmt: skip
 
 
-def with_bound(flags: list[str]) -> list[str]:
-    """Flags of an entry; loops go round up to 39 times where it says nothing."""
-    return flags if "--unwind" in flags else [*flags, "--unwind", "40"]
+def with_default(flags: list[str]) -> list[str]:
+    """Flags of an entry; where they say nothing, loops go round 39 times, and the solver."""
+    bound = [] if "--unwind" in flags else ["--unwind", "40"]
+    solver = [] if {"--z3", "--boolector", "--bitwuzla"} & set(flags) else ["--bitwuzla"]
+    return [*flags, *bound, *solver]
 
 
 def entries() -> dict[str, list[str]]:
     """Proofs, named file-entry, and ESBMC's flags for them."""
     return {
-        f"{path.stem}-{name}": with_bound(flags.replace("//", "").split())
+        f"{path.stem}-{name}": with_default(re.sub(r",\s+", ",", flags.replace("//", "")).split())
         for path in sorted((native.ROOT / "tests/prove").glob("*.c"))
         for flags, name in ENTRY.findall(path.read_text(encoding="utf-8"))
     }

@@ -431,7 +431,8 @@ static void any_serve(uint32_t classes)
     s.auth = about_port.auth;
     s.auth_state = s.auth ? (void *)exactly(sizeof *s.auth_state) : NULL;
     s.restart = 0;
-    assume(s.model_error <= 0 && s.model_error >= WAGE_E_AUTH);
+    s.model_error = any_error();
+    s.store_error = any_error();
     s.about = any_model();
     assume(s.about.classes <= classes);
     s.model.classes = s.about.classes;
@@ -460,10 +461,10 @@ void prove_hello(void) { request(WAGE_HELLO, 255); }
 // --unwind 65
 void prove_start(void) { request(WAGE_START, 255); }
 
-// --unwind 65
+// --unwind 65 --boolector
 void prove_sample(void) { request(WAGE_SAMPLE, 255); }
 
-// --unwind 65
+// --unwind 65 --boolector
 void prove_eval(void) { request(WAGE_EVAL, 255); }
 
 // --unwind 65
@@ -481,10 +482,10 @@ void prove_look(void) { request(WAGE_LOOK, 255); }
 // --unwind 65
 void prove_rollback(void) { request(WAGE_ROLLBACK, 255); }
 
-// --unwind 65
+// --unwind 65 --boolector
 void prove_guard(void) { request(WAGE_GUARD, 255); }
 
-// --unwind 65
+// --unwind 65 --boolector
 void prove_push(void) { request(WAGE_PUSH, 255); }
 
 /* Any other type, the replies among them. */
@@ -503,7 +504,7 @@ void prove_damaged(void)
     request(0, 255);
 }
 
-// --unwind 65
+// --unwind 113 --boolector
 void prove_serve_open(void)
 {
     any_port();

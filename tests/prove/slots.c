@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Slots of checkpoints. Geometry: any of up to 4 KB. Looking, selection,
- * saving, erasing ahead, restoring, forgetting: 2 and 4 slots of 96 bytes in
+ * Slots of checkpoints. Geometry: any of 3
+ * slots in up to 1 KB. Looking, selection,
+ * saving, erasing ahead, restoring, forgetting: 2 to 4 slots of 64 bytes in
  * units of 32 with any contents, where any erase or program may fail.
  */
 #include "runtime/persist.c"
@@ -13,7 +14,7 @@
 #include "prove.h"
 
 #define SLOTS 4u
-#define SLOT_BYTES 96u
+#define SLOT_BYTES 64u
 #define NOBODY UINT32_MAX
 
 static struct wage_store store;
@@ -130,6 +131,7 @@ void wage_walk_state(struct walk *k, wage_t *w)
     uint32_t bytes = state_bytes - WAGE_STORE_HEADER_BYTES;
     uint32_t chunk = WAGE_CHUNK_BYTES;
     uint32_t slot = slot_of(k->at, (bytes + chunk - 1) / chunk * chunk);
+    last = slot;
     must(k->at % slot_bytes(&store) == WAGE_STORE_HEADER_BYTES);
     (void)w;
     k->bytes += bytes;
@@ -179,27 +181,38 @@ static void small_store(uint32_t count)
         any_contents(s);
 }
 
-void prove_check_store(void)
+static void check_store(uint32_t erase_bytes)
 {
     wage_t w;
-    store.bytes = up_to(4096);
-    store.erase_bytes = nondet_u32();
+    store.bytes = up_to(1024);
+    store.erase_bytes = erase_bytes;
     store.program_bytes = nondet_u32();
-    store.slots = up_to(8);
+    store.slots = 3;
     store.guard_bytes = nondet_u32();
     store.model_bytes = nondet_u32();
     state_bytes = nondet_u32(); // of an arena: less than 2^30 bytes
     assume(state_bytes >= WAGE_STORE_HEADER_BYTES && state_bytes < 1u << 31);
     if (wage_check_store(&w, &store))
         return;
-    uint32_t size = slot_bytes(&store), unit = store.erase_bytes;
+    uint32_t size = slot_bytes(&store);
     uint64_t end = (uint64_t)store.slots * size + store.guard_bytes
                    + store.model_bytes;
     must(size >= state_bytes && end <= store.bytes);
-    must(size % unit == 0);
-    must((store.bytes - store.guard_bytes) % unit == 0);
+    must(size % erase_bytes == 0);
+    must((store.bytes - store.guard_bytes) % erase_bytes == 0);
 }
 
+void prove_check_store(void)
+{
+    check_store(0);
+    check_store(16);
+    check_store(48);
+    check_store(128);
+}
+
+// --unwind 9 --unwindsetname wage_newest:0:3,
+//     slots.c@small_store:0:3,
+//     persist.c@store_crc:0:3
 void prove_look(void)
 {
     wage_t w;
@@ -212,6 +225,9 @@ void prove_look(void)
 }
 
 /* The newest of ours, else the newest, else the last. */
+// --unwind 9 --unwindsetname wage_newest:0:5,
+//     slots.c@small_store:0:5,
+//     persist.c@store_crc:0:3
 void prove_newest(void)
 {
     wage_t w;
@@ -254,20 +270,34 @@ static void save(uint32_t count)
     must(w.ready == 0);
 }
 
+// --unwind 9 --unwindsetname wage_newest:0:3,
+//     slots.c@small_store:0:3,
+//     persist.c@store_crc:0:3,
+//     persist.c@write_next:0:3
 void prove_save_in_two(void) { save(2); }
 
-void prove_save_in_four(void) { save(SLOTS); }
+// --unwind 9 --unwindsetname wage_newest:0:4,
+//     slots.c@small_store:0:4,
+//     persist.c@store_crc:0:3,
+//     persist.c@write_next:0:4
+void prove_save_in_three(void) { save(3); }
 
+// --unwind 9 --unwindsetname wage_newest:0:4,
+//     slots.c@small_store:0:4,
+//     persist.c@store_crc:0:3
 void prove_prepare(void)
 {
     wage_t w;
     (void)keep_newest(&w, 3);
     int32_t left = wage_prepare(&w, &store);
-    must(left <= SLOT_BYTES / 32);
+    must(left <= (int32_t)(SLOT_BYTES / 32));
     must(!w.ready || w.next == (kept + 1) % store.slots);
     must(left != 0 || w.ready >= state_bytes);
 }
 
+// --unwind 9 --unwindsetname wage_newest:0:4,
+//     slots.c@small_store:0:4,
+//     persist.c@store_crc:0:3
 void prove_restore(void)
 {
     wage_t w;
@@ -280,6 +310,10 @@ void prove_restore(void)
 }
 
 /* Of this model, from that generation, and nothing is written. */
+// --unwind 9 --unwindsetname wage_newest:0:4,
+//     slots.c@small_store:0:4,
+//     persist.c@store_crc:0:3,
+//     wage_load_learned:0:4
 void prove_load_learned(void)
 {
     wage_t w;
@@ -293,6 +327,11 @@ void prove_load_learned(void)
     must(found.ours && !found.forgotten && found.generation == generation);
 }
 
+// --unwind 9 --unwindsetname wage_newest:0:4,
+//     slots.c@small_store:0:4,
+//     persist.c@store_crc:0:3,
+//     persist.c@write_next:0:4,
+//     wage_forget:0:4
 void prove_forget(void)
 {
     wage_t w;
