@@ -187,6 +187,7 @@ MUTANTS = {
         "requests-unknown", "firmware/src/serve.c",
         "return serve_refuse(s, WAGE_E_TYPE, type, 0);",
         "return serve_refuse(s, WAGE_E_TYPE, type, 0), WAGE_E_TYPE;",
+    ),
     "a frame that goes on in error": (
         "requests-damaged", "firmware/src/serve.c",
         "if (got < 0) {", "if (got < -18) {",

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Frames. Decoding: any bytes, 16 at most, and one block of up to 230, which
- * has room for all fields. The reader: any byte in any state, with a buffer
- * of up to 12. Encoding: up to 2 fields and 3 bytes of tail, and a
- * tail of 256 bytes, which ends a block of 254.
+ * Frames. Undoing the stuffing: any up to 10 bytes. Decoding: any up to 12,
+ * which are a header and one byte, and one block of up to 24, which has up to
+ * 3 fields; 2 are kept here, not 48. The reader: any byte in any state, with a
+ * buffer of up to 11. Encoding: one field and one byte of tail into any room
+ * up to 20; the stuffing byte by byte in a frame of any length, of which up
+ * to 300 bytes are there, as an invariant.
  */
 #include "wire.h"
 #undef WAGE_FIELDS_MAX
@@ -14,12 +16,8 @@
 #include "prove.h"
 
 #define MOST 10u
-#ifndef TAIL
-#define TAIL 3u
-#define FIELDS 2u
-#endif
 
-// --unwind 11
+// --boolector --unwind 11
 void prove_unstuff(void)
 {
     uint32_t count = up_to(MOST);
@@ -46,7 +44,8 @@ static int is_frame_error(int error)
            || error == WAGE_E_FRAME_CRC || error == WAGE_E_PAYLOAD;
 }
 
-// --unwind 49 --unwindsetname wire.c@unstuff:0:13,wire.c@unstuff:1:13
+// --boolector --unwind 49 --unwindsetname wire.c@unstuff:0:13,
+//     wire.c@unstuff:1:13
 void prove_frame_decode(void)
 {
     struct wage_message m;
@@ -58,7 +57,8 @@ void prove_frame_decode(void)
         check_message(&m, frame, count);
 }
 
-// --unwind 49 --unwindsetname wire.c@unstuff:0:24,wire.c@unstuff:1:3
+// --boolector --unwind 49 --unwindsetname wire.c@unstuff:0:24,
+//     wire.c@unstuff:1:3
 void prove_frame_decode_fields(void)
 {
     struct wage_message m;
@@ -72,7 +72,8 @@ void prove_frame_decode_fields(void)
 }
 
 /* Any state that it can be in; so any row of bytes. */
-// --unwind 49 --unwindsetname wire.c@unstuff:0:12,wire.c@unstuff:1:12
+// --boolector --unwind 49 --unwindsetname wire.c@unstuff:0:12,
+//     wire.c@unstuff:1:12
 void prove_reader(void)
 {
     struct wage_message m;

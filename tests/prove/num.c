@@ -89,6 +89,7 @@ void prove_ilog2_round(void)
     must(k == 32 || (uint64_t)m * m < (uint64_t)1 << (2 * k + 1));
 }
 
+// --unwind 40 --z3
 void prove_below(void)
 {
     uint32_t n = nondet_u32();

@@ -3,8 +3,8 @@
  * What the bounded proofs share. ESBMC takes one function as the program and
  * looks at all of its runs: nondet_…() may be any number, and so may be what
  * a local variable or fresh memory holds. The comment before an entry is
- * ESBMC's flags: how often loops may go round, less one; one that goes round
- * more often fails, so that no bound is too small. Stubs take the place of what
+ * ESBMC's flags: its solver, and how often loops may go round, less one; one
+ * that goes round more often fails, so that no bound is too small. Stubs take the place of what
  * has a proof of its own: they assert what it needs and give any answer that
  * it could, so that what holds with them holds with it.
  */
