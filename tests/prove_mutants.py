@@ -57,9 +57,9 @@ MUTANTS = {
         "frames-unstuff", "runtime/wire.c",
         "code - 1u > count - from", "code > count",
     ),
-    "a frame shorter than a header": (
+    "a frame shorter than its CRC": (
         "frames-frame_decode", "runtime/wire.c",
-        "bytes < WAGE_BODY_HEADER_BYTES + CRC_BYTES", "bytes < CRC_BYTES",
+        "bytes < WAGE_BODY_HEADER_BYTES + CRC_BYTES", "bytes < 1",
     ),
     "fields behind the body": (
         "frames-frame_decode_fields", "runtime/wire.c",
@@ -106,7 +106,7 @@ MUTANTS = {
         "found.ours != best->ours\n                ? found.ours : ", "",
     ),
     "a generation after the last": (
-        "slots-save_in_two", "runtime/persist.c",
+        "slots-look", "runtime/persist.c",
         "\n        || h[2] == UINT32_MAX)", ")",
     ),
     "a save that gives up last what it has": (

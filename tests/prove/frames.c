@@ -31,7 +31,7 @@ void prove_unstuff(void)
 static void check_message(const struct wage_message *m, const uint8_t *frame,
                           uint32_t count)
 {
-    must(m->fields <= WAGE_FIELDS_MAX);
+    must(m->fields <= WAGE_FIELDS_MAX && m->tail_bytes < count);
     must(m->tail >= frame + WAGE_BODY_HEADER_BYTES + 4 * m->fields);
     must(m->tail + m->tail_bytes + CRC_BYTES < frame + count);
     uint32_t i = up_to(WAGE_FIELDS_MAX - 1);

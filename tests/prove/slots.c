@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Slots of checkpoints. Geometry: any of 3
- * slots in up to 1 KB. Looking, selection,
- * saving, erasing ahead, restoring, forgetting: 2 to 4 slots of 64 bytes in
+ * Slots of checkpoints. Geometry: 2 slots in up to 1 KB, erased in units of
+ * 0, 16, 48 or 128 bytes, the rest any. Looking, selection, saving, erasing ahead, restoring, forgetting: 2 to 4 slots of 64 bytes in
  * units of 32 with any contents, where any erase or program may fail.
  */
 #include "runtime/persist.c"
@@ -181,25 +180,33 @@ static void small_store(uint32_t count)
         any_contents(s);
 }
 
-void prove_check_store(void)
+static void check_store(uint32_t erase_bytes)
 {
     wage_t w;
     store.bytes = up_to(1024);
-    store.erase_bytes = nondet_u32();
+    store.erase_bytes = erase_bytes;
     store.program_bytes = nondet_u32();
-    store.slots = 3;
+    store.slots = 2;
     store.guard_bytes = nondet_u32();
     store.model_bytes = nondet_u32();
     state_bytes = nondet_u32(); // of an arena: less than 2^30 bytes
     assume(state_bytes >= WAGE_STORE_HEADER_BYTES && state_bytes < 1u << 31);
     if (wage_check_store(&w, &store))
         return;
-    uint32_t size = slot_bytes(&store), unit = store.erase_bytes;
+    uint32_t size = slot_bytes(&store);
     uint64_t end = (uint64_t)store.slots * size + store.guard_bytes
                    + store.model_bytes;
     must(size >= state_bytes && end <= store.bytes);
-    must(size % unit == 0);
-    must((store.bytes - store.guard_bytes) % unit == 0);
+    must(size % erase_bytes == 0);
+    must((store.bytes - store.guard_bytes) % erase_bytes == 0);
+}
+
+void prove_check_store(void)
+{
+    check_store(0);
+    check_store(16);
+    check_store(48);
+    check_store(128);
 }
 
 // --unwind 9 --unwindsetname wage_newest:0:3,
