@@ -167,14 +167,6 @@ MUTANTS = {
         "if (!s->store)\n        return WAGE_E_STORE;\n    int error = wage_look",
         "int error = wage_look",
     ),
-    "an answer without room for its tag": (
-        "requests-hello", "firmware/src/serve.c",
-        "FIELDS_BYTES + tag_bytes(s)", "FIELDS_BYTES",
-    ),
-    "a board's name without end": (
-        "requests-hello", "firmware/src/serve.c",
-        "put_text(to, 40, info->name)", "put_text(to, 400, info->name)",
-    ),
     "a class too many": (
         "requests-stats", "firmware/src/requests.c",
         "c < w->classes; c++", "c <= w->classes; c++",

@@ -97,6 +97,7 @@ void prove_below(void)
     must(wage_below(nondet_u32(), n) < n);
 }
 
+// --unwind 40 --z3
 void prove_crc(void)
 {
     uint32_t count = nondet_u32();
