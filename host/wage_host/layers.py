@@ -27,7 +27,7 @@ class Layer:
     out: int
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
-    padding: Pair = (0, 0)  # above and below, left and right
+    padding: Pair = (0, 0)  # above and left; below and right too, where padding_end says nothing
     pool: int = 1
     activation: int = lib.WAGE_NONE
     weight_bits: int = 0
@@ -37,6 +37,12 @@ class Layer:
     factor: int = 0
     weights: np.ndarray = dataclasses.field(default_factory=lambda: NO_WEIGHTS)
     bias: np.ndarray | None = None
+    padding_end: Pair | None = None  # below and right
+
+    @property
+    def around(self) -> tuple[int, int, int, int]:
+        """Padding: top, left, bottom, right."""
+        return (*self.padding, *(self.padding_end or self.padding))
 
     def used(self, paper: bool) -> np.ndarray:
         """Weights in use, SPEC 2.4, under the paper's policy or the continual one."""
@@ -77,8 +83,9 @@ def place(layer: Layer, shape: Shape) -> Place:
     if layer.kind == lib.WAGE_DENSE:
         sums = (1, 1, layer.out)
     else:
-        edges = zip(shape, layer.kernel, layer.stride, layer.padding, strict=False)
-        rows, columns = ((n + 2 * pad - k) // stride + 1 for n, k, stride, pad in edges)
+        pads = zip(layer.around[:2], layer.around[2:], strict=True)
+        edges = zip(shape, layer.kernel, layer.stride, pads, strict=False)
+        rows, columns = ((n + sum(pad) - k) // stride + 1 for n, k, stride, pad in edges)
         sums = (rows, columns, layer.out)
     output = (-(-sums[0] // layer.pool), -(-sums[1] // layer.pool), layer.out)
     return Place(layer, shape, sums, output)

@@ -1,0 +1,361 @@
+"""A model of another program in our own words: nodes on tensors that lie as on a board.
+
+A reader names each operation of its file in turn to a Builder, which keeps account of how the
+model's axes lie in memory (height, width, channel), so that what only moves data is no node.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from wage_host._core import lib
+from wage_host.errors import ModelError
+from wage_host.layers import Pair, Shape
+
+CONV, DEPTHWISE, DENSE, AFFINE = "conv", "depthwise", "dense", "affine"
+CLIP, MAX, AVERAGE, ADD = "clip", "max", "average", "add"
+INPUT = -1  # the source of the model's input
+INF = math.inf
+MESSAGE_NODES = 12  # named in one message at most
+
+
+class Unsupported(Exception):
+    """A node that a board cannot run: why, and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """One operation; `sources`: indices of the nodes whose outputs it takes, or INPUT.
+
+    weights: conv (out, kernel height, kernel width, in), depthwise (channel, kernel height,
+    kernel width), dense (out, in) in the order of memory, affine (channel); bias: (out).
+    padding: top, left, bottom, right.
+    """
+
+    op: str
+    name: str  # the model's, with its type
+    sources: tuple[int, ...]
+    input: Shape
+    output: Shape
+    weights: np.ndarray | None = None
+    bias: np.ndarray | None = None
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    low: float = -INF
+    high: float = INF
+    scale: np.ndarray | None = None  # of weights that came as integers, () or (out)
+    out_scale: float | None = None  # of an output that the model quantises
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """Nodes in the order in which they run, the last one gives the classes.
+
+    shape: of the input; input_scale: of an input that the model quantises, a step in floats.
+    """
+
+    shape: Shape
+    nodes: tuple[Node, ...]
+    input_scale: float | None = None
+    input_zero: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """Where each element of a tensor (the model's axes, without the batch) lies in memory.
+
+    flat: the axes below are known to lie in this order only up to here (memory's own shape).
+    """
+
+    source: int
+    memory: Shape
+    order: np.ndarray
+
+
+def canonical(shape: Shape, rank: int, first: bool) -> np.ndarray:
+    """Order of a tensor of this shape whose channels come first, or last; rank 1, 2 or 3."""
+    h, w, c = shape
+    order = np.arange(h * w * c, dtype=np.int32).reshape(shape)
+    if rank == 3:
+        return order.transpose(2, 0, 1) if first else order
+    if rank == 2:
+        return order.reshape(h * w, c).T if first else order.reshape(h * w, c)
+    return order.reshape(-1)
+
+
+def check_size(shape: Sequence[int]) -> None:
+    """Before anything is allocated for a tensor."""
+    if min(shape, default=0) < 1:
+        raise Unsupported(f"a tensor of {'x'.join(map(str, shape))} is empty")
+    if prod(shape) > lib.WAGE_ELEMENTS_MAX:
+        raise Unsupported(
+            f"a tensor of {'x'.join(map(str, shape))} elements is too large: a board takes "
+            f"{lib.WAGE_ELEMENTS_MAX:,}: use a smaller input"
+        )
+
+
+class Builder:
+    """Takes operations in the order in which they run; says Unsupported of what cannot be."""
+
+    def __init__(self, shape: Sequence[int], channels_first: bool):
+        """shape: of the input in the model's axes, without the batch."""
+        check_size(shape)
+        if len(shape) > 3:
+            raise Unsupported("inputs have one, two or three axes behind the batch")
+        self.first = channels_first
+        moved = (*shape[1:], shape[0]) if channels_first else tuple(shape)
+        memory = (1,) * (3 - len(moved)) + moved
+        self.shape: Shape = memory
+        self.nodes: list[Node] = []
+        self.input = Tensor(INPUT, memory, canonical(memory, len(shape), channels_first))
+
+    def _put(self, node: Node, rank: int, first: bool) -> Tensor:
+        check_size(node.output)
+        self.nodes.append(node)
+        return Tensor(len(self.nodes) - 1, node.output, canonical(node.output, rank, first))
+
+    def _spatial(self, t: Tensor, first: bool) -> Shape:
+        """Height, width, channels of what a window slides over."""
+        s = t.order.shape
+        if len(s) not in (2, 3):
+            raise Unsupported("windows slide over one or two axes, here are others")
+        shape = (*s[1:], s[0]) if first else s
+        shape = shape if len(shape) == 3 else (1, *shape)
+        if not np.array_equal(t.order, canonical(shape, len(s), first)):
+            raise Unsupported("the axes in front of it lie in another order: leave them in place")
+        return self._seen(t, shape)
+
+    def _seen(self, t: Tensor, shape: Shape) -> Shape:
+        """What lies in memory has this shape from here on."""
+        if t.memory != shape and t.source == INPUT and not self.nodes:
+            self.shape = shape
+        elif t.memory != shape:
+            raise Unsupported("a reshape gives values another place in the picture: leave it out")
+        return shape
+
+    def conv(
+        self,
+        name: str,
+        t: Tensor,
+        weights: np.ndarray,
+        bias: np.ndarray | None,
+        stride: Pair,
+        padding: tuple[int, int, int, int] | str,
+        groups: int,
+        first: bool,
+        scale: np.ndarray | None = None,
+    ) -> Tensor:
+        """A convolution; weights (out, kernel height, kernel width, in of a group).
+
+        padding: top, left, bottom, right, or: same, same_lower.
+        """
+        shape = self._spatial(t, first)
+        out, kh, kw, inside = weights.shape
+        kernel = (kh, kw)
+        if groups < 1 or inside * groups != shape[2] or out % groups:
+            raise Unsupported(f"its weights are not for {shape[2]} channels")
+        check_bias(bias, out)
+        padding, size = _window(shape, kernel, stride, padding)
+        about = {"kernel": kernel, "stride": stride, "padding": padding, "scale": scale}
+        op, output = CONV, (*size, out)
+        if groups == shape[2] == out and groups > 1:
+            op, weights = DEPTHWISE, weights[..., 0]
+        elif groups > 1:
+            check_size((out, kh * kw * shape[2]))
+            weights = _spread(weights, groups)
+        node = Node(op, name, (t.source,), shape, output, weights, bias, **about)
+        return self._put(node, t.order.ndim, first)
+
+    def dense(
+        self,
+        name: str,
+        t: Tensor,
+        weights: np.ndarray,
+        bias: np.ndarray | None,
+        scale: np.ndarray | None = None,
+    ) -> Tensor:
+        """A product with weights (out, in), in: the last axis, the only one above 1."""
+        if t.order.size != t.order.shape[-1]:
+            raise Unsupported(
+                "a product with each row of a matrix: flatten in front of it, or use a "
+                "convolution of kernel 1"
+            )
+        out, inside = weights.shape
+        if inside != t.order.size:
+            raise Unsupported(f"its weights are for {inside} inputs, and there are {t.order.size}")
+        check_bias(bias, out)
+        moved = np.empty_like(weights)
+        moved[:, t.order.reshape(-1)] = weights
+        node = Node(DENSE, name, (t.source,), t.memory, (1, 1, out), moved, bias, scale=scale)
+        put = self._put(node, 1, False)
+        return dataclasses.replace(put, order=put.order.reshape((1,) * (t.order.ndim - 1) + (out,)))
+
+    def affine(self, name: str, t: Tensor, factor: np.ndarray, offset: np.ndarray) -> Tensor:
+        """t * factor + offset, both broadcast against the model's axes, the same all over."""
+        by_channel = []
+        for value in (factor, offset):
+            try:
+                full = np.broadcast_to(value, t.order.shape)
+            except ValueError:
+                raise Unsupported("its constant has another shape than its input") from None
+            moved = np.empty(t.order.size)
+            moved[t.order.reshape(-1)] = full.reshape(-1)
+            moved = moved.reshape(-1, t.memory[2])
+            if not (moved == moved[0]).all():
+                raise Unsupported("its constant differs from place to place: use one a channel")
+            by_channel.append(moved[0].copy())
+        node = Node(AFFINE, name, (t.source,), t.memory, t.memory, *by_channel)
+        return self._same(node, t)
+
+    def _same(self, node: Node, t: Tensor) -> Tensor:
+        """The output lies as the input does."""
+        self.nodes.append(node)
+        return dataclasses.replace(t, source=len(self.nodes) - 1)
+
+    def clip(self, name: str, t: Tensor, low: float, high: float) -> Tensor:
+        """ReLU (0, inf), ReLU6 (0, 6), or a clip that is symmetrical."""
+        if not low < high or (low not in (0, -INF) and low != -high):
+            raise Unsupported(
+                f"a clip to {low:g} … {high:g}: from 0, or as far below it as above, can be"
+            )
+        node = Node(CLIP, name, (t.source,), t.memory, t.memory, low=float(low), high=float(high))
+        return self._same(node, t)
+
+    def pool(
+        self,
+        name: str,
+        op: str,
+        t: Tensor,
+        kernel: Pair | None,
+        stride: Pair,
+        padding: tuple[int, int, int, int] | str,
+        first: bool,
+        *,
+        round_up: bool = False,
+        counts_padding: bool = False,
+    ) -> Tensor:
+        """MAX or AVERAGE of windows; kernel None: of everything."""
+        shape = self._spatial(t, first)
+        kernel = shape[:2] if kernel is None else kernel
+        padding, size = _window(shape, kernel, stride, padding)
+        edges = zip(shape, kernel, stride, padding[:2], padding[2:], strict=False)
+        if round_up and any((n + a + b - k) % s for n, k, s, a, b in edges):
+            raise Unsupported("a last window that is not whole (ceil mode): choose another size")
+        if op == AVERAGE and any(padding) and not counts_padding:
+            raise Unsupported("an average that does not count its padding: count it, or do not pad")
+        check_window(kernel, stride)
+        output = (*size, shape[2])
+        about = {"kernel": kernel, "stride": stride, "padding": padding}
+        node = Node(op, name, (t.source,), shape, output, **about)
+        return self._put(node, t.order.ndim, first)
+
+    def mean(self, name: str, t: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
+        """The average over all places; axes without the batch's."""
+        rank = t.order.ndim
+        spatial = {True: set(range(1, rank)), False: set(range(rank - 1))}
+        for first, wanted in spatial.items():
+            if rank > 1 and set(axes) == wanted:
+                made = self.pool(name, AVERAGE, t, None, (1, 1), (0,) * 4, first)
+                order = made.order if keep else made.order.reshape(-1)
+                return dataclasses.replace(made, order=order)
+        raise Unsupported("a mean over these axes: over all places of each channel can be")
+
+    def add(self, name: str, a: Tensor, b: Tensor) -> Tensor:
+        """The sum of two tensors."""
+        if a.order.shape != b.order.shape or not np.array_equal(a.order, b.order):
+            raise Unsupported("a sum of tensors that are not alike: both need the same shape")
+        if a.memory != b.memory:
+            raise Unsupported("a sum of tensors that lie differently: leave out the reshape")
+        return self._same(Node(ADD, name, (a.source, b.source), a.memory, a.memory), a)
+
+    def reshape(self, t: Tensor, shape: Sequence[int]) -> Tensor:
+        """The same values by other axes (without the batch); one may be -1."""
+        shape = tuple(shape)
+        known = prod(n for n in shape if n != -1)
+        if shape.count(-1) == 1 and known > 0 and t.order.size % known == 0:
+            shape = tuple(t.order.size // known if n == -1 else n for n in shape)
+        if min(shape, default=1) < 1 or prod(shape) != t.order.size:
+            raise Unsupported(f"a reshape of {t.order.size} values to {shape}")
+        order = t.order.reshape(shape)
+        memory = t.memory
+        if t.source == INPUT and not self.nodes and len(shape) in (2, 3):
+            for first in (True, False):
+                s = (*shape[1:], shape[0]) if first else shape
+                s = s if len(s) == 3 else (1, *s)
+                if np.array_equal(order, canonical(s, len(shape), first)):
+                    return Tensor(t.source, t.memory, order)
+        return Tensor(t.source, memory, order)
+
+    def transpose(self, t: Tensor, axes: Sequence[int]) -> Tensor:
+        """The axes (without the batch's) in another order."""
+        if sorted(axes) != list(range(t.order.ndim)):
+            raise Unsupported("a transpose that moves the batch")
+        return dataclasses.replace(t, order=t.order.transpose(axes))
+
+    def quantised(self, t: Tensor, scale: float) -> None:
+        """The model itself has this tensor in steps of `scale`."""
+        if t.source != INPUT:
+            node = self.nodes[t.source]
+            self.nodes[t.source] = dataclasses.replace(node, out_scale=scale)
+
+    def finish(self, t: Tensor, **about: object) -> Graph:
+        """The graph that ends in t."""
+        if not self.nodes or t.source != len(self.nodes) - 1:
+            raise ModelError("the model's output is not that of its last node: remove what is over")
+        return Graph(self.shape, tuple(self.nodes), **about)
+
+
+def check_bias(bias: np.ndarray | None, out: int) -> None:
+    """It has a value for each output."""
+    if bias is not None and bias.shape != (out,):
+        raise Unsupported(f"its bias is not one of {out} values")
+
+
+def check_window(kernel: Pair, stride: Pair) -> None:
+    """Kernels and strides as a blob can say them."""
+    if not (1 <= min(*kernel, *stride) and max(*kernel, *stride) <= 255):
+        raise Unsupported("kernels and strides are 1 to 255")
+
+
+def _window(
+    shape: Shape, kernel: Pair, stride: Pair, padding: tuple[int, int, int, int] | str
+) -> tuple[tuple[int, int, int, int], Pair]:
+    """Padding as top, left, bottom, right, and height and width of the output."""
+    check_window(kernel, stride)
+    if isinstance(padding, str):
+        over = [
+            max((-(-n // s) - 1) * s + k - n, 0)
+            for n, k, s in zip(shape, kernel, stride, strict=False)
+        ]
+        less, more = [n // 2 for n in over], [n - n // 2 for n in over]
+        padding = (*less, *more) if padding == "same" else (*more, *less)
+    if min(padding) < 0 or any(p >= k for p, k in zip(padding, kernel * 2, strict=True)):
+        raise Unsupported("padding as wide as the kernel, or negative")
+    edges = zip(shape, kernel, stride, padding[:2], padding[2:], strict=False)
+    rows, columns = ((n + a + b - k) // s + 1 for n, k, s, a, b in edges)
+    if min(rows, columns) < 1:
+        raise Unsupported("the kernel is larger than its input")
+    return padding, (rows, columns)
+
+
+def _spread(weights: np.ndarray, groups: int) -> np.ndarray:
+    """Weights of a grouped convolution as those of a whole one, with zeros between groups."""
+    out, kh, kw, inside = weights.shape
+    whole = np.zeros((out, kh, kw, inside * groups), weights.dtype)
+    for g in range(groups):
+        rows = slice(g * out // groups, (g + 1) * out // groups)
+        whole[rows, :, :, g * inside : (g + 1) * inside] = weights[rows]
+    return whole
+
+
+def refusal(path: object, troubles: Sequence[str]) -> ModelError:
+    """One error for all nodes that cannot be."""
+    more = len(troubles) - MESSAGE_NODES
+    text = "; ".join(troubles[:MESSAGE_NODES]) + (f"; and {more} more" if more > 0 else "")
+    return ModelError(f"{path} cannot be converted: {text}")

@@ -1,0 +1,239 @@
+"""A model of another program as a network for a board: what the user wishes, and how it is done."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wage_host import initial
+from wage_host._core import lib
+from wage_host.convert import fold, quantise, read_arrays, read_onnx, read_tflite
+from wage_host.convert.fold import WEIGHTED, Block, Unfit
+from wage_host.convert.graph import ADD, DENSE, INPUT, Graph
+from wage_host.data import Data, activations
+from wage_host.errors import DataError, ModelError, ShapeError, WrongUsage
+from wage_host.layers import Layer, Network
+
+CALIBRATION = 512  # samples that are looked at
+READERS = {".onnx": read_onnx.read, ".tflite": read_tflite.read}
+ARRAYS = (".npz", ".safetensors")
+BYTE = 255.0  # what a picture's 1.0 is
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """How values of the data become what the model takes: (value * scale - mean) / std.
+
+    scale None: 1 / 255 for bytes; mean and std by channel, or one for all.
+    """
+
+    scale: float | None = None
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What of the model goes on learning, and how.
+
+    train: how many layers with weights, from the last one; 0: all; or behind the node `until`.
+    classes: of a head that is begun anew (`fresh`); room: rows of the head, for new classes, too.
+    bits: of weights in use in the part that learns, 2 or 8.
+    """
+
+    train: int = 1
+    until: str | None = None
+    classes: int | None = None
+    room: int | None = None
+    fresh: bool = False
+    bits: int = 8
+    gain_shift: int | None = None
+    seed: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """A network for a board, and the floats it comes from.
+
+    blocks: of the file, for inputs in its own floats; made: those that were quantised, for inputs
+    in whole numbers, `extra` of them in front of the file's. train_last: as pack.cut() takes it.
+    """
+
+    network: Network
+    train_last: int
+    gain_shift: int
+    blocks: tuple[Block, ...]
+    made: quantise.Quantised
+    extra: int
+    input: Input
+    notes: tuple[str, ...] = ()
+
+    def exact(self, x: np.ndarray) -> np.ndarray:
+        """Samples of the data as the file's model takes them, (n, h, w, c) float32."""
+        x = x.reshape(len(x), *self.network.shape).astype(np.float32)
+        mean, std = np.float32(self.input.mean), np.float32(self.input.std)
+        return (x * np.float32(self.input.scale) - mean) / std
+
+
+def read(path: Path, description: str | None, tensors: str | None) -> Graph:
+    """The graph of a file; its name says the format."""
+    suffix = path.suffix.lower()
+    if suffix in READERS:
+        if description or tensors:
+            raise WrongUsage("--network and --tensors describe .npz and .safetensors files only")
+        return READERS[suffix](path)
+    if suffix in ARRAYS:
+        return read_arrays.read(path, description, tensors)
+    raise ModelError(
+        f"{path}: models are .onnx, .tflite, .safetensors, or .npz files: export it as one of them"
+    )
+
+
+def imported(path: Path, graph: Graph, data: Data, given: Input, wish: Wish) -> Imported:
+    """The network for a board; `data`: samples like those that it will see."""
+    try:
+        blocks = fold.blocks(graph)
+        return _imported(path, graph, blocks, data, given, wish)
+    except Unfit as why:
+        raise ModelError(f"{path} cannot be converted: {why}") from None
+
+
+def _imported(
+    path: Path, graph: Graph, blocks: tuple[Block, ...], data: Data, given: Input, wish: Wish
+) -> Imported:
+    shape = graph.shape
+    if data.x[0].size != int(np.prod(shape)):
+        sizes = ("x".join(map(str, s)) for s in (data.x.shape[1:], shape))
+        raise ShapeError("{} has samples of {}, the model takes {}".format(data.name, *sizes))
+    given = _input(graph, data, given)
+    input_map, factor, offset = _whole_inputs(data.x.dtype, given, shape[2])
+    x = activations(data.x, input_map).reshape(len(data), *shape)
+    x = x[np.random.default_rng(1).permutation(len(x))[:CALIBRATION]]
+    made = _with_input(blocks, shape, factor, offset)
+    first = _cut(made, wish)
+    bits = 8 if wish.fresh else wish.bits
+    done = quantise.quantise(made, x, first, wish.gain_shift, bits)
+    layers, notes = list(done.layers), []
+    layers[-1] = _head(layers[-1], made[-1], done, wish)
+    if not wish.fresh and layers[-1].out > made[-1].output[2]:
+        notes.append(f"rows for {layers[-1].out - made[-1].output[2]} new classes")
+    network = Network(shape, input_map, tuple(layers))
+    weighted = [k for k in network.weighted if k >= first]
+    return Imported(
+        network, len(weighted), done.gain_shift, blocks, done, len(made) - len(blocks), given,
+        tuple(notes),
+    )  # fmt: skip
+
+
+def _input(graph: Graph, data: Data, given: Input) -> Input:
+    """With everything said."""
+    for name, values in (("--mean", given.mean), ("--std", given.std)):
+        if len(values) not in (1, graph.shape[2]):
+            raise WrongUsage(f"{name} has {len(values)} values for {graph.shape[2]} channels")
+    if min(given.std) <= 0 or (given.scale is not None and given.scale <= 0):
+        raise WrongUsage("--std and --input-scale are above 0")
+    if given.scale is not None:
+        return given
+    if graph.input_scale is not None:  # bytes stand for its steps
+        zero = graph.input_zero + (128 if data.x.dtype == np.uint8 else 0)
+        return Input(graph.input_scale, (graph.input_scale * zero,), (1.0,))
+    if data.x.dtype == np.int8:
+        raise WrongUsage(
+            f"{data.name} has int8 values: say with --input-scale what a step of them is to the "
+            "model"
+        )
+    return dataclasses.replace(given, scale=1 / BYTE)
+
+
+def _whole_inputs(kind: np.dtype, given: Input, channels: int) -> tuple[int, np.ndarray, np.ndarray]:
+    """Input map, and factor and offset (channels) from activations to the model's floats."""
+    mean, std = (np.broadcast_to(np.float64(v), channels) for v in (given.mean, given.std))
+    if kind == np.int8:
+        return 0, given.scale / std, -mean / std
+    black = (mean == 0).all()  # then zeros around a picture are black, too
+    step, middle = (2, 0.5) if black else (1, 127.5)
+    return 0 if black else 1, given.scale * step / std, (given.scale * middle - mean) / std
+
+
+def _with_input(
+    blocks: tuple[Block, ...], shape: tuple[int, int, int], factor: np.ndarray, offset: np.ndarray
+) -> tuple[Block, ...]:
+    """Blocks for inputs in whole numbers: folded into the first, or by a layer in front."""
+    first = blocks[0]
+    off = (np.abs(offset) > factor / 2 * 1.01).any()
+    sums = any(block.op == ADD and INPUT in block.sources for block in blocks)
+    if first.op not in WEIGHTED or sums or (off and any(first.padding)):
+        return fold.in_front(fold.normaliser(shape, factor, offset), blocks)
+    return (fold.with_input(first, factor, offset), *blocks[1:])
+
+
+def _cut(blocks: Sequence[Block], wish: Wish) -> int:
+    """The first layer that goes on learning."""
+    weighted = [k for k, block in enumerate(blocks) if block.op in WEIGHTED]
+    if wish.until is not None:
+        at = [
+            k for k, block in enumerate(blocks)
+            if any(re.search(r"'(.*)'", n)[1] == wish.until for n in block.names if "'" in n)
+        ]  # fmt: skip
+        if not at:
+            names = [re.search(r"'(.*)'", b.name)[1] for b in blocks if "'" in b.name]
+            raise WrongUsage(f"there is no node '{wish.until}': layers begin at {', '.join(names)}")
+        weighted = [k for k in weighted if k > at[0]]
+        if not weighted:
+            raise WrongUsage(f"no layer with weights is behind '{wish.until}'")
+        return weighted[0]
+    if not weighted or not 0 <= wish.train <= len(weighted):
+        raise WrongUsage(f"--train-last is 1 to {len(weighted)} for this network")
+    return weighted[-wish.train] if wish.train else weighted[0]
+
+
+def _head(layer: Layer, block: Block, done: quantise.Quantised, wish: Wish) -> Layer:
+    """The last layer, begun anew or with rows for new classes."""
+    has = layer.out
+    classes = has if wish.classes is None else wish.classes
+    room = classes if wish.room is None else wish.room
+    if classes != has and not wish.fresh:
+        raise WrongUsage(
+            f"the model tells {has} classes apart, not {classes}: begin its last layer anew with "
+            "--fresh-head, or leave room with --max-classes"
+        )
+    if room < classes:
+        raise WrongUsage(f"--max-classes {room} is less than the {classes} classes there are")
+    if not 2 <= room <= lib.WAGE_CLASSES_MAX:
+        raise WrongUsage(f"a board tells 2 to {lib.WAGE_CLASSES_MAX} classes apart, not {room}")
+    if (wish.fresh or room > has) and block.op != DENSE:
+        raise WrongUsage("only a dense last layer can be begun anew, or have room for new classes")
+    if wish.fresh:
+        fan_in = block.weights[0].size
+        shift = initial.alpha_shift(fan_in)
+        weights = initial.filled(wish.seed, len(done.layers) - 1, room, fan_in, (wish.bits, 16))
+        bias = np.zeros(room, np.int32)
+        return dataclasses.replace(
+            layer, out=room, weights=weights, bias=bias, alpha_shift=shift, weight_bits=wish.bits
+        )
+    if room == has:
+        return layer
+    rows = ((0, room - has), (0, 0))
+    bias = np.pad(layer.bias, rows[0], constant_values=done.lowest)
+    return dataclasses.replace(layer, out=room, weights=np.pad(layer.weights, rows), bias=bias)
+
+
+def numbers(text: str, name: str) -> tuple[float, ...]:
+    """Numbers with commas between them."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise WrongUsage(f"{name} {text}: write numbers with commas between them") from None
+    if not np.isfinite(values).all():
+        raise WrongUsage(f"{name} {text}: write finite numbers")
+    return values
+
+
+def check_data(data: Data) -> None:
+    """Enough samples to calibrate with."""
+    if len(data) < 2:
+        raise DataError(f"{data.name} has {len(data)} sample: give some hundreds to calibrate with")

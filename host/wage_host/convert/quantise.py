@@ -1,0 +1,417 @@
+"""Layers in floats as a board's integers: scales from samples, weights rounded, biases corrected.
+
+A board shifts only, but the step of each tensor may be any number, one a channel: the weights
+that come next take it. So out = step_out · 2^-H · (sum of a · q + bias), with whole q and bias,
+stands for w = q · step_out[o] · 2^-H / step_in[i].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from wage_host._core import lib
+from wage_host.convert import floats, integers
+from wage_host.convert.fold import WEIGHTED, Block, Unfit
+from wage_host.convert.graph import ADD, AVERAGE, CONV, DENSE, DEPTHWISE, INF, MAX
+from wage_host.layers import Layer
+
+KINDS = {
+    CONV: lib.WAGE_CONV2D, DEPTHWISE: lib.WAGE_DEPTHWISE, DENSE: lib.WAGE_DENSE,
+    AVERAGE: lib.WAGE_AVERAGE_POOL, MAX: lib.WAGE_MAX_POOL, ADD: lib.WAGE_ADD,
+}  # fmt: skip
+A_MAX, Q_MAX = 127, 127
+H_MIN, H_MAX = 7, 27  # of a layer with weights of 8 bits
+ROWS = 4096  # places of a tensor whose values are looked at
+CANDIDATES = np.concatenate([np.linspace(1.0, 0.3, 29), np.linspace(0.28, 0.1, 10)])
+ADD_GROWS = math.sqrt(2)  # a sum that is larger than this times its parts is shifted
+TERNARY = 0.7
+ROUNDS = 40  # of making shared steps coarser
+LOG2_E = math.log2(math.e)
+GAIN_SHIFTS = range(8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantised:
+    """Layers for a board.
+
+    steps: of each layer's output, floats a whole number stands for, (channels); of the last one,
+    of a sum. gain_shift: softmax as sharp as the model's own.
+    """
+
+    blocks: tuple[Block, ...]
+    layers: tuple[Layer, ...]
+    steps: tuple[np.ndarray, ...]
+    gain_shift: int
+    lowest: int  # bias of a class that nothing speaks for: below all that won
+
+
+@dataclasses.dataclass
+class _Tensor:
+    """What a layer gives: its step is the group's times 2^exponent."""
+
+    group: int
+    exponent: int = 0
+
+
+class _Coarser(Exception):
+    """A group needs coarser steps: (group, least step by channel)."""
+
+
+def quantise(
+    blocks: Sequence[Block],
+    x: np.ndarray,
+    trainable: int,
+    gain_shift: int | None = None,
+    bits: int = 8,
+) -> Quantised:
+    """Layers for a board, from samples x (n, h, w, c) int8.
+
+    trainable: the first layer that goes on learning; from there on a tensor has one step for all
+    channels. gain_shift: of the softmax; None: the nearest to 2 that fits. bits: 2 or 8, of
+    weights in use from there on.
+    """
+    blocks = tuple(blocks)
+    seen = _seen(blocks, x)
+    wanted = [_wanted(b, v, k < trainable) for k, (b, v) in enumerate(zip(blocks, seen, strict=True))]
+    tensors = _grouped(blocks, seen)
+    shared = _shared(blocks, tensors, wanted, trainable)
+    for _ in range(ROUNDS):
+        try:
+            return _Pass(blocks, x, trainable, tensors, shared, wanted, gain_shift, bits).run()
+        except _Coarser as more:
+            group, least = more.args
+            shared[group] = np.maximum(shared[group], least)
+            if group >= trainable:
+                shared[group] = np.full_like(least, shared[group].max())
+    raise Unfit("its residual sums have steps that fit no 8 bits: train it with smaller weights")
+
+
+# -- steps -----------------------------------------------------------------
+
+
+def _seen(blocks: tuple[Block, ...], x: np.ndarray) -> list[np.ndarray]:
+    """Values of each layer's output in floats, (places, channels), some of them."""
+    found: list[list[np.ndarray]] = [[] for _ in blocks]
+    share = max(1, ROWS * floats.SAMPLES // max(len(x), 1))
+    draws = np.random.default_rng(1)
+    for at in range(0, len(x), floats.SAMPLES):
+        part = x[at : at + floats.SAMPLES].astype(np.float32)
+        for k, out in enumerate(floats.run(blocks, part)):
+            rows = out.reshape(-1, out.shape[3])
+            if len(rows) > share:
+                rows = rows[draws.choice(len(rows), share, replace=False)]
+            found[k].append(rows)
+    return [np.concatenate(parts) for parts in found]
+
+
+def _wanted(block: Block, values: np.ndarray, by_channel: bool) -> np.ndarray:
+    """Steps (channels) that lose least of these values (places, channels), in squares."""
+    channels = values.shape[1]
+    values = values if by_channel else values.reshape(-1, 1)
+    most = np.abs(values).max(0).astype(np.float64)
+    dead = most <= 1e-12
+    most = np.where(dead, 1.0 if dead.all() else np.median(most[~dead]), most)
+    most = np.minimum(most, block.high)
+    best, least = most / A_MAX, np.full(len(most), INF)
+    for share in CANDIDATES:
+        step = (most * share / A_MAX).astype(np.float32)
+        rounded = np.clip(np.rint(values / step), -A_MAX, A_MAX) * step
+        error = np.square(values - rounded).mean(0, dtype=np.float64)
+        best, least = np.where(error < least, step, best), np.minimum(error, least)
+    return np.broadcast_to(best, channels).astype(np.float64)
+
+
+def _grouped(blocks: tuple[Block, ...], seen: list[np.ndarray]) -> list[_Tensor]:
+    """Which tensors share their steps: those that a sum joins, and those of a max-pool."""
+    found: list[_Tensor] = []
+    for k, block in enumerate(blocks):
+        mine = _Tensor(k)
+        if block.op == MAX and k:
+            mine = dataclasses.replace(found[k - 1])
+        elif block.op == ADD:
+            one, other = found[k - 1], found[block.sources[1]]
+            if one.group != other.group:
+                gone, less = one.group, one.exponent - other.exponent
+                for t in found:
+                    if t.group == gone:
+                        t.group, t.exponent = other.group, t.exponent - less
+            elif one.exponent != other.exponent:
+                raise Unfit(f"{block.name} adds two sums of different depth: nest them otherwise")
+            parts = max(_spread(seen[k - 1]), _spread(seen[block.sources[1]]))
+            grows = _spread(seen[k]) > ADD_GROWS * parts
+            mine = _Tensor(other.group, other.exponent + grows)
+        found.append(mine)
+    return found
+
+
+def _spread(values: np.ndarray) -> float:
+    return float(np.sqrt(np.square(values).mean()))
+
+
+def _shared(
+    blocks: tuple[Block, ...], tensors: list[_Tensor], wanted: list[np.ndarray], trainable: int
+) -> dict[int, np.ndarray]:
+    """Steps of each group with more than one tensor, before 2^exponent."""
+    members: dict[int, list[int]] = {}
+    for k, tensor in enumerate(tensors):
+        members.setdefault(tensor.group, []).append(k)
+    found = {}
+    for group, ks in members.items():
+        if len(ks) > 1:
+            step = np.max([wanted[k] * 2.0 ** -tensors[k].exponent for k in ks], axis=0)
+            found[group] = step if max(ks) < trainable else np.full_like(step, step.max())
+            for k in ks:
+                over = found[group] * 2.0 ** tensors[k].exponent * A_MAX > blocks[k].high * 1.001
+                if blocks[k].high < INF and over.any():
+                    raise Unfit(
+                        f"{blocks[k].names[-1]}: a clip in front of a sum: use Relu there, or none"
+                    )
+    return found
+
+
+# -- layers ----------------------------------------------------------------
+
+
+class _Pass:
+    """One walk through the layers, each calibrated on what the quantised ones below give."""
+
+    def __init__(
+        self,
+        blocks: tuple[Block, ...],
+        x: np.ndarray,
+        trainable: int,
+        tensors: list[_Tensor],
+        shared: dict[int, np.ndarray],
+        wanted: list[np.ndarray],
+        gain_shift: int | None,
+        bits: int,
+    ):
+        self.blocks, self.trainable, self.tensors = blocks, trainable, tensors
+        self.shared, self.wanted, self.gain_shift = shared, wanted, gain_shift
+        self.bits = bits
+        self.exact = {-1: x.astype(np.float32)}
+        self.whole = {-1: x}
+        self.steps = {-1: np.ones(x.shape[3])}
+        self.layers: list[Layer] = []
+
+    def run(self) -> Quantised:
+        """All layers."""
+        for k, block in enumerate(self.blocks):
+            skip = block.sources[-1]
+            self.z = _parts(block, self.exact[k - 1], self.exact.get(skip))
+            layer = self._layer(k, block)
+            self.layers.append(layer)
+            last = k + 1 == len(self.blocks)
+            if not last:
+                self.exact[k] = np.clip(self.z, block.low, block.high) if block.acts else self.z
+                below, other = self.whole[k - 1], self.whole.get(skip)
+                parts = [
+                    integers.activation(
+                        layer,
+                        integers.sums(block, layer, below[some], None if other is None else other[some]),
+                    )
+                    for some in _some(len(below))
+                ]
+                self.whole[k] = np.concatenate(parts)
+                needed = {k, *(b.sources[-1] for b in self.blocks[k + 1 :])}
+                for kept in (self.exact, self.whole):
+                    for name in set(kept) - needed:
+                        del kept[name]
+        steps = tuple(self.steps[k] for k in range(len(self.blocks)))
+        below = self.whole[len(self.blocks) - 2]
+        won = np.concatenate([
+            integers.sums(block, layer, below[some], None).max((1, 2, 3))
+            for some in _some(len(below))
+        ])  # fmt: skip
+        lowest = int(_whole(won.min() - abs(won.min()) / 16 - 1))
+        return Quantised(self.blocks, tuple(self.layers), steps, self.gain_shift, lowest)
+
+    def _layer(self, k: int, block: Block) -> Layer:
+        last = k + 1 == len(self.blocks)
+        tensor = self.tensors[k]
+        group = self.shared.get(tensor.group)
+        fixed = None if group is None else group * 2.0**tensor.exponent
+        signed = lib.WAGE_SIGNED if block.low < 0 else lib.WAGE_RELU
+        activation = lib.WAGE_NONE if last or block.op in (MAX, AVERAGE) else signed
+        about = {
+            "text": block.name, "kind": KINDS[block.op], "out": block.output[2],
+            "kernel": block.kernel, "stride": block.stride, "padding": block.padding[:2],
+            "padding_end": block.padding[2:], "pool": block.pool, "activation": activation,
+        }  # fmt: skip
+        if block.op in WEIGHTED:
+            return self._weighted(k, block, fixed, last, about)
+        if block.op == MAX:
+            self.steps[k] = self.steps[k - 1]
+            return Layer(**about)
+        if block.op == AVERAGE:
+            return self._average(k, block, fixed, last, about)
+        self.steps[k] = fixed
+        shift = tensor.exponent - self.tensors[block.sources[1]].exponent
+        return Layer(**about, alpha_shift=shift, skip=k - 1 - block.sources[1])
+
+    def _average(
+        self, k: int, block: Block, fixed: np.ndarray | None, last: bool, about: dict
+    ) -> Layer:
+        """An average whose result is made as large as 8 bits hold."""
+        size, under = prod(block.kernel), self.steps[k - 1]
+        if fixed is not None:
+            raise Unfit(f"{block.name}: an average that is added to something: move it behind it")
+        grow = 1.0 if last else float((under / self.wanted[k]).min())
+        grow = float(np.clip(grow, 1.0, 64.0))
+        for shift in range(24, 0, -1):
+            factor = round(grow * (1 << shift) / size)
+            if factor < 1 << 15 and size * factor < 1 << 24:
+                break
+        self.steps[k] = under * ((1 << shift) / (factor * size))
+        if last:
+            self.steps[k] = under / (factor * size)
+            self._gain(float(self.steps[k].max()), 1)
+        return Layer(**about, alpha_shift=shift, factor=factor)
+
+    def _weighted(
+        self, k: int, block: Block, fixed: np.ndarray | None, last: bool, about: dict
+    ) -> Layer:
+        """Weights and bias as whole numbers."""
+        w = block.weights.reshape(len(block.weights), -1)
+        step_in = _by_weight(block, self.steps[k - 1])
+        bits = self.bits if k >= self.trainable else 8
+        if bits == 2:
+            return self._ternary(k, block, w * step_in, last, about)
+        if last:
+            shift, step = self._last(w * step_in)
+            unit = step
+        else:
+            want = self.wanted[k] if fixed is None else fixed
+            free = fixed is None and k < self.trainable
+            activity = _activity(block, self.whole[k - 1])
+            shift, step = self._scaled(k, block, w * step_in, want, free, activity, fixed)
+            unit = step * 2.0**-shift
+            self.steps[k] = step
+        q = np.clip(np.rint(w * step_in / unit[:, None]), -Q_MAX, Q_MAX).astype(np.int16)
+        if last:
+            self.steps[k] = unit
+        layer = Layer(
+            **about, weight_bits=8, store_bits=16, alpha_shift=shift - 7, weights=q << 8,
+            bias=_whole(block.bias / unit),
+        )  # fmt: skip
+        return dataclasses.replace(layer, bias=_whole(block.bias / unit + self._drift(k, layer, unit)))
+
+    def _ternary(
+        self, k: int, block: Block, w: np.ndarray, last: bool, about: dict
+    ) -> Layer:
+        """Weights -1, 0 and 1 of one unit: those above 0.7 of the mean are not 0."""
+        q = np.sign(w) * (np.abs(w) > TERNARY * np.abs(w).mean())
+        size = float(np.abs(w[q != 0]).mean()) if q.any() else 1.0
+        unit = np.full(len(w), size)
+        if last:
+            shift = self._gain(size, 1)
+        else:
+            group = self.shared.get(self.tensors[k].group)
+            if group is not None:
+                raise Unfit(f"{block.name}: weights of 2 bits in front of a sum: use --weights 8")
+            shift = int(np.clip(round(math.log2(self.wanted[k].max() / size)), 1, H_MAX - 6))
+        self.steps[k] = unit if last else unit * 2.0**shift
+        layer = Layer(
+            **about, weight_bits=2, store_bits=16, alpha_shift=shift - 1,
+            weights=(q * (1 << 14)).astype(np.int16), bias=_whole(block.bias / unit),
+        )  # fmt: skip
+        return dataclasses.replace(
+            layer, bias=_whole(block.bias / unit + self._drift(k, layer, unit))
+        )
+
+    def _drift(self, k: int, layer: Layer, unit: np.ndarray) -> np.ndarray:
+        """By how much the mean of each output's sums is too low, in their unit (out)."""
+        block, below = self.blocks[k], self.whole[k - 1]
+        total = np.zeros(block.output[2])
+        for some in _some(len(below)):
+            exact = self.z[some].astype(np.float64) / unit
+            total += (exact - integers.sums(block, layer, below[some])).sum((0, 1, 2))
+        return total / prod(self.z.shape[:3])
+
+    def _scaled(
+        self,
+        k: int,
+        block: Block,
+        w: np.ndarray,
+        want: np.ndarray,
+        free: bool,
+        activity: np.ndarray,
+        fixed: np.ndarray | None,
+    ) -> tuple[int, np.ndarray]:
+        """Shift and steps that lose least; w: (out, fan-in) for inputs in whole numbers."""
+        largest = np.maximum(np.abs(w).max(1), 1e-30)
+        power = np.maximum(np.square(self.z).mean((0, 1, 2), dtype=np.float64), 1e-30)
+        best, found = INF, None
+        for shift in range(H_MIN, H_MAX + 1):
+            needed = largest * 2.0**shift / Q_MAX
+            coarser = np.maximum(want, needed)
+            step = want
+            if (needed > want).any():
+                if not free and (fixed is not None or shift > H_MIN):
+                    continue
+                step = coarser if free else np.full_like(want, coarser.max())
+                if (step > np.maximum(want, block.high / A_MAX)).any() and shift > H_MIN:
+                    continue
+            if np.abs(block.bias / step * 2.0**shift).max(initial=0) >= lib.WAGE_BIAS_MAX / 2:
+                continue
+            noise = np.square(step) * (1 + 4.0**-shift * activity) / 12
+            loss = float((noise / power).sum())
+            if loss < best:
+                best, found = loss, (shift, step)
+        if found is None:
+            if fixed is None:
+                raise Unfit(f"{block.name}: its bias is too large for its weights")
+            least = largest * 2.0**H_MIN / Q_MAX * 2.0 ** -self.tensors[k].exponent
+            raise _Coarser(self.tensors[k].group, least * (1 + 1e-9))
+        return found
+
+    def _last(self, w: np.ndarray) -> tuple[int, np.ndarray]:
+        """Shift and the unit of the sums, the same for all classes."""
+        unit = max(float(np.abs(w).max()), 1e-30) / Q_MAX
+        bias = self.blocks[-1].bias
+        unit = max(unit, float(np.abs(bias).max(initial=0)) / (lib.WAGE_BIAS_MAX / 2))
+        return self._gain(unit, H_MIN), np.full(len(w), unit)
+
+    def _gain(self, unit: float, least: int) -> int:
+        """H for which the softmax is as sharp as the model's, and its gain."""
+        sharp = -math.log2(unit * LOG2_E) - 7
+        if self.gain_shift is None:
+            fits = [g for g in GAIN_SHIFTS if round(sharp + g) >= least]
+            self.gain_shift = min(fits, key=lambda g: abs(g - 2), default=GAIN_SHIFTS[-1])
+        return int(np.clip(round(sharp + self.gain_shift), least, H_MAX))
+
+
+def _some(count: int) -> list[slice]:
+    return [slice(at, at + floats.SAMPLES) for at in range(0, count, floats.SAMPLES)]
+
+
+def _parts(block: Block, a: np.ndarray, skip: np.ndarray | None) -> np.ndarray:
+    """floats.before() of many samples."""
+    return np.concatenate([
+        floats.before(block, a[some], None if skip is None else skip[some])
+        for some in _some(len(a))
+    ])  # fmt: skip
+
+
+def _by_weight(block: Block, steps: np.ndarray) -> np.ndarray:
+    """The step of the input that each weight of a row meets: (1 or out, fan-in)."""
+    if block.op == DEPTHWISE:
+        return steps[:, None]
+    return np.tile(steps, block.weights[0].size // len(steps))[None]
+
+
+def _activity(block: Block, a: np.ndarray) -> np.ndarray:
+    """Sum of the mean squares of the inputs of each output, (1 or out)."""
+    squares = np.square(a.astype(np.float32)).mean((0, 1, 2), dtype=np.float64)
+    if block.op == DEPTHWISE:
+        return squares * prod(block.kernel)
+    return np.array([squares.sum() * (block.weights[0].size // len(squares))])
+
+
+def _whole(bias: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(bias), 1 - lib.WAGE_BIAS_MAX, lib.WAGE_BIAS_MAX - 1).astype(np.int32)
