@@ -3,6 +3,7 @@
     wage-host demo                                  see it learn, without a board
     wage-host train --data D.npz --network '…' -o N.npz      (--network list: those with a name)
     wage-host convert N.npz -o M.wage               a model for a board
+    wage-host convert N.onnx --samples S.npz -o M.wage       the same, of another program's
     wage-host info M.wage | --port P                what a model or a board is
     wage-host ports                                 which boards are plugged in
     wage-host boards                                those that there are, what was tried
@@ -41,7 +42,7 @@ from importlib.metadata import version
 
 import click
 
-from wage_host import commands, hardware, models, persist, plan
+from wage_host import commands, conversion, hardware, models, persist, plan
 from wage_host.errors import Interrupted
 
 _first, *_middle, _codes = __doc__.split("\n\n")
@@ -54,7 +55,7 @@ def wage_host() -> None:
     """The command by itself does nothing."""
 
 
-for _command in (vars(models) | vars(hardware) | vars(plan) | vars(commands)).values():
+for _command in (vars(models) | vars(conversion) | vars(hardware) | vars(plan) | vars(commands)).values():
     if isinstance(_command, click.Command):
         wage_host.add_command(_command)
 

@@ -58,7 +58,7 @@ def rules_options(function: Callable) -> Callable:
     return function
 
 
-def _rules(policy: str, loss: str | None, batch: int | None, momentum: int) -> Rules:
+def rules(policy: str, loss: str | None, batch: int | None, momentum: int) -> Rules:
     usual = POLICIES[policy]
     sse = (loss or usual.loss) == "sse"
     return Rules(policy == "paper", sse, usual.batch if batch is None else batch, momentum)
@@ -146,7 +146,7 @@ def _list(screen: Screen) -> dict[str, Any]:
 def _plan(text: str, **given: Any) -> tuple[train.How, network.Network]:
     """How to train, and the fresh network, from the options of a command."""
     usual, epochs = POLICIES[given["policy"]], given["epochs"]
-    rules = _rules(*(given[name] for name in ("policy", "loss", "batch", "momentum")))
+    chosen = rules(*(given[name] for name in ("policy", "loss", "batch", "momentum")))
     if given["schedule"]:
         if given["lr"]:
             raise WrongUsage("--schedule has its own rates: leave out --lr")
@@ -155,7 +155,7 @@ def _plan(text: str, **given: Any) -> tuple[train.How, network.Network]:
         by_epoch = rates.halving(given["lr"] or usual.lr, epochs)
     config = Config(given["seed"], 0, 0, given["gain_shift"], given["threshold"])
     wanted = augment.parse(given["augmenting"])
-    how = train.How(config, by_epoch, rules, wanted, given["free_classes"])
+    how = train.How(config, by_epoch, chosen, wanted, given["free_classes"])
     net = network.parse(
         zoo.text_of(text),
         given["seed"],
@@ -163,7 +163,7 @@ def _plan(text: str, **given: Any) -> tuple[train.How, network.Network]:
         bits=network.parse_bits("--bits", given["bits"] or usual.bits),
         init=given["init"],
         bias=given["bias"],
-        paper=rules.paper,
+        paper=chosen.paper,
     )
     return how, net
 
@@ -182,51 +182,6 @@ def watch_training(
 
 
 @command
-@click.argument("source", type=FILE)
-@click.option("-o", "--output", type=FILE, required=True, help="The model, .wage.")
-@click.option("--name", help="At most 15 bytes; default: the output's name.")
-@click.option("--train-last", default=1, show_default=True, help="Layers that go on learning.")
-@click.option("--replay", default=0, show_default=True, help="Samples the replay can hold.")
-@click.option("--replay-data", type=FILE, help="Samples to fill it with, classes in turn.")
-@click.option("--replays", default=3, show_default=True, help="Replayed samples a new one.")
-@click.option("--lr", type=RATE, default="2^-5", show_default=True, help="Learning rate.")
-@rules_options
-@click.option("--gain-shift", default=2, show_default=True, help="Softmax sharpness 2^N.")
-@click.option("--threshold", default=0, show_default=True, help="Skip errors below N / 127.")
-@click.option("--seed", default=1, show_default=True, help="Of the board's random draws.")
-def do_convert(
-    screen: Screen,
-    source: Path,
-    output: Path,
-    name: str | None,
-    train_last: int,
-    replay: int,
-    replay_data: Path | None,
-    lr: rates.Rate,
-    policy: str,
-    loss: str | None,
-    batch: int | None,
-    momentum: int,
-    **settings: int,
-) -> dict[str, Any]:
-    """Make a model for a board from a trained network."""
-    files.check_output(output)
-    if replay_data and not replay:
-        raise WrongUsage("--replay-data fills a replay: say with --replay how large it is")
-    net = network.load(source)
-    filling = data.samples(data.load(replay_data), net.info()) if replay_data else []
-    if not 0 <= replay <= 65535:
-        raise ModelError("--replay is 0 to 65535 samples")
-    config = Config(lr_factor=lr[0], lr_shift=lr[1], **settings)
-    rules = _rules(policy, loss, batch, momentum)
-    blob = train.convert(net, name or output.stem, config, train_last, replay, filling, rules)
-    about = info(blob)
-    files.write_whole(output, blob)
-    screen.say(f"{output}: {len(blob)} bytes of flash, {about.arena_bytes} bytes of arena")
-    return {"model": str(output), "flash_bytes": len(blob), **_shown(about)}
-
-
-@command
 @click.argument("model", type=FILE, required=False)
 @click.option("--port", envvar="WAGE_PORT", help="Ask a board instead of a file.")
 @click.option("--baud", default=115200, show_default=True, help="Of a serial device.")
@@ -238,13 +193,13 @@ def do_info(
     if model:
         blob = files.read_blob(model)
         core = Core(blob)
-        about = _shown(core.info) | {"flash_bytes": len(blob)}
+        about = shown(core.info) | {"flash_bytes": len(blob)}
         about |= dataclasses.asdict(core.config()) | _rules_of(core.wage)
         about |= {"replay_samples": core.wage.replay_count, "replay": core.wage.replay_capacity}
         about["layers"] = [_layer(core.wage.layers[k]) for k in range(core.wage.layer_count)]
     elif port and port != "sim":
         with open_device(port, baud, None, None, key, 5.0) as device:
-            about = {"board": device.board, "place": device.place, **_shown(device.info)}
+            about = {"board": device.board, "place": device.place, **shown(device.info)}
             about |= {"authenticated": bool(device.welcome.keyed)}
             about |= dataclasses.asdict(device.config())
             about |= {name: getattr(device.welcome, name) for name in OF_A_BOARD}
@@ -281,6 +236,6 @@ def _layer(layer: Any) -> str:
     return ", ".join([*parts, "trainable" if layer.trainable else "frozen"])
 
 
-def _shown(about: Info) -> dict[str, Any]:
-    shown = dataclasses.asdict(about)
-    return {**shown, "crc": f"{about.crc:08x}", "shape": "x".join(map(str, about.shape))}
+def shown(about: Info) -> dict[str, Any]:
+    fields = dataclasses.asdict(about)
+    return {**fields, "crc": f"{about.crc:08x}", "shape": "x".join(map(str, about.shape))}

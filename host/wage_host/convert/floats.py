@@ -81,9 +81,11 @@ def before(block: Block, a: np.ndarray, skip: np.ndarray | None = None) -> np.nd
     return pooled(out) if block.pool == 2 else out
 
 
-def run(blocks: Sequence[Block], x: np.ndarray, first: int = 0) -> Iterator[np.ndarray]:
-    """The output of each block from `first` on, whose input is x (n, h, w, c); no skips across."""
-    kept = {first - 1: x}
+def run(
+    blocks: Sequence[Block], given: np.ndarray | dict[int, np.ndarray], first: int = 0
+) -> Iterator[np.ndarray]:
+    """The output of each block from `first` on; given: the input (n, h, w, c), or all below."""
+    kept = dict(given) if isinstance(given, dict) else {first - 1: given}
     for k in range(first, len(blocks)):
         block = blocks[k]
         out = before(block, kept[k - 1], kept.get(block.sources[-1]))

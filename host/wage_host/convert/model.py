@@ -233,6 +233,15 @@ def numbers(text: str, name: str) -> tuple[float, ...]:
     return values
 
 
+def fraction(text: str, name: str) -> float:
+    """One number, or 1/255."""
+    above, _, below = text.partition("/")
+    (a,), (b,) = numbers(above, name), numbers(below or "1", name)
+    if not b:
+        raise WrongUsage(f"{name} {text}: nothing is divided by 0")
+    return a / b
+
+
 def check_data(data: Data) -> None:
     """Enough samples to calibrate with."""
     if len(data) < 2:

@@ -1,0 +1,202 @@
+"""The command that makes a model for a board, of our own networks and of other programs'."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wage_host import data, files, network, rates, train
+from wage_host.convert import model, report
+from wage_host.core import Config, info
+from wage_host.errors import ModelError, WrongUsage
+from wage_host.layers import Network
+from wage_host.models import rules, rules_options, shown
+from wage_host.options import FILE, RATE, command
+from wage_host.screen import Screen, table
+
+GAIN_SHIFT = 2
+FOREIGN = {  # options that are for other programs' models only
+    "samples": None, "eval_data": None, "input_scale": None, "mean": None, "std": None,
+    "description": None, "tensors": None, "until": None, "classes": None, "room": None,
+    "fresh": False, "weights": None,
+}  # fmt: skip
+
+
+def import_options(function: Any) -> Any:
+    """For models of other programs."""
+    for option in reversed((
+        click.option("--samples", type=FILE, help="Samples to calibrate with, some hundreds."),
+        click.option("--eval-data", type=FILE, help="Samples for the accuracy in the report."),
+        click.option("--input-scale", help="value * this is the model's input; default: 1/255."),
+        click.option("--mean", help="Taken off it, by channel: 0.49,0.48,0.45."),
+        click.option("--std", help="Divides it then, by channel."),
+        click.option("--network", "description", help="Layers of .npz and .safetensors files."),
+        click.option("--tensors", help="Their names in these files: conv1+bn1,conv2,fc."),
+        click.option("--frozen-until", "until", help="Node of the model; what follows learns."),
+        click.option("--classes", type=int, help="That a last layer begun anew tells apart."),
+        click.option("--max-classes", "room", type=int, help="With room for new ones."),
+        click.option("--fresh-head", "fresh", is_flag=True, help="Begin the last layer anew."),
+        click.option("--weights", type=click.Choice(["2", "8"]), help="Bits of what learns."),
+    )):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@command
+@click.argument("source", type=FILE)
+@click.option("-o", "--output", type=FILE, required=True, help="The model, .wage.")
+@click.option("--name", help="At most 15 bytes; default: the output's name.")
+@click.option("--train-last", type=int, help="Layers that go on learning; default: 1.")
+@click.option("--train", type=click.Choice(["all"]), help="All layers go on learning.")
+@import_options
+@click.option("--replay", default=0, show_default=True, help="Samples the replay can hold.")
+@click.option("--replay-data", type=FILE, help="Samples to fill it with, classes in turn.")
+@click.option("--replays", default=3, show_default=True, help="Replayed samples a new one.")
+@click.option("--lr", type=RATE, default="2^-5", show_default=True, help="Learning rate.")
+@rules_options
+@click.option("--gain-shift", type=int, help="Softmax sharpness 2^N; default: 2, or the model's.")
+@click.option("--threshold", default=0, show_default=True, help="Skip errors below N / 127.")
+@click.option("--seed", default=1, show_default=True, help="Of the board's random draws.")
+def do_convert(
+    screen: Screen,
+    source: Path,
+    output: Path,
+    name: str | None,
+    train_last: int | None,
+    replay: int,
+    replay_data: Path | None,
+    lr: rates.Rate,
+    policy: str,
+    loss: str | None,
+    batch: int | None,
+    momentum: int,
+    gain_shift: int | None,
+    replays: int,
+    threshold: int,
+    seed: int,
+    **options: Any,
+) -> dict[str, Any]:
+    """Make a model for a board.
+
+    \b
+    Of a network of 'wage-host train' (.npz), or of another program's model:
+      .onnx          as PyTorch and tf2onnx export it, opsets 13 to 21
+      .tflite        in floats or in int8
+      .safetensors   arrays as PyTorch has them, layers described by --network
+      .npz           the same
+    These need --samples, like those that the board will see.
+    """
+    files.check_output(output)
+    if replay_data and not replay:
+        raise WrongUsage("--replay-data fills a replay: say with --replay how large it is")
+    if not 0 <= replay <= 65535:
+        raise ModelError("--replay is 0 to 65535 samples")
+    every = bool(options.pop("train"))
+    if every and (train_last is not None or options["until"]):
+        raise WrongUsage("--train all, --train-last and --frozen-until exclude each other")
+    if train_last is not None and options["until"]:
+        raise WrongUsage("--train-last and --frozen-until exclude each other")
+    last = 0 if every else 1 if train_last is None else train_last
+    if train_last == 0:
+        raise WrongUsage("--train-last is 1 at least: the last layer always learns")
+    imp, rows = None, []
+    if own(source, options):
+        net = network.load(source)
+        last = last or len(net.weighted)
+    else:
+        wish = model.Wish(
+            last, options["until"], options["classes"], options["room"], options["fresh"],
+            int(options["weights"] or 8), gain_shift, seed,
+        )  # fmt: skip
+        imp, known, test = read(source, wish, options)
+        net, last, gain_shift = imp.network, imp.train_last, imp.gain_shift
+    config = Config(
+        lr_factor=lr[0], lr_shift=lr[1], replays=replays, threshold=threshold, seed=seed,
+        gain_shift=GAIN_SHIFT if gain_shift is None else gain_shift,
+    )  # fmt: skip
+    chosen = rules(policy, loss, batch, momentum)
+    filling = data.samples(data.load(replay_data), net.info()) if replay_data else []
+    packed = functools.partial(train.convert, net, name or output.stem, config, last)
+    blob = packed(replay, filling, chosen)
+    answer: dict[str, Any] = {}
+    if imp:
+        answer = show(screen, imp, blob, test or known, bool(test))
+    about = info(blob)
+    files.write_whole(output, blob)
+    screen.say(f"{output}: {len(blob)} bytes of flash, {about.arena_bytes} bytes of arena")
+    return {"model": str(output), "flash_bytes": len(blob), **shown(about), **answer}
+
+
+def own(source: Path, options: dict[str, Any]) -> bool:
+    """A network of `wage-host train`, not another program's model."""
+    if source.suffix.lower() in (".onnx", ".tflite", ".safetensors") or options["description"]:
+        return False
+    given = [name for name, default in FOREIGN.items() if options[name] != default]
+    if given:
+        raise WrongUsage(
+            f"{source} would be a network of 'wage-host train', and these options are for other "
+            "programs' models: describe its layers with --network, or leave them out"
+        )
+    return True
+
+
+def read(
+    source: Path, wish: model.Wish, options: dict[str, Any]
+) -> tuple[model.Imported, data.Data, data.Data | None]:
+    """Another program's model, the samples it was calibrated with, those to judge it by."""
+    graph = model.read(source, options["description"], options["tensors"])
+    if options["samples"] is None:
+        raise WrongUsage(
+            "a model in floats needs samples to find its ranges: give some hundreds with --samples"
+        )
+    known = data.load(options["samples"])
+    test = data.load(options["eval_data"]) if options["eval_data"] else None
+    model.check_data(known)
+    scale = options["input_scale"]
+    given = model.Input(
+        None if scale is None else model.fraction(scale, "--input-scale"),
+        model.numbers(options["mean"] or "0", "--mean"),
+        model.numbers(options["std"] or "1", "--std"),
+    )
+    imp = model.imported(source, graph, known, given, wish)
+    for one in filter(None, (known, test)):
+        data.check(one, imp.network.info())
+    return imp, known, test
+
+
+def show(
+    screen: Screen, imp: model.Imported, blob: bytes, judge: data.Data, held_out: bool
+) -> dict[str, Any]:
+    """The report, before anything is written."""
+    lost = report.losses(imp, judge)
+    rows = report.table(imp, blob, lost)
+    heads = ["", "layer", "node", "output", "bits", "", "macs", "flash", "RAM", "SQNR", "to here"]
+    lines = [heads]
+    for row in rows:
+        counts = [f"{row[key]:,}" for key in ("macs", "flash_bytes", "arena_bytes")]
+        losses = [f"{row['sqnr_db']:.1f} dB", f"{row['accuracy_to_here']:.1%}"]
+        lines.append([
+            str(row["layer"]), row["kind"], _short(row["node"]), row["output"], row["bits"],
+            row["state"], *counts, *losses,
+        ])  # fmt: skip
+    for line in table(lines, right=(6, 7, 8, 9, 10)):
+        screen.say(line)
+    exact, whole = report.accuracies(imp, blob, judge)
+    what = "samples" if held_out else "samples it was calibrated with (give others: --eval-data)"
+    screen.say(f"accuracy: {exact:.2%} in floats, {whole:.2%} on a board, {len(judge)} {what}")
+    for note in imp.notes:
+        screen.say(note)
+    fits, others = report.fitting(blob)
+    screen.say(f"fits: {', '.join(fits) or 'none'}" + (f"; not: {', '.join(others)}" if others else ""))
+    screen.say("more: wage-host plan --model FILE.wage")
+    return {
+        "layers": rows, "accuracy_float": exact, "accuracy": whole, "judged_by": len(judge),
+        "fits": fits, "fits_not": others,
+    }  # fmt: skip
+
+
+def _short(node: str) -> str:
+    """The name that a node has in the file."""
+    parts = node.split("'")
+    return parts[1] if len(parts) > 1 else node
