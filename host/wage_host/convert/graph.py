@@ -19,6 +19,7 @@ from wage_host.layers import Pair, Shape
 
 CONV, DEPTHWISE, DENSE, AFFINE = "conv", "depthwise", "dense", "affine"
 CLIP, MAX, AVERAGE, ADD = "clip", "max", "average", "add"
+NO_PAD = (0, 0, 0, 0)
 INPUT = -1  # the source of the model's input
 INF = math.inf
 MESSAGE_NODES = 12  # named in one message at most
@@ -70,12 +71,14 @@ class Graph:
 class Tensor:
     """Where each element of a tensor (the model's axes, without the batch) lies in memory.
 
-    flat: the axes below are known to lie in this order only up to here (memory's own shape).
+    memory: height, width, channels there; pad: zeros that the model puts around it, top, left,
+    bottom, right, for the convolution that comes next.
     """
 
     source: int
     memory: Shape
     order: np.ndarray
+    pad: tuple[int, int, int, int] = NO_PAD
 
 
 def canonical(shape: Shape, rank: int, first: bool) -> np.ndarray:
@@ -123,6 +126,7 @@ class Builder:
     def _spatial(self, t: Tensor, first: bool) -> Shape:
         """Height, width, channels of what a window slides over."""
         s = t.order.shape
+        _no_pad(t)
         if len(s) not in (2, 3):
             raise Unsupported("windows slide over one or two axes, here are others")
         shape = (*s[1:], s[0]) if first else s
@@ -155,7 +159,11 @@ class Builder:
 
         padding: top, left, bottom, right, or: same, same_lower.
         """
-        shape = self._spatial(t, first)
+        shape = self._spatial(dataclasses.replace(t, pad=NO_PAD), first)
+        if any(t.pad):
+            if isinstance(padding, str):
+                raise Unsupported("padding twice, once to keep the size: give it all at once")
+            padding = tuple(a + b for a, b in zip(padding, t.pad, strict=True))
         out, kh, kw, inside = weights.shape
         kernel = (kh, kw)
         if groups < 1 or inside * groups != shape[2] or out % groups:
@@ -181,6 +189,7 @@ class Builder:
         scale: np.ndarray | None = None,
     ) -> Tensor:
         """A product with weights (out, in), in: the last axis, the only one above 1."""
+        _no_pad(t)
         if t.order.size != t.order.shape[-1]:
             raise Unsupported(
                 "a product with each row of a matrix: flatten in front of it, or use a "
@@ -198,6 +207,7 @@ class Builder:
 
     def affine(self, name: str, t: Tensor, factor: np.ndarray, offset: np.ndarray) -> Tensor:
         """t * factor + offset, both broadcast against the model's axes, the same all over."""
+        _no_pad(t)
         by_channel = []
         for value in (factor, offset):
             try:
@@ -224,6 +234,7 @@ class Builder:
             raise Unsupported(
                 f"a clip to {low:g} … {high:g}: from 0, or as far below it as above, can be"
             )
+        _no_pad(t)
         node = Node(CLIP, name, (t.source,), t.memory, t.memory, low=float(low), high=float(high))
         return self._same(node, t)
 
@@ -268,6 +279,7 @@ class Builder:
 
     def add(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         """The sum of two tensors."""
+        _no_pad(a), _no_pad(b)
         if a.order.shape != b.order.shape or not np.array_equal(a.order, b.order):
             raise Unsupported("a sum of tensors that are not alike: both need the same shape")
         if a.memory != b.memory:
@@ -276,27 +288,35 @@ class Builder:
 
     def reshape(self, t: Tensor, shape: Sequence[int]) -> Tensor:
         """The same values by other axes (without the batch); one may be -1."""
+        _no_pad(t)
         shape = tuple(shape)
         known = prod(n for n in shape if n != -1)
         if shape.count(-1) == 1 and known > 0 and t.order.size % known == 0:
             shape = tuple(t.order.size // known if n == -1 else n for n in shape)
         if min(shape, default=1) < 1 or prod(shape) != t.order.size:
             raise Unsupported(f"a reshape of {t.order.size} values to {shape}")
-        order = t.order.reshape(shape)
-        memory = t.memory
-        if t.source == INPUT and not self.nodes and len(shape) in (2, 3):
-            for first in (True, False):
-                s = (*shape[1:], shape[0]) if first else shape
-                s = s if len(s) == 3 else (1, *s)
-                if np.array_equal(order, canonical(s, len(shape), first)):
-                    return Tensor(t.source, t.memory, order)
-        return Tensor(t.source, memory, order)
+        return dataclasses.replace(t, order=t.order.reshape(shape))
 
     def transpose(self, t: Tensor, axes: Sequence[int]) -> Tensor:
         """The axes (without the batch's) in another order."""
+        _no_pad(t)
         if sorted(axes) != list(range(t.order.ndim)):
             raise Unsupported("a transpose that moves the batch")
         return dataclasses.replace(t, order=t.order.transpose(axes))
+
+    def pad(self, t: Tensor, pads: Sequence[Sequence[int]], first: bool) -> Tensor:
+        """Zeros around a tensor: (before, after) by axis."""
+        rank = t.order.ndim
+        _no_pad(t)
+        if len(pads) != rank or rank not in (2, 3):
+            raise Unsupported("padding of other than height and width")
+        around = [list(map(int, pair)) for pair in (pads[1:] if first else pads[:-1])]
+        channels = pads[0] if first else pads[-1]
+        if any(channels) or min(map(min, around)) < 0:
+            raise Unsupported("padding of channels, or cutting")
+        around = around if rank == 3 else [[0, 0], *around]
+        (top, bottom), (left, right) = around
+        return dataclasses.replace(t, pad=(top, left, bottom, right))
 
     def quantised(self, t: Tensor, scale: float) -> None:
         """The model itself has this tensor in steps of `scale`."""
@@ -306,9 +326,16 @@ class Builder:
 
     def finish(self, t: Tensor, **about: object) -> Graph:
         """The graph that ends in t."""
+        if any(t.pad):
+            raise ModelError("the model ends in padding: remove it")
         if not self.nodes or t.source != len(self.nodes) - 1:
             raise ModelError("the model's output is not that of its last node: remove what is over")
         return Graph(self.shape, tuple(self.nodes), **about)
+
+
+def _no_pad(t: Tensor) -> None:
+    if any(t.pad):
+        raise Unsupported("padding in front of it: only a convolution can have some")
 
 
 def check_bias(bias: np.ndarray | None, out: int) -> None:

@@ -31,7 +31,6 @@ INSTEAD = {
         ("LayerNormalization", "InstanceNormalization", "GroupNormalization"),
         "use BatchNormalization",
     ),
-    "Pad": "give the convolution its padding",
 }  # fmt: skip
 USUAL = "leave it out of the model, or replace it"
 ALIKE = ("Identity", "Dropout", "Cast")
@@ -467,6 +466,24 @@ class Reader:
             raise Unsupported("a transpose that moves the batch")
         self.behind(node, self.builder.transpose(t, [a - 1 for a in axes[1:]]))
 
+    def pad(self, node: Any, where: str) -> None:
+        """Pad with zeros, in front of a convolution."""
+        settings, t = self.settings(node), self.tensor(node)
+        if settings.get("mode", b"constant") != b"constant" or self.number(node, 2, 0.0):
+            raise Unsupported("padding with other than zeros: use zeros")
+        pads = self.value(self._input(node, 1)).reshape(-1).tolist()
+        rank = t.order.ndim + 1
+        if self._input(node, 3):
+            axes = [int(a) % rank for a in self.value(node.input[3]).reshape(-1)]
+            whole = [0] * (2 * rank)
+            for k, a in enumerate(axes):
+                whole[a], whole[a + rank] = pads[k], pads[k + len(axes)]
+            pads = whole
+        if len(pads) != 2 * rank or pads[0] or pads[rank]:
+            raise Unsupported("padding of the batch")
+        by_axis = list(zip(pads[1:rank], pads[rank + 1 :], strict=True))
+        self.behind(node, self.builder.pad(t, by_axis, True))
+
     def quantise(self, node: Any, where: str) -> None:
         """QuantizeLinear, DequantizeLinear of a tensor: only how fine it is."""
         t = self.tensor(node)
@@ -525,5 +542,6 @@ TAKES: dict[str, Callable[[Reader, Any, str], None]] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), Reader.arithmetic),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), Reader.reshape),
     "Transpose": Reader.transpose,
+    "Pad": Reader.pad,
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), Reader.quantise),
 }
