@@ -49,7 +49,7 @@ def make(name: str, data: str, model: keras.Model, epochs: int, mean: float, std
     steps = epochs * len(x) // 64
     rate = keras.optimizers.schedules.CosineDecay(0.004, steps)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=name == "sounds")
-    model.compile(keras.optimizers.Adam(rate), loss, ["accuracy"])
+    model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
     model.fit(x, y, 64, epochs, verbose=2)
     for whole in (False, True):
         to = tf.lite.TFLiteConverter.from_keras_model(model)

@@ -122,7 +122,7 @@ def _imported(
     if not wish.fresh and layers[-1].out > made[-1].output[2]:
         notes.append(f"rows for {layers[-1].out - made[-1].output[2]} new classes")
     network = Network(shape, input_map, tuple(layers))
-    weighted = [k for k in network.weighted if k >= first]
+    weighted = [k for k in network.weighted if k >= done.trainable]
     return Imported(
         network, len(weighted), done.gain_shift, blocks, done, len(made) - len(blocks), given,
         tuple(notes),

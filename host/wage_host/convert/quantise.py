@@ -39,11 +39,13 @@ GAIN_SHIFTS = range(8)
 class Quantised:
     """Layers for a board.
 
-    steps: of each layer's output, floats a whole number stands for, (channels); of the last one,
-    of a sum. gain_shift: softmax as sharp as the model's own.
+    origin: the given block that each stands for. steps: of each layer's output, floats a whole
+    number stands for, (channels); of the last one, of a sum. gain_shift: softmax as sharp as the model's own.
     """
 
     blocks: tuple[Block, ...]
+    origin: tuple[int, ...]
+    trainable: int  # the first that goes on learning
     layers: tuple[Layer, ...]
     steps: tuple[np.ndarray, ...]
     gain_shift: int
@@ -56,6 +58,10 @@ class _Tensor:
 
     group: int
     exponent: int = 0
+
+
+class _Split(Exception):
+    """A block clips at another value than its sum's steps do: (its index)."""
 
 
 class _Coarser(Exception):
@@ -78,11 +84,22 @@ def quantise(
     blocks = tuple(blocks)
     seen = _seen(blocks, x)
     wanted = [_wanted(b, v, k < trainable) for k, (b, v) in enumerate(zip(blocks, seen, strict=True))]
-    tensors = _grouped(blocks, seen)
-    shared = _shared(blocks, tensors, wanted, trainable)
+    origin = list(range(len(blocks)))
+    while True:
+        tensors = _grouped(blocks, seen)
+        try:
+            shared = _shared(blocks, tensors, wanted, seen, trainable)
+            break
+        except _Split as split:
+            (k,) = split.args
+            blocks = _with_scaler(blocks, k)
+            for kept in (seen, wanted, origin):
+                kept.insert(k + 1, kept[k])
+            trainable += k < trainable
     for _ in range(ROUNDS):
         try:
-            return _Pass(blocks, x, trainable, tensors, shared, wanted, gain_shift, bits).run()
+            done = _Pass(blocks, x, trainable, tensors, shared, wanted, gain_shift, bits)
+            return done.run(tuple(origin))
         except _Coarser as more:
             group, least = more.args
             shared[group] = np.maximum(shared[group], least)
@@ -154,7 +171,11 @@ def _spread(values: np.ndarray) -> float:
 
 
 def _shared(
-    blocks: tuple[Block, ...], tensors: list[_Tensor], wanted: list[np.ndarray], trainable: int
+    blocks: tuple[Block, ...],
+    tensors: list[_Tensor],
+    wanted: list[np.ndarray],
+    seen: list[np.ndarray],
+    trainable: int,
 ) -> dict[int, np.ndarray]:
     """Steps of each group with more than one tensor, before 2^exponent."""
     members: dict[int, list[int]] = {}
@@ -166,12 +187,28 @@ def _shared(
             step = np.max([wanted[k] * 2.0 ** -tensors[k].exponent for k in ks], axis=0)
             found[group] = step if max(ks) < trainable else np.full_like(step, step.max())
             for k in ks:
-                over = found[group] * 2.0 ** tensors[k].exponent * A_MAX > blocks[k].high * 1.001
-                if blocks[k].high < INF and over.any():
-                    raise Unfit(
-                        f"{blocks[k].names[-1]}: a clip in front of a sum: use Relu there, or none"
-                    )
+                most = found[group] * 2.0 ** tensors[k].exponent * A_MAX
+                clips = seen[k].max(0) >= blocks[k].high
+                if (clips & (most > blocks[k].high * 1.001)).any():
+                    raise _Split(k)
     return found
+
+
+def _with_scaler(blocks: tuple[Block, ...], k: int) -> tuple[Block, ...]:
+    """A layer behind block k that only gives its output other steps."""
+    below = blocks[k]
+    if k in (b.sources[0] for b in blocks if b.op == MAX):
+        raise Unfit(f"{below.names[-1]}: a clip and a max-pool in front of a sum: use Relu there")
+    channels = below.output[2]
+    scaler = Block(
+        DEPTHWISE, (f"other steps behind {below.names[-1]}",), (k,), below.output, below.output,
+        below.output, np.ones((channels, 1, 1)), np.zeros(channels), low=below.low, acts=True,
+    )  # fmt: skip
+    moved = [
+        dataclasses.replace(b, sources=tuple(s + (s >= k) for s in b.sources))
+        for b in blocks[k + 1 :]
+    ]
+    return (*blocks[: k + 1], scaler, *moved)
 
 
 # -- layers ----------------------------------------------------------------
@@ -199,7 +236,7 @@ class _Pass:
         self.steps = {-1: np.ones(x.shape[3])}
         self.layers: list[Layer] = []
 
-    def run(self) -> Quantised:
+    def run(self, origin: tuple[int, ...]) -> Quantised:
         """All layers."""
         for k, block in enumerate(self.blocks):
             skip = block.sources[-1]
@@ -229,7 +266,9 @@ class _Pass:
             for some in _some(len(below))
         ])  # fmt: skip
         lowest = int(_whole(won.min() - abs(won.min()) / 16 - 1))
-        return Quantised(self.blocks, tuple(self.layers), steps, self.gain_shift, lowest)
+        return Quantised(
+            self.blocks, origin, self.trainable, tuple(self.layers), steps, self.gain_shift, lowest
+        )
 
     def _layer(self, k: int, block: Block) -> Layer:
         last = k + 1 == len(self.blocks)

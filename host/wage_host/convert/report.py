@@ -53,9 +53,9 @@ def losses(imp: Imported, data: Data) -> list[Loss]:
     made = imp.made
     a = activations(x, imp.network.input_map).reshape(len(x), *imp.network.shape)
     layers = made.layers
-    exact = [None] * imp.extra + list(floats.run(imp.blocks, imp.exact(x)))
-    if imp.extra:
-        exact[0] = imp.exact(x)
+    own = dict(enumerate(floats.run(imp.blocks, imp.exact(x))))
+    own[-1] = imp.exact(x)
+    exact = [own[k - imp.extra] for k in made.origin]
     kept, found = {-1: a.astype(np.float32)}, []
     for k, whole in enumerate(integers.run(made.blocks, layers, a)):
         kept[k] = (whole * made.steps[k]).astype(np.float32)
