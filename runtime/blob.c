@@ -51,7 +51,8 @@ static int left_out(const struct wage_layer *l, int biased)
 static int check_kind(const wage_t *w, const struct wage_layer *l,
                       const uint8_t *r)
 {
-    static const uint8_t shift_max[] = { 20, 20, 20, 24, 0, 7 };
+    static const int8_t shift_max[] = { 20, 20, 20, 24, 0, 7 };
+    int8_t shift = (int8_t)r[3];
     int frozen = !l->trainable, bits = l->weight_bits;
     if (l->kind < WAGE_DENSE || l->kind > WAGE_ADD
         || left_out(l, r[2] & 2))
@@ -64,7 +65,8 @@ static int check_kind(const wage_t *w, const struct wage_layer *l,
         return WAGE_E_BITS;
     if ((r[2] & 2) && l->trainable && wage_paper(w))
         return WAGE_E_POLICY;
-    return r[3] > shift_max[l->kind - 1] ? WAGE_E_LIMIT : WAGE_OK;
+    return shift > shift_max[l->kind - 1]
+        || shift < (has_weights(l) ? 2 - bits : 0) ? WAGE_E_LIMIT : WAGE_OK;
 }
 
 static int check_activation(const struct wage_layer *l)

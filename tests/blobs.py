@@ -25,7 +25,7 @@ HEADER_FIELDS = [
     "flags", "seed", "replay_capacity", "factory_samples", "factory_offset", "name", "batch",
     "momentum", "lr_factor",
 ]  # fmt: skip
-RECORD = struct.Struct("<BBBBH2B2B4BBBIIBBHI16s")
+RECORD = struct.Struct("<BBBbH2B2B4BBBIIBBHI16s")
 DENSE, CONV2D, DEPTHWISE, AVERAGE_POOL, MAX_POOL, ADD = range(1, 7)
 WEIGHTLESS = (AVERAGE_POOL, MAX_POOL, ADD)
 RELU, SIGNED = PAPER, SSE = 1, 2  # activations; flags of the header
@@ -324,6 +324,8 @@ def random_numbers(rng: random.Random, layer: Fields, shape: Shape, paper: bool)
     usual = 16 if bits == 8 else 8
     fields = {"bits": bits, "alpha_shift": alpha_shift(fan_in(layer, shape))}
     fields["alpha_shift"] = max(0, fields["alpha_shift"] + rng.choice((-1, 0, 0, 1)))
+    if rng.randrange(4) == 0:  # weights above 1
+        fields["alpha_shift"] = rng.randint(2 - bits, 0)
     if layer["flags"] & TRAINABLE:
         fields["store_bits"] = rng.choice((usual, usual, rng.randint(bits, 16)))
     if rng.randrange(3) == 0 and not (paper and layer["flags"] & TRAINABLE):

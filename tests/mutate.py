@@ -142,7 +142,7 @@ def frame_case(rng: random.Random, session: int, last_id: int, size: int, classe
 
 LAYER_FIELDS = {
     "kind": (0, 1, 2, 3, 4, 5, 6, 7, 255), "bits": (0, 1, 2, 5, 8, 9, 16),
-    "flags": (0, 1, 2, 3, 4, 128, 255), "alpha_shift": (0, 1, 7, 8, 20, 21, 24, 25, 255),
+    "flags": (0, 1, 2, 3, 4, 128, 255), "alpha_shift": (0, 1, 7, 8, 20, 21, 24, 25, -1, -6, -7),
     "stride": ((0, 1), (1, 0), (2, 3), (255, 255)), "pool": (0, 1, 2, 3, 255),
     "activation": (0, 1, 2, 3, 255), "reserved": (b"\1", bytes(15) + b"\1"),
     "pad": ((1, 1, 1, 1), (3, 0, 0, 0), (0, 2, 0, 2), (255, 255, 255, 255)),

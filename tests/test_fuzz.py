@@ -257,7 +257,7 @@ def wrong_blobs() -> dict[str, list[bytes]]:
                   below(max_pool(2, (2, 2), activation=1)),
                   below(average_pool(2, (2, 2), factor=0)),
                   make_blob([add(2, 1, flags=1)], (1, 1, 2))],
-        "LIMIT": [layer(alpha_shift=21), below(add(2, 1, alpha_shift=8)),
+        "LIMIT": [layer(alpha_shift=21), layer(alpha_shift=-7), below(add(2, 1, alpha_shift=8)),
                   below(max_pool(2, (2, 2), alpha_shift=1)),
                   below(average_pool(2, (2, 2), alpha_shift=25)), *too_large()],
         "RANGE": [layer(offset=0), layer(offset=111), layer(offset=113), layer(offset=2**32 - 1),

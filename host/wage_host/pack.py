@@ -126,7 +126,7 @@ def _record(layer: Layer, trainable: bool, at: int, weight_bytes: int) -> bytes:
     """The record of a layer whose weights, then bias, lie at `at`."""
     bias = layer.bias is not None
     return struct.pack(
-        "<4BH10B2I2BHI16x",
+        "<3BbH10B2I2BHI16x",
         layer.kind,
         layer.weight_bits,
         TRAINABLE * trainable | BIAS * bias,

@@ -85,6 +85,18 @@ class Mobile(nn.Sequential):
         )  # fmt: skip
 
 
+class Separable(nn.Sequential):
+    """The same with fewer blocks."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            *block(3, 16, 3, 2), nn.ReLU6(),
+            Inverted(16, 16, 1), Inverted(16, 24, 2), Inverted(24, 24, 1), Inverted(24, 32, 2),
+            *block(32, 96, 1, 1), nn.ReLU6(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(96, 10),
+        )  # fmt: skip
+
+
 class Sound(nn.Module):
     """Convolutions over time, of 16 bands."""
 
@@ -127,7 +139,11 @@ MODELS = {
     "mlp": Model(MLP, "fashion-mnist", "MLP 784-128-64-10", 6, 0.05, (0, 3, 1, 2)),
     "lenet": Model(LeNet, "fashion-mnist", "LeNet", 3, 0.05, (0, 3, 1, 2)),
     "mobile": Model(
-        Mobile, "cifar10-jpeg", "MobileNetV2's kind, 19 layers", 8, 0.1, (0, 3, 1, 2),
+        Mobile, "cifar10-jpeg", "MobileNetV2's kind, 7 blocks", 8, 0.1, (0, 3, 1, 2),
+        (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616), True,
+    ),
+    "separable": Model(
+        Separable, "cifar10-jpeg", "MobileNetV2's kind, 4 blocks", 6, 0.1, (0, 3, 1, 2),
         (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616), True,
     ),
     "sound": Model(Sound, "spoken", "1-D convolutions", 20, 0.05, (0, 2, 1), (0.5,), (0.25,)),

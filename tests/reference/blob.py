@@ -27,7 +27,7 @@ from .num import crc32
 from .steps import BIAS_MAX
 
 HEADER = struct.Struct("<4sHHIIBBHHHHBBbBBBIHHI16sHBB")  # 9.1
-RECORD = struct.Struct("<BBBBH2B2B4BBBIIBBHI16s")  # 9.2
+RECORD = struct.Struct("<BBBbH2B2B4BBBIIBBHI16s")  # 9.2
 PAPER, SSE = 1, 2  # flags of the header
 TRAINABLE, BIAS = 1, 2  # flags of a record
 SUM_MAX, FACTOR_MAX = 131072, (1 << 24) - 1  # 2.6
@@ -119,7 +119,8 @@ def open_layer(
     )  # fmt: skip
     check_widths(layer)
     refuse_if(layer.paper and trainable and bool(flags & BIAS), "POLICY")
-    refuse_if(alpha_shift > ALPHA_MAX[kind], "LIMIT")
+    least = 2 - bits if kind in WEIGHTED else 0
+    refuse_if(not least <= alpha_shift <= ALPHA_MAX[kind], "LIMIT")
     hidden = (NONE,) if kind in POOLS else (RELU, SIGNED)
     refuse_if(activation not in ((NONE,) if last else hidden), "SHAPE")
     refuse_if(last and kind in (MAX_POOL, ADD), "SHAPE")

@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 
 from wage_host._core import lib
-from wage_host.convert import floats, integers
+from wage_host.convert import floats, integers, rounding
 from wage_host.convert.fold import WEIGHTED, Block, Unfit
 from wage_host.convert.graph import ADD, AVERAGE, CONV, DENSE, DEPTHWISE, INF, MAX
 from wage_host.layers import Layer
@@ -25,7 +25,7 @@ KINDS = {
     AVERAGE: lib.WAGE_AVERAGE_POOL, MAX: lib.WAGE_MAX_POOL, ADD: lib.WAGE_ADD,
 }  # fmt: skip
 A_MAX, Q_MAX = 127, 127
-H_MIN, H_MAX = 7, 27  # of a layer with weights of 8 bits
+H_MIN, H_MAX = 1, 27  # of a layer with weights of 8 bits
 ROWS = 4096  # places of a tensor whose values are looked at
 CANDIDATES = np.concatenate([np.linspace(1.0, 0.3, 29), np.linspace(0.28, 0.1, 10)])
 ADD_GROWS = math.sqrt(2)  # a sum that is larger than this times its parts is shifted
@@ -331,7 +331,9 @@ class _Pass:
             shift, step = self._scaled(k, block, w * step_in, want, free, activity, fixed)
             unit = step * 2.0**-shift
             self.steps[k] = step
-        q = np.clip(np.rint(w * step_in / unit[:, None]), -Q_MAX, Q_MAX).astype(np.int16)
+        whole, exact = self.whole[k - 1], self.exact[k - 1]
+        q = rounding.fitted(block, exact, whole, w * step_in / unit[:, None], unit)
+        q = np.clip(q, -Q_MAX, Q_MAX).astype(np.int16)
         if last:
             self.steps[k] = unit
         layer = Layer(
