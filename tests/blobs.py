@@ -324,8 +324,6 @@ def random_numbers(rng: random.Random, layer: Fields, shape: Shape, paper: bool)
     usual = 16 if bits == 8 else 8
     fields = {"bits": bits, "alpha_shift": alpha_shift(fan_in(layer, shape))}
     fields["alpha_shift"] = max(0, fields["alpha_shift"] + rng.choice((-1, 0, 0, 1)))
-    if rng.randrange(4) == 0:  # weights above 1
-        fields["alpha_shift"] = rng.randint(2 - bits, 0)
     if layer["flags"] & TRAINABLE:
         fields["store_bits"] = rng.choice((usual, usual, rng.randint(bits, 16)))
     if rng.randrange(3) == 0 and not (paper and layer["flags"] & TRAINABLE):
@@ -333,7 +331,11 @@ def random_numbers(rng: random.Random, layer: Fields, shape: Shape, paper: bool)
         ends = (0, one, -one, (1 << 24) - 1, 1 - (1 << 24))
         bias = [rng.choice((rng.randint(-one, one),) * 6 + ends) for _ in range(layer["out"])]
         fields |= {"flags": layer["flags"] | BIAS, "bias": bias}
-    return fields | {"weights": random_weights(layer | fields, shape, rng)}
+    steep = random.Random(31 * layer["out"] + fan_in(layer, shape))  # the stream of rng stays
+    weights = random_weights(layer | fields, shape, rng)
+    if steep.randrange(4) == 0:  # weights above 1
+        fields["alpha_shift"] = steep.randint(2 - bits, 0)
+    return fields | {"weights": weights}
 
 
 def random_layers(

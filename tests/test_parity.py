@@ -115,6 +115,7 @@ def features(model: ref.Model) -> set[tuple]:
         if layer.w is not None:
             seen |= {("bits", layer.bits, layer.trainable)}
             seen |= {("spare", layer.store_bits - layer.bits)}
+            seen |= {("weights above 1", layer.alpha_shift < 0, layer.trainable)}
     return seen
 
 
@@ -144,6 +145,7 @@ def test_random_models_cover_what_there_is() -> None:
     wanted |= {("bias", trainable, ref.DENSE, True) for trainable in both}
     wanted |= {(2, trainable, True, 2, True) for trainable in both}
     wanted |= {("spare", spare) for spare in (0, 1, 6, 8)}
+    wanted |= {("weights above 1", True, trainable) for trainable in both}
     assert wanted <= seen, wanted - seen
     assert changed > 20 and deep > 5, (changed, deep)
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from wage_host import data, files, network, rates, train
-from wage_host.convert import model, report
+from wage_host.convert import export, model, read_arrays, report
 from wage_host.core import Config, info
 from wage_host.errors import ModelError, WrongUsage
 from wage_host.layers import Network
@@ -97,13 +97,14 @@ def do_convert(
         raise WrongUsage("--train all, --train-last and --frozen-until exclude each other")
     if train_last is not None and options["until"]:
         raise WrongUsage("--train-last and --frozen-until exclude each other")
-    last = 0 if every else 1 if train_last is None else train_last
+    last = 0 if every else train_last
     if train_last == 0:
         raise WrongUsage("--train-last is 1 at least: the last layer always learns")
-    imp, rows = None, []
+    imp = known = test = None
     if own(source, options):
-        net = network.load(source)
-        last = last or len(net.weighted)
+        net, told, gain = load(source)
+        gain_shift = gain if gain_shift is None else gain_shift
+        last = told if last is None else last or len(net.weighted)
     else:
         wish = model.Wish(
             last, options["until"], options["classes"], options["room"], options["fresh"],
@@ -113,14 +114,14 @@ def do_convert(
         net, last, gain_shift = imp.network, imp.train_last, imp.gain_shift
     config = Config(
         lr_factor=lr[0], lr_shift=lr[1], replays=replays, threshold=threshold, seed=seed,
-        gain_shift=GAIN_SHIFT if gain_shift is None else gain_shift,
+        gain_shift=gain_shift,
     )  # fmt: skip
     chosen = rules(policy, loss, batch, momentum)
     filling = data.samples(data.load(replay_data), net.info()) if replay_data else []
     packed = functools.partial(train.convert, net, name or output.stem, config, last)
     blob = packed(replay, filling, chosen)
     answer: dict[str, Any] = {}
-    if imp:
+    if imp and (test or known):
         answer = show(screen, imp, blob, test or known, bool(test))
     about = info(blob)
     files.write_whole(output, blob)
@@ -130,7 +131,10 @@ def do_convert(
 
 def own(source: Path, options: dict[str, Any]) -> bool:
     """A network of `wage-host train`, not another program's model."""
-    if source.suffix.lower() in (".onnx", ".tflite", ".safetensors") or options["description"]:
+    suffix = source.suffix.lower()
+    if suffix in model.READERS or options["description"]:
+        return False
+    if suffix == ".safetensors" and read_arrays.metadata(source) is None:
         return False
     given = [name for name, default in FOREIGN.items() if options[name] != default]
     if given:
@@ -141,18 +145,22 @@ def own(source: Path, options: dict[str, Any]) -> bool:
     return True
 
 
+def load(source: Path) -> tuple[Network, int, int]:
+    """A network of `wage-host train` or an export of a model, how many layers learn, its gain."""
+    told = read_arrays.metadata(source)
+    if told is None:
+        return network.load(source), 1, GAIN_SHIFT
+    return export.rebuilt(source, told, read_arrays.load(source))
+
+
 def read(
     source: Path, wish: model.Wish, options: dict[str, Any]
-) -> tuple[model.Imported, data.Data, data.Data | None]:
+) -> tuple[model.Imported, data.Data | None, data.Data | None]:
     """Another program's model, the samples it was calibrated with, those to judge it by."""
     graph = model.read(source, options["description"], options["tensors"])
-    if options["samples"] is None:
-        raise WrongUsage(
-            "a model in floats needs samples to find its ranges: give some hundreds with --samples"
-        )
-    known = data.load(options["samples"])
-    test = data.load(options["eval_data"]) if options["eval_data"] else None
-    model.check_data(known)
+    known, test = (
+        data.load(options[name]) if options[name] else None for name in ("samples", "eval_data")
+    )
     scale = options["input_scale"]
     given = model.Input(
         None if scale is None else model.fraction(scale, "--input-scale"),
@@ -200,3 +208,15 @@ def _short(node: str) -> str:
     """The name that a node has in the file."""
     parts = node.split("'")
     return parts[1] if len(parts) > 1 else node
+
+
+@command
+@click.argument("source", type=FILE)
+@click.option("-o", "--output", type=FILE, required=True, help=".onnx, .safetensors, .npz or .h.")
+def do_export(screen: Screen, source: Path, output: Path) -> dict[str, Any]:
+    """Write a .wage model, also one that was pulled from a board, for other programs."""
+    files.check_output(output)
+    made = export.exported(files.read_blob(source), output)
+    files.write_whole(output, made)
+    screen.say(f"{output}: {len(made)} bytes")
+    return {"file": str(output), "bytes": len(made)}

@@ -53,7 +53,9 @@ def products(block: Block, weights: np.ndarray, a: np.ndarray) -> np.ndarray:
 
 
 def pooled(sums: np.ndarray) -> np.ndarray:
-    """The largest of each 2 x 2; sizes are even."""
+    """The largest of each 2 x 2; the last of an odd size has one row or column."""
+    if sums.shape[1] % 2 or sums.shape[2] % 2:
+        sums = padded(sums, (0, 0, sums.shape[1] % 2, sums.shape[2] % 2), -np.inf)
     return np.maximum(
         np.maximum(sums[:, ::2, ::2], sums[:, ::2, 1::2]),
         np.maximum(sums[:, 1::2, ::2], sums[:, 1::2, 1::2]),

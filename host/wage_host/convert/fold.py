@@ -58,6 +58,7 @@ class Block:
     acts: bool = False  # the clip has come, so that nothing linear may be folded in any more
     scale: np.ndarray | None = None
     out_scale: float | None = None
+    biased: bool = True  # the model has a bias here
 
     @property
     def name(self) -> str:
@@ -157,6 +158,8 @@ class _Folded:
 
     def _into(self, below: Block, node: Node) -> Block | None:
         """The block below with the node folded in; None when it must stand alone."""
+        if below.out_scale is not None:
+            return None  # it is rounded before
         if node.op == AFFINE and below.op in WEIGHTED and not below.acts:
             if below.pool == 2 and (node.weights <= 0).any():
                 return None
@@ -168,9 +171,9 @@ class _Folded:
             return None
         if node.op == CLIP and below.op == MAX and len(below.sources) == 1:
             return self._under(below, node)
-        whole = below.sums[0] % 2 == 0 == below.sums[1] % 2
-        if node.op == MAX and below.op in (CONV, DEPTHWISE) and below.pool == 1 and whole:
-            if node.kernel == node.stride == (2, 2) and node.padding == POINT:
+        half = (0, 0, below.sums[0] % 2, below.sums[1] % 2)  # a last window that is half
+        if node.op == MAX and below.op in (CONV, DEPTHWISE) and below.pool == 1:
+            if node.kernel == node.stride == (2, 2) and node.padding == half:
                 return dataclasses.replace(below, pool=2, output=node.output)
         return None
 
@@ -196,12 +199,13 @@ class _Folded:
             weights = np.ones(channels) if op == CLIP else weights
             bias = np.zeros(channels) if op == CLIP else bias
             op, weights = DEPTHWISE, weights.reshape(-1, 1, 1)
+        biased = bias is not None
         if op in WEIGHTED:
             bias = np.zeros(node.output[2]) if bias is None else bias
         clip = {"low": node.low, "high": node.high, "acts": True} if node.op == CLIP else {}
         return Block(
             op, (node.name,), sources, node.input, sums, node.output, weights, bias,
-            scale=node.scale, **about, **clip,
+            scale=node.scale, biased=biased, **about, **clip,
         )  # fmt: skip
 
 
@@ -212,7 +216,7 @@ def _scaled(block: Block, factor: np.ndarray, offset: np.ndarray) -> Block:
     weights = block.weights * factor.reshape(-1, *(1,) * (block.weights.ndim - 1))
     kept = block.scale if (factor == 1).all() else None
     return dataclasses.replace(
-        block, weights=weights, bias=block.bias * factor + offset, scale=kept
+        block, weights=weights, bias=block.bias * factor + offset, scale=kept, biased=True
     )
 
 

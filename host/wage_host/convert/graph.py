@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -65,6 +66,7 @@ class Graph:
     nodes: tuple[Node, ...]
     input_scale: float | None = None
     input_zero: int = 0
+    told: dict[str, Any] | None = None  # of our own export: what ONNX has no place for
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from wage_host import initial
 from wage_host._core import lib
-from wage_host.convert import fold, quantise, read_arrays, read_onnx, read_tflite
+from wage_host.convert import fold, integers, quantise, read_arrays, read_onnx, read_tflite, whole
 from wage_host.convert.fold import WEIGHTED, Block, Unfit
 from wage_host.convert.graph import ADD, DENSE, INPUT, Graph
 from wage_host.data import Data, activations
@@ -40,12 +40,13 @@ class Input:
 class Wish:
     """What of the model goes on learning, and how.
 
-    train: how many layers with weights, from the last one; 0: all; or behind the node `until`.
+    train: how many layers with weights, from the last one; 0: all; None: as the file says, or 1;
+    or behind the node `until`.
     classes: of a head that is begun anew (`fresh`); room: rows of the head, for new classes, too.
     bits: of weights in use in the part that learns, 2 or 8.
     """
 
-    train: int = 1
+    train: int | None = None
     until: str | None = None
     classes: int | None = None
     room: int | None = None
@@ -71,9 +72,14 @@ class Imported:
     extra: int
     input: Input
     notes: tuple[str, ...] = ()
+    whole: bool = False  # the file's model was in whole numbers, and was taken as it is
 
     def exact(self, x: np.ndarray) -> np.ndarray:
         """Samples of the data as the file's model takes them, (n, h, w, c) float32."""
+        if self.whole:
+            return activations(x, self.network.input_map).reshape(
+                len(x), *self.network.shape
+            ) * np.float32(whole.UNIT)
         x = x.reshape(len(x), *self.network.shape).astype(np.float32)
         mean, std = np.float32(self.input.mean), np.float32(self.input.std)
         return (x * np.float32(self.input.scale) - mean) / std
@@ -93,10 +99,22 @@ def read(path: Path, description: str | None, tensors: str | None) -> Graph:
     )
 
 
-def imported(path: Path, graph: Graph, data: Data, given: Input, wish: Wish) -> Imported:
-    """The network for a board; `data`: samples like those that it will see."""
+def imported(path: Path, graph: Graph, data: Data | None, given: Input, wish: Wish) -> Imported:
+    """The network for a board; `data`: samples like those that it will see.
+
+    They may be missing where the file is one of our own exports.
+    """
     try:
         blocks = fold.blocks(graph)
+        own = _own(graph, blocks, wish)
+        if own:
+            return own
+        if data is None:
+            raise WrongUsage(
+                "a model in floats needs samples to find its ranges: give some hundreds with "
+                "--samples"
+            )
+        check_data(data)
         return _imported(path, graph, blocks, data, given, wish)
     except Unfit as why:
         raise ModelError(f"{path} cannot be converted: {why}") from None
@@ -127,6 +145,31 @@ def _imported(
         network, len(weighted), done.gain_shift, blocks, done, len(made) - len(blocks), given,
         tuple(notes),
     )  # fmt: skip
+
+
+def _own(graph: Graph, blocks: tuple[Block, ...], wish: Wish) -> Imported | None:
+    """Our own export as it was; None when it is none, or another head is wished for."""
+    told = graph.told
+    if told is None or wish.fresh or wish.room is not None or wish.bits != 8:
+        return None
+    found = whole.taken(blocks, graph.input_scale, told["weight_bits"])
+    if found is None or told["input_map"] not in (0, 1):
+        return None
+    layers, steps = found
+    count = told["train_last"] if wish.train is None and wish.until is None else wish.train
+    first = _cut(blocks, dataclasses.replace(wish, train=count))
+    unit = steps[-1] * 2.0 ** -integers.shift_of(layers[-1])
+    by_channel = [np.full(b.output[2], s) for b, s in zip(blocks, (*steps[:-1], unit), strict=True)]
+    gain = told["gain_shift"] if wish.gain_shift is None else wish.gain_shift
+    done = quantise.Quantised(
+        blocks, tuple(range(len(blocks))), first, layers, tuple(by_channel), gain, 0
+    )
+    # blocks for whole inputs
+    given = fold.with_input(blocks[0], *(np.full(graph.shape[2], v) for v in (whole.UNIT, 0.0)))
+    done = dataclasses.replace(done, blocks=(given, *blocks[1:])) if given else done
+    network = Network(graph.shape, told["input_map"], layers)
+    last = len([k for k in network.weighted if k >= first])
+    return Imported(network, last, gain, blocks, done, 0, Input(), whole=True)
 
 
 def _input(graph: Graph, data: Data, given: Input) -> Input:
@@ -186,9 +229,10 @@ def _cut(blocks: Sequence[Block], wish: Wish) -> int:
         if not weighted:
             raise WrongUsage(f"no layer with weights is behind '{wish.until}'")
         return weighted[0]
-    if not weighted or not 0 <= wish.train <= len(weighted):
+    count = 1 if wish.train is None else wish.train
+    if not weighted or not 0 <= count <= len(weighted):
         raise WrongUsage(f"--train-last is 1 to {len(weighted)} for this network")
-    return weighted[-wish.train] if wish.train else weighted[0]
+    return weighted[-count] if count else weighted[0]
 
 
 def _head(layer: Layer, block: Block, done: quantise.Quantised, wish: Wish) -> Layer:

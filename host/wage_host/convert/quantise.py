@@ -32,7 +32,7 @@ ADD_GROWS = math.sqrt(2)  # a sum that is larger than this times its parts is sh
 TERNARY = 0.7
 ROUNDS = 40  # of making shared steps coarser
 LOG2_E = math.log2(math.e)
-GAIN_SHIFTS = range(8)
+GAIN_SHIFT, GAIN_SHIFTS = 2, range(8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,10 +302,7 @@ class _Pass:
             raise Unfit(f"{block.name}: an average that is added to something: move it behind it")
         grow = 1.0 if last else float((under / self.wanted[k]).min())
         grow = float(np.clip(grow, 1.0, 64.0))
-        for shift in range(24, 0, -1):
-            factor = round(grow * (1 << shift) / size)
-            if factor < 1 << 15 and size * factor < 1 << 24:
-                break
+        shift, factor = average_factor(grow, size)
         self.steps[k] = under * ((1 << shift) / (factor * size))
         if last:
             self.steps[k] = under / (factor * size)
@@ -423,8 +420,17 @@ class _Pass:
         sharp = -math.log2(unit * LOG2_E) - 7
         if self.gain_shift is None:
             fits = [g for g in GAIN_SHIFTS if round(sharp + g) >= least]
-            self.gain_shift = min(fits, key=lambda g: abs(g - 2), default=GAIN_SHIFTS[-1])
+            self.gain_shift = min(fits, key=lambda g: abs(g - GAIN_SHIFT), default=GAIN_SHIFTS[-1])
         return int(np.clip(round(sharp + self.gain_shift), least, H_MAX))
+
+
+def average_factor(grow: float, size: int) -> tuple[int, int]:
+    """alpha_shift and factor of an average over `size` elements, times `grow`."""
+    for shift in range(24, 0, -1):
+        factor = round(grow * (1 << shift) / size)
+        if factor < 1 << 15 and size * factor < 1 << 24:
+            break
+    return shift, factor
 
 
 def _some(count: int) -> list[slice]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from wage_host.layers import Place
 
 SHOWN = 12  # names in a message
 UNPACKED = 16  # times the file's size that its arrays may have
+HEADER_BYTES_MAX = 1 << 20
 EPSILON = 1e-5  # of a normalisation, PyTorch's default
 Arrays = dict[str, np.ndarray]
 
@@ -126,7 +129,25 @@ def load(path: Path) -> Arrays:
         ) from None
 
 
-def _npz(path: Path) -> Arrays:
+def metadata(path: Path) -> Any:
+    """What our own export says of itself, or None; bad files are left to load()."""
+    try:
+        if path.suffix.lower() == ".npz":
+            about = _npz(path, texts=True).get("about")
+            return None if about is None else _json(str(about))
+        with path.open("rb") as file:
+            size = min(int.from_bytes(file.read(8), "little"), HEADER_BYTES_MAX)
+            return _json(json.loads(file.read(size))["__metadata__"]["about"])
+    except (ModelError, *UNREADABLE, RecursionError):
+        return None
+
+
+def _json(text: str) -> Any:
+    told = json.loads(text)
+    return told if "wage_export" in told else None
+
+
+def _npz(path: Path, texts: bool = False) -> Arrays:
     """The arrays of an .npz file; no header of it is believed before its bytes were counted."""
     data, found = read_whole(path), {}
     try:
@@ -135,7 +156,10 @@ def _npz(path: Path) -> Arrays:
             if sum(m.file_size for m in members) > min(UNPACKED * len(data), FILE_BYTES_MAX):
                 raise ModelError(f"{path} unpacks to far more than its size: save it unpacked")
             for member in members:
-                found[member.filename.removesuffix(".npy")] = _array(file.read(member))
+                name = member.filename.removesuffix(".npy")
+                array = _array(file.read(member))
+                if texts or array.dtype.kind != "U":
+                    found[name] = array
     except UNREADABLE:
         raise ModelError(f"{path} is no .npz file of arrays, or is damaged: save it again") from None
     return found
@@ -149,7 +173,7 @@ def _array(data: bytes) -> np.ndarray:
         np.lib.format.read_array_header_2_0
     )
     shape, by_column, dtype = read(file)
-    if dtype.hasobject or dtype.kind not in "fiub":
+    if dtype.hasobject or dtype.kind not in "fiubU":
         raise ValueError("no numbers")
     rest = data[file.tell() :]
     if len(rest) != prod(shape) * dtype.itemsize:

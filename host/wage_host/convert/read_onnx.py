@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -77,6 +78,7 @@ class Reader:
         self.scales: dict[str, np.ndarray] = {}  # of constants that came as integers
         self.input_step: tuple[float, int] | None = None
         self.input = ""
+        self.told = _told({p.key: p.value for p in model.metadata_props}.get("wage", ""))
 
     def read(self) -> Graph | None:
         """The graph, or None: `troubles` has why."""
@@ -98,9 +100,9 @@ class Reader:
             return None
         if output not in self.tensors:
             raise ModelError(f"{self.path}: its output does not come from its input")
-        about: dict[str, Any] = {}
+        about: dict[str, Any] = {"told": self.told}
         if self.input_step:
-            about = {"input_scale": self.input_step[0], "input_zero": self.input_step[1]}
+            about |= {"input_scale": self.input_step[0], "input_zero": self.input_step[1]}
         return self.builder.finish(self.tensors[output], **about)
 
     def _shape(self, value: Any) -> tuple[int, ...]:
@@ -255,6 +257,14 @@ class Reader:
             shape = [1] * q.ndim
             shape[axis] = -1
             scale, zero = scale.reshape(shape), zero.reshape(shape if zero.size > 1 else ())
+        name = f"{node.input[0]}.stored"  # of our own export: finer than those in use
+        if self.told and name in self.raw:
+            stored = self.value(name)
+            if stored.shape == q.shape and (((stored.astype(np.int64) + 128) >> 8) == q).all():
+                q, scale = stored, scale.astype(np.float64) / 256
+                self.scales[node.output[0]] = scale.reshape(-1) * 256
+                self.constants[node.output[0]] = q * scale
+                return
         zero = zero.astype(np.float64)
         self.constants[node.output[0]] = (q.astype(np.float64) - zero) * scale.astype(np.float64)
         if not zero.any() and q.dtype == np.int8:
@@ -505,6 +515,18 @@ class Reader:
     def node_is_input(self, node: Any) -> bool:
         """It takes the model's input."""
         return node.input[0] == self.input
+
+
+def _told(text: str) -> dict[str, Any] | None:
+    """What our own export says of itself; None when it does not."""
+    try:
+        told = json.loads(text)
+        bits = told["weight_bits"]
+        good = isinstance(bits, list) and all(type(n) is int and 0 <= n <= 8 for n in bits)
+        numbers = told["input_map"], told["train_last"], told["gain_shift"]
+        return told if good and all(type(n) is int and 0 <= n <= 32 for n in numbers) else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _squeezed(shape: Sequence[int], axes: list[int] | None) -> list[int]:

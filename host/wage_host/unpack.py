@@ -1,0 +1,104 @@
+"""A blob as the network that it was packed from (SPEC section 9): pack.blob() the other way."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+
+import numpy as np
+
+from wage_host._core import lib
+from wage_host.core import NO_WEIGHTS, Config, Core
+from wage_host.layers import Layer, Network
+from wage_host.pack import BIAS, PAPER, SSE, TRAINABLE, Rules
+
+HEADER = struct.Struct("<2BH3HBBb3BI2HI16sH2B")  # from byte 16 on
+RECORD = struct.Struct("<3BbH10B2I2BHI16x")
+KIND_NAMES = {
+    lib.WAGE_DENSE: "dense", lib.WAGE_CONV2D: "conv2d", lib.WAGE_DEPTHWISE: "depthwise",
+    lib.WAGE_AVERAGE_POOL: "average pool", lib.WAGE_MAX_POOL: "max pool", lib.WAGE_ADD: "add",
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Unpacked:
+    """All of a blob: as pack.blob() takes it; `first` layer that learns; replay: its samples."""
+
+    network: Network
+    name: str
+    config: Config
+    rules: Rules
+    first: int
+    replay_capacity: int
+    replay: list[tuple[bytes, int]]
+
+    @property
+    def train_last(self) -> int:
+        """How many layers with weights learn."""
+        return sum(k >= self.first for k in self.network.weighted)
+
+
+def unpacked(blob: bytes) -> Unpacked:
+    """The parts of a blob; ModelError when the loader refuses it."""
+    core = Core(blob)
+    (
+        count, _, _, height, width, channels, input_map, gain_shift, lr_shift, replays, threshold,
+        flags, seed, capacity, stored, replay_at, name, batch, momentum, lr_factor,
+    ) = HEADER.unpack_from(blob, 16)  # fmt: skip
+    layers = tuple(
+        _layer(blob, k, core.wage.layers[k], bool(flags & PAPER)) for k in range(count)
+    )
+    latents = replay_at + stored
+    size = core.info.latent_bytes
+    replay = [
+        (blob[latents + k * size : latents + (k + 1) * size], blob[replay_at + k])
+        for k in range(stored)
+    ]
+    return Unpacked(
+        Network((height, width, channels), input_map, layers, bool(flags & PAPER)),
+        name.rstrip(b"\0").decode("utf-8", "replace"),
+        Config(seed, lr_shift, replays, gain_shift, threshold, lr_factor),
+        Rules(bool(flags & PAPER), bool(flags & SSE), batch, momentum),
+        core.wage.frozen_count,
+        capacity,
+        replay,
+    )
+
+
+def _layer(blob: bytes, k: int, seen: object, paper: bool) -> Layer:
+    """Layer k; seen: as the loader has it."""
+    at = lib.WAGE_HEADER_BYTES + k * lib.WAGE_RECORD_BYTES
+    (
+        kind, bits, flags, alpha_shift, out, kh, kw, down, across, top, left, bottom, right, pool,
+        activation, weights_at, _, store_bits, skip, factor, bias_at,
+    ) = RECORD.unpack_from(blob, at)  # fmt: skip
+    weights, bias = NO_WEIGHTS, None
+    if bits:
+        shape = (out, seen.row_count)
+        weights, store_bits = _weights(
+            blob[weights_at:], shape, bits, store_bits, bool(flags & TRAINABLE)
+        )
+    if flags & BIAS:
+        bias = np.frombuffer(blob, "<i4", out, bias_at).astype(np.int32)
+    return Layer(
+        f"{KIND_NAMES[kind]} {k}", kind, out, (kh, kw), (down, across), (top, left), pool,
+        activation, bits, store_bits, alpha_shift, skip, factor, weights, bias, (bottom, right),
+    )  # fmt: skip
+
+
+def _weights(
+    data: bytes, shape: tuple[int, int], bits: int, store_bits: int, trainable: bool
+) -> tuple[np.ndarray, int]:
+    """Stored weights and their bits; of frozen layers those in use, kept in 8 bits more."""
+    count = shape[0] * shape[1]
+    if trainable:
+        kind = "<i2" if store_bits > 8 else "i1"
+        return np.frombuffer(data, kind, count).astype(np.int16).reshape(shape), store_bits
+    if bits == 2:
+        codes = np.frombuffer(data, np.uint8, -(-count // 4))
+        used = (codes[:, None] >> np.array([0, 2, 4, 6], np.uint8) & 3).reshape(-1)[:count]
+        used = np.where(used == 3, -1, used)
+    else:
+        used = np.frombuffer(data, np.int8, count)
+    stored = min(16, bits + 8)
+    return (used.astype(np.int16) << (stored - bits)).reshape(shape), stored
