@@ -205,3 +205,29 @@ uint32_t wage_weight_crc(const wage_t *w)
         walk_weights(&k, (struct wage_layer *)&w->layers[i]);
     return k.crc;
 }
+
+/* Byte `i` of a layer's part of SPEC 7.1. */
+static uint8_t weight_byte(const struct wage_layer *l, uint32_t i)
+{
+    uint32_t width = l->low ? 2 : 1, weights = l->weight_count * width;
+    uint32_t whole = i < weights ? (uint32_t)wage_weight(l, i / width)
+                                 : (uint32_t)l->bias[(i - weights) / 4];
+    uint32_t place = i < weights ? i % width : (i - weights) % 4;
+    return (uint8_t)(whole >> (8 * place));
+}
+
+uint32_t wage_read_weights(const wage_t *w, uint32_t at, uint8_t *bytes,
+                           uint32_t count)
+{
+    uint32_t first = 0; // byte of the layer
+    for (unsigned k = w->frozen_count; k < w->layer_count; k++) {
+        const struct wage_layer *l = &w->layers[k];
+        uint32_t size = (l->weight_count << (l->low ? 1 : 0))
+                        + (l->bias ? (uint32_t)4 * l->out_c : 0);
+        uint32_t i = at > first ? at - first : 0;
+        for (; i < size && first + i - at < count; i++)
+            bytes[first + i - at] = weight_byte(l, i);
+        first += size;
+    }
+    return first;
+}

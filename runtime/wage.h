@@ -179,6 +179,11 @@ int wage_class_metrics(const wage_t *w, uint8_t label,
 
 /* CRC-32 over all trainable weights (SPEC 7.1), over everything learned. */
 uint32_t wage_weight_crc(const wage_t *w);
+
+/* Copies up to `count` of these bytes, from `at` on. Returns how many there
+ * are in all. */
+uint32_t wage_read_weights(const wage_t *w, uint32_t at, uint8_t *bytes,
+                           uint32_t count);
 uint32_t wage_state_crc(const wage_t *w);
 /* cffi end */
 

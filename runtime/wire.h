@@ -38,6 +38,7 @@ enum wage_type {
     WAGE_ROLLBACK = 9,  /* fields: rollback; old weights as a new checkpoint */
     WAGE_GUARD = 10,    /* fields: guard; tail: the input. For the guard */
     WAGE_PUSH = 11,     /* fields: push; tail: a part of a model. Keep it */
+    WAGE_PULL = 12,     /* fields: pull; a part of what was learned */
     WAGE_WELCOME = 65,  /* answers HELLO; fields: welcome; tail: names */
     WAGE_STARTED = 66,  /* fields: started */
     WAGE_RECORD = 67,   /* answers SAMPLE and EVAL; fields: record */
@@ -48,6 +49,7 @@ enum wage_type {
     WAGE_SLOT = 71,     /* answers LOOK; fields: slot */
     WAGE_GUARDED = 72,  /* answers GUARD; fields: guarded */
     WAGE_PUSHED = 73,   /* answers PUSH; fields: pushed */
+    WAGE_PULLED = 74,   /* answers PULL; fields: pulled; tail: the part */
     WAGE_NAK = 127      /* fields: nak; nothing has changed */
 };
 
@@ -185,6 +187,19 @@ enum wage_push_field {
 
 /* When all of it is done, the board starts again. */
 enum wage_pushed_field { WAGE_PUSHED_DONE, WAGE_PUSHED_FIELDS };
+
+enum wage_pull_field {
+    WAGE_PULL_AT,               /* of the part in the weights, SPEC 7.1 */
+    WAGE_PULL_FIELDS
+};
+
+enum wage_pulled_field {
+    WAGE_PULLED_AT,
+    WAGE_PULLED_BYTES,          /* of all weights */
+    WAGE_PULLED_FIELDS
+};
+
+#define WAGE_PULL_PART_BYTES 64 /* of a part, but for the last one */
 
 enum wage_nak_field {
     WAGE_NAK_ERROR,             /* minus an enum wage_err */

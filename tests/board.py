@@ -6,6 +6,7 @@ import dataclasses
 import struct
 import zlib
 
+import reference as ref
 from blobs import header_fields
 from cobs import cobs
 from wage_host._core import lib
@@ -17,7 +18,7 @@ FIELDS_SPARE = 8
 NEEDED = {lib.WAGE_HELLO: 2, lib.WAGE_START: 11, lib.WAGE_SAMPLE: 2, lib.WAGE_EVAL: 2,
           lib.WAGE_STATS: 0, lib.WAGE_SAVE: 0, lib.WAGE_RESET: 1,
           lib.WAGE_LOOK: 1, lib.WAGE_ROLLBACK: 1, lib.WAGE_GUARD: 4,
-          lib.WAGE_PUSH: 3}  # fmt: skip
+          lib.WAGE_PUSH: 3, lib.WAGE_PULL: 1}  # fmt: skip
 EMPTY = (0, 0, 0, 0, 0)  # a slot: generation, stream, last id, wear, guard asked
 GUARD_BYTES = 4096
 RANDOM = 0x5157
@@ -93,12 +94,13 @@ class Board:
 
     def __init__(self, blob: bytes, store: bool = True, model_error: int = 0):
         self.model_error, self.store = model_error, store
-        self.size = self.classes = self.latent = 0
+        self.size = self.classes = self.latent = self.weight_bytes = 0
         if model_error in (0, lib.WAGE_E_ARENA):
             header = header_fields(blob)
             self.size = header["height"] * header["width"] * header["channels"]
             self.classes = header["classes"]
             self.latent = info(blob).latent_bytes
+            self.weight_bytes = len(ref.weight_bytes(ref.open_model(blob)))
         most = BODY + self.size + 4 * (lib.WAGE_SAMPLE_FIELDS + FIELDS_SPARE)
         self.body = max(BODY + 4 * FIELDS_KEPT, 8 * self.classes, most)
         inner = self.body + CRC
@@ -174,6 +176,11 @@ class Board:
             return self._put(m)
         if m.kind == lib.WAGE_PUSH:  # its store has no room for a model
             raise RefusedError("STORE_SIZE" if self.store else "STORE")
+        if m.kind == lib.WAGE_PULL:
+            if m.fields[0] > self.weight_bytes:
+                raise RefusedError("RANGE")
+            fields = {lib.WAGE_PULLED_AT: m.fields[0], lib.WAGE_PULLED_BYTES: self.weight_bytes}
+            return lib.WAGE_PULLED, fields
         return self._reset(m)
 
     def welcome(self) -> dict[int, int]:

@@ -262,6 +262,21 @@ int serve_push(struct serve *s)
     return serve_answer(s, WAGE_PUSHED, WAGE_PUSHED_FIELDS);
 }
 
+int serve_pull(struct serve *s)
+{
+    uint32_t *f = s->message.field, at = f[WAGE_PULL_AT];
+    uint8_t *to = s->reader.buffer;
+    uint32_t all = wage_read_weights(&s->model, at, to, WAGE_PULL_PART_BYTES);
+    if (at > all)
+        return WAGE_E_RANGE;
+    f[WAGE_PULLED_BYTES] = all;
+    s->message.tail = to;
+    s->message.tail_bytes = all - at < WAGE_PULL_PART_BYTES
+                            ? all - at : WAGE_PULL_PART_BYTES;
+    serve_reply(s, WAGE_PULLED, WAGE_PULLED_FIELDS);
+    return WAGE_OK;
+}
+
 int serve_reset(struct serve *s)
 {
     uint32_t what = s->message.field[WAGE_RESET_WHAT];

@@ -15,6 +15,8 @@
     wage-host eval --port P --data T.npz            how good it is
     wage-host save --port P                         keep what it learned
     wage-host push --port P M.wage | --remove       another model, without flashing
+    wage-host pull --port P --model M.wage -o N.wage         what it learned, as a model
+    wage-host export N.wage -o N.onnx               for other programs (.safetensors, .npz, .h)
     wage-host reset --port P [--factory]            restart it, or make it forget
     wage-host persist show|rollback --port P        its checkpoints, and back to one
     wage-host persist plan --board B …              years that its store lasts

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from wage_host import data, files, network, rates, train
+from wage_host import data, files, network, rates, train, unpack
 from wage_host.convert import export, model, read_arrays, report
-from wage_host.core import Config, info
-from wage_host.errors import ModelError, WrongUsage
+from wage_host.core import Config, Core, info
+from wage_host.errors import ModelError, TwinDiffers, WrongUsage
 from wage_host.layers import Network
 from wage_host.models import rules, rules_options, shown
-from wage_host.options import FILE, RATE, command
+from wage_host.options import FILE, RATE, command, open_device, port_options
 from wage_host.screen import Screen, table
 
 GAIN_SHIFT = 2
@@ -220,3 +220,23 @@ def do_export(screen: Screen, source: Path, output: Path) -> dict[str, Any]:
     files.write_whole(output, made)
     screen.say(f"{output}: {len(made)} bytes")
     return {"file": str(output), "bytes": len(made)}
+
+
+@command
+@port_options
+@click.option("-o", "--output", type=FILE, required=True, help="The model as it is now, .wage.")
+def do_pull(screen: Screen, output: Path, **port: Any) -> dict[str, Any]:
+    """Take home what a board learned: its model (--model) with the weights that it has now."""
+    files.check_output(output)
+    if port["model"] is None:
+        raise WrongUsage("say with --model which model the board has: frozen layers stay there")
+    blob = files.read_blob(port["model"])
+    with open_device(**port) as device:
+        learned = b"".join(device.pull())
+        crc = device.stats().weight_crc
+    made = unpack.with_weights(blob, learned)
+    if Core(made).weight_crc() != crc:
+        raise TwinDiffers("the weights of the board are not those that were read: pull again")
+    files.write_whole(output, made)
+    screen.say(f"{output}: {len(learned)} bytes of learned weights ({crc:08x})")
+    return {"model": str(output), "weight_bytes": len(learned), "weight_crc": f"{crc:08x}"}

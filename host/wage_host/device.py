@@ -2,6 +2,7 @@
 
 import dataclasses
 import struct
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
@@ -229,6 +230,21 @@ class Device(Session):
                     done = len(blob)
             yield done
         self.hello()
+
+    def pull(self) -> Iterator[bytes]:
+        """The weights that the board learned (SPEC 7.1), part by part."""
+        at, total, crc = 0, 1, 0
+        while at < total:
+            m = self.request(lib.WAGE_PULL, lib.WAGE_PULLED, at=at)
+            total = m.named().bytes
+            if not m.tail and at < total:
+                raise NoAnswer("the board gives no more weights than it has: update its firmware")
+            at, crc = at + len(m.tail), zlib.crc32(m.tail, crc)
+            yield m.tail
+        if crc != self.stats().weight_crc:
+            raise Refused(
+                "WAGE_E_ORDER", "the board learned while its weights were read: pull again"
+            )
 
     def drop_pushed(self) -> None:
         """Back to the model of the board's image."""

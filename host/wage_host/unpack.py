@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+import zlib
 
 import numpy as np
 
 from wage_host._core import lib
 from wage_host.core import NO_WEIGHTS, Config, Core
+from wage_host.errors import ModelError
 from wage_host.layers import Layer, Network
 from wage_host.pack import BIAS, PAPER, SSE, TRAINABLE, Rules
 
@@ -102,3 +104,20 @@ def _weights(
         used = np.frombuffer(data, np.int8, count)
     stored = min(16, bits + 8)
     return (used.astype(np.int16) << (stored - bits)).reshape(shape), stored
+
+
+def with_weights(blob: bytes, learned: bytes) -> bytes:
+    """The blob with other weights and biases where it learns, in canonical order (SPEC 7.1)."""
+    core, made, at = Core(blob), bytearray(blob), 0
+    for k in range(core.wage.frozen_count, core.wage.layer_count):
+        record = RECORD.unpack_from(
+            blob, lib.WAGE_HEADER_BYTES + k * lib.WAGE_RECORD_BYTES
+        )
+        flags, out, weights_at, weight_bytes, bias_at = (record[n] for n in (2, 4, 15, 16, 20))
+        for place, size in ((weights_at, weight_bytes), (bias_at, 4 * out * bool(flags & BIAS))):
+            made[place : place + size] = learned[at : at + size].ljust(size, b"\0")
+            at += size
+    if at != len(learned):
+        raise ModelError("these weights are of another model: name the model that the board has")
+    made[12:16] = struct.pack("<I", zlib.crc32(bytes(made[16:])))
+    return bytes(made)

@@ -34,6 +34,8 @@ FIELDS = {
     lib.WAGE_GUARDED: _names("wage_guarded_field", "WAGE_GUARDED_"),
     lib.WAGE_PUSH: _names("wage_push_field", "WAGE_PUSH_"),
     lib.WAGE_PUSHED: _names("wage_pushed_field", "WAGE_PUSHED_"),
+    lib.WAGE_PULL: _names("wage_pull_field", "WAGE_PULL_"),
+    lib.WAGE_PULLED: _names("wage_pulled_field", "WAGE_PULLED_"),
     lib.WAGE_SLOT: _names("wage_slot_field", "WAGE_SLOT_"),
     lib.WAGE_NAK: _names("wage_nak_field", "WAGE_NAK_"),
 }
