@@ -57,7 +57,8 @@ def wage_host() -> None:
     """The command by itself does nothing."""
 
 
-for _command in (vars(models) | vars(conversion) | vars(hardware) | vars(plan) | vars(commands)).values():
+_modules = (models, conversion, hardware, plan, commands)
+for _command in {name: c for module in _modules for name, c in vars(module).items()}.values():
     if isinstance(_command, click.Command):
         wage_host.add_command(_command)
 

@@ -196,7 +196,9 @@ def show(
     for note in imp.notes:
         screen.say(note)
     fits, others = report.fitting(blob)
-    screen.say(f"fits: {', '.join(fits) or 'none'}" + (f"; not: {', '.join(others)}" if others else ""))
+    screen.say(f"fits: {', '.join(fits) or 'none'}")
+    if others:
+        screen.say(f"does not fit: {', '.join(others)}")
     screen.say("more: wage-host plan --model FILE.wage")
     return {
         "layers": rows, "accuracy_float": exact, "accuracy": whole, "judged_by": len(judge),

@@ -9,8 +9,8 @@ import click
 
 from wage_host import augment, data, files, initial, network, rates, train, zoo
 from wage_host._core import ffi, lib
-from wage_host.core import ERROR_NAMES, Config, Core, Info, info
-from wage_host.errors import ModelError, WrongUsage, short
+from wage_host.core import ERROR_NAMES, Config, Core, Info
+from wage_host.errors import WrongUsage, short
 from wage_host.options import FILE, RATE, command, open_device
 from wage_host.pack import Rules
 from wage_host.screen import Screen

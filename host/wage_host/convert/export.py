@@ -1,4 +1,4 @@
-"""A board's model for other programs: ONNX, safetensors, npz, a C header. Integers stay integers."""
+"""A board's model for other programs: ONNX, safetensors, npz, C. Integers stay integers."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def rebuilt(path: Path, told: Any, found: dict[str, np.ndarray]) -> tuple[Networ
         network = Network((h, w, c), int(told["input_map"]), layers)
         return network, int(told["train_last"]), int(told["gain_shift"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        raise ModelError(f"{path} is no export of a model, or is damaged: export it again") from None
+        raise ModelError(f"{path} is no export, or is damaged: export the model again") from None
 
 
 def _layer(k: int, fields: dict[str, Any], found: dict[str, np.ndarray]) -> Layer:
@@ -171,7 +171,7 @@ def header(blob: bytes, path: Path) -> bytes:
 
 
 def onnx(blob: bytes, _path: Path) -> bytes:
-    """Layers in floats between QuantizeLinear and DequantizeLinear: what they round, a board rounds.
+    """Layers in floats between QuantizeLinear and DequantizeLinear, which round as a board does.
 
     The input is a board's, times 2^-7: a byte p is (p >> 1) / 128 with input map 0.
     """

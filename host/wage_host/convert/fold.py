@@ -83,13 +83,11 @@ def blocks(graph: Graph) -> tuple[Block, ...]:
                 f"{block.name} does not take what {_name(made, below)} gives: a board runs layers "
                 "one behind the other, with sums (Add) of what lies below"
             )
-        if block.op == ADD:
-            made[k] = dataclasses.replace(block, sources=(below, _other(block.sources, below)))
         before = made[k - 1].output if k else graph.shape
         if before != block.input and block.op != DENSE:
             raise Unfit(f"{block.name}: a reshape in front of it gives values another place")
     taken = Counter(block.sources[1] for block in made if block.op == ADD)
-    for k, block in enumerate(made):
+    for block in made:
         if block.op == ADD and taken[block.sources[1]] > 1:
             raise Unfit(
                 f"{block.name} adds what another sum adds, too: a tensor can be added once"
@@ -105,12 +103,6 @@ def blocks(graph: Graph) -> tuple[Block, ...]:
     return tuple(made)
 
 
-def _other(sources: tuple[int, ...], below: int) -> int:
-    rest = list(sources)
-    rest.remove(below)
-    return rest[0]
-
-
 def _name(made: list[Block], k: int) -> str:
     return made[k].name if k >= 0 else "the input"
 
@@ -123,7 +115,7 @@ def _check_end(last: Block) -> None:
             f"{last.names[-1]} is behind the classes: end with what goes into the softmax"
         )
     if not 2 <= last.output[2] <= 255:
-        raise Unfit(f"{last.name} has {last.output[2]} outputs: a board tells 2 to 255 classes apart")
+        raise Unfit(f"{last.name} has {last.output[2]} outputs: a board tells 2 to 255 apart")
 
 
 class _Folded:
@@ -172,9 +164,9 @@ class _Folded:
         if node.op == CLIP and below.op == MAX and len(below.sources) == 1:
             return self._under(below, node)
         half = (0, 0, below.sums[0] % 2, below.sums[1] % 2)  # a last window that is half
-        if node.op == MAX and below.op in (CONV, DEPTHWISE) and below.pool == 1:
-            if node.kernel == node.stride == (2, 2) and node.padding == half:
-                return dataclasses.replace(below, pool=2, output=node.output)
+        pools = node.op == MAX and node.kernel == node.stride == (2, 2) and node.padding == half
+        if pools and below.op in (CONV, DEPTHWISE) and below.pool == 1:
+            return dataclasses.replace(below, pool=2, output=node.output)
         return None
 
     def _under(self, pool: Block, node: Node) -> Block | None:
@@ -194,6 +186,8 @@ class _Folded:
         """A node as a layer of its own."""
         about = {f: getattr(node, f) for f in ("kernel", "stride", "padding", "out_scale")}
         op, weights, bias, sums = node.op, node.weights, node.bias, node.output
+        if op == ADD:
+            sources = tuple(sorted(sources, reverse=True))
         if op in (AFFINE, CLIP):  # a depthwise convolution of one place
             channels = node.output[2]
             weights = np.ones(channels) if op == CLIP else weights

@@ -348,7 +348,7 @@ def check_bias(bias: np.ndarray | None, out: int) -> None:
 
 def check_window(kernel: Pair, stride: Pair) -> None:
     """Kernels and strides as a blob can say them."""
-    if not (1 <= min(*kernel, *stride) and max(*kernel, *stride) <= 255):
+    if not (min(*kernel, *stride) >= 1 and max(*kernel, *stride) <= 255):
         raise Unsupported("kernels and strides are 1 to 255")
 
 

@@ -192,7 +192,9 @@ def _input(graph: Graph, data: Data, given: Input) -> Input:
     return dataclasses.replace(given, scale=1 / BYTE)
 
 
-def _whole_inputs(kind: np.dtype, given: Input, channels: int) -> tuple[int, np.ndarray, np.ndarray]:
+def _whole_inputs(
+    kind: np.dtype, given: Input, channels: int
+) -> tuple[int, np.ndarray, np.ndarray]:
     """Input map, and factor and offset (channels) from activations to the model's floats."""
     mean, std = (np.broadcast_to(np.float64(v), channels) for v in (given.mean, given.std))
     if kind == np.int8:

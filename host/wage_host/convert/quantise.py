@@ -40,7 +40,8 @@ class Quantised:
     """Layers for a board.
 
     origin: the given block that each stands for. steps: of each layer's output, floats a whole
-    number stands for, (channels); of the last one, of a sum. gain_shift: softmax as sharp as the model's own.
+    number stands for, (channels); of the last one, of a sum. gain_shift: softmax as sharp as the
+    model's own.
     """
 
     blocks: tuple[Block, ...]
@@ -83,7 +84,7 @@ def quantise(
     """
     blocks = tuple(blocks)
     seen = _seen(blocks, x)
-    wanted = [_wanted(b, v, k < trainable) for k, (b, v) in enumerate(zip(blocks, seen, strict=True))]
+    wanted = [_wanted(block, seen[k], k < trainable) for k, block in enumerate(blocks)]
     origin = list(range(len(blocks)))
     while True:
         tensors = _grouped(blocks, seen)
@@ -246,15 +247,12 @@ class _Pass:
             last = k + 1 == len(self.blocks)
             if not last:
                 self.exact[k] = np.clip(self.z, block.low, block.high) if block.acts else self.z
-                below, other = self.whole[k - 1], self.whole.get(skip)
-                parts = [
-                    integers.activation(
-                        layer,
-                        integers.sums(block, layer, below[some], None if other is None else other[some]),
-                    )
+                below, other = self.whole[k - 1], self.whole.get(skip, self.whole[k - 1])
+                sums = (
+                    integers.sums(block, layer, below[some], other[some])
                     for some in _some(len(below))
-                ]
-                self.whole[k] = np.concatenate(parts)
+                )
+                self.whole[k] = np.concatenate([integers.activation(layer, z) for z in sums])
                 needed = {k, *(b.sources[-1] for b in self.blocks[k + 1 :])}
                 for kept in (self.exact, self.whole):
                     for name in set(kept) - needed:
@@ -337,7 +335,9 @@ class _Pass:
             **about, weight_bits=8, store_bits=16, alpha_shift=shift - 7, weights=q << 8,
             bias=_whole(block.bias / unit),
         )  # fmt: skip
-        return dataclasses.replace(layer, bias=_whole(block.bias / unit + self._drift(k, layer, unit)))
+        return dataclasses.replace(
+            layer, bias=_whole(block.bias / unit + self._drift(k, layer, unit))
+        )
 
     def _ternary(
         self, k: int, block: Block, w: np.ndarray, last: bool, about: dict

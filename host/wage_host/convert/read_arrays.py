@@ -161,7 +161,7 @@ def _npz(path: Path, texts: bool = False) -> Arrays:
                 if texts or array.dtype.kind != "U":
                     found[name] = array
     except UNREADABLE:
-        raise ModelError(f"{path} is no .npz file of arrays, or is damaged: save it again") from None
+        raise ModelError(f"{path} is no .npz file, or is damaged: save it again") from None
     return found
 
 

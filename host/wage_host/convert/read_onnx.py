@@ -498,8 +498,8 @@ class Reader:
         """QuantizeLinear, DequantizeLinear of a tensor: only how fine it is."""
         t = self.tensor(node)
         if node.op_type == "QuantizeLinear":
-            scale = self.value(self._input(node, 1))
-            zero = self.value(self._input(node, 2)) if self._input(node, 2) else np.zeros((), np.uint8)
+            scale, zero = self.value(self._input(node, 1)), np.zeros((), np.uint8)
+            zero = self.value(node.input[2]) if self._input(node, 2) else zero
             if scale.size != 1 or not scale > 0:
                 raise Unsupported("a tensor with one scale a channel: one for all can be")
             step, z = float(scale.reshape(())), int(zero.reshape(()))

@@ -133,9 +133,7 @@ class Reader:
                 if self.troubles and not self._constant_like(inputs):
                     return  # what comes before it is named already
                 raise Unsupported(f"computes a constant: {USUAL}")
-            if op in AT_END and out == output:
-                self.tensors[out] = self.tensors[live[0]]
-            elif op in ALIKE:
+            if (op in AT_END and out == output) or op in ALIKE:
                 self.tensors[out] = self.tensors[live[0]]
             elif op in TAKES:
                 TAKES[op](self, node, where)
