@@ -63,7 +63,34 @@ def make(name: str, data: str, model: keras.Model, epochs: int, mean: float, std
         print(name, whole, len(data))
 
 
+def answers() -> None:
+    """What TensorFlow's interpreter gives for some inputs, in floats."""
+    found = {}
+    for path in sorted(HERE.glob("*.tflite")):
+        data = "spoken" if "sounds" in path.name else "fashion-mnist"
+        with np.load(BUILD / f"{data}.npz") as file:
+            x = file["x"][:: len(file["x"]) // 48][:48]
+        net = tf.lite.Interpreter(str(path))
+        net.allocate_tensors()
+        given, made = net.get_input_details()[0], net.get_output_details()[0]
+        mean, std = (0.5, 0.25) if "sounds" in path.name else (0.0, 1.0)
+        found[f"{path.stem.removesuffix('-int8')}.x"], out = x, []
+        for one in ((x / 255 - mean) / std).astype(np.float32):
+            step, zero = given["quantization"]
+            one = one.reshape(given["shape"])
+            if step:
+                one = np.clip(np.rint(one / step) + zero, -128, 127).astype(np.int8)
+            net.set_tensor(given["index"], one)
+            net.invoke()
+            y = net.get_tensor(made["index"])[0].astype(np.float32)
+            step, zero = made["quantization"]
+            out.append((y - zero) * step if step else y)
+        found[f"{path.stem}.y"] = np.stack(out)
+    np.savez_compressed(HERE / "answers.npz", **found)
+
+
 if __name__ == "__main__":
     keras.utils.set_random_seed(1)
     make("pictures", "fashion-mnist", pictures(), 4, 0.0, 1.0)
     make("sounds", "spoken", sounds(), 15, 0.5, 0.25)
+    answers()

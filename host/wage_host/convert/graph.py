@@ -170,6 +170,7 @@ class Builder:
         kernel = (kh, kw)
         if groups < 1 or inside * groups != shape[2] or out % groups:
             raise Unsupported(f"its weights are not for {shape[2]} channels")
+        check_numbers(weights, bias)
         check_bias(bias, out)
         padding, size = _window(shape, kernel, stride, padding)
         about = {"kernel": kernel, "stride": stride, "padding": padding, "scale": scale}
@@ -200,6 +201,7 @@ class Builder:
         out, inside = weights.shape
         if inside != t.order.size:
             raise Unsupported(f"its weights are for {inside} inputs, and there are {t.order.size}")
+        check_numbers(weights, bias)
         check_bias(bias, out)
         moved = np.empty_like(weights)
         moved[:, t.order.reshape(-1)] = weights
@@ -210,6 +212,7 @@ class Builder:
     def affine(self, name: str, t: Tensor, factor: np.ndarray, offset: np.ndarray) -> Tensor:
         """t * factor + offset, both broadcast against the model's axes, the same all over."""
         _no_pad(t)
+        check_numbers(factor, offset)
         by_channel = []
         for value in (factor, offset):
             try:
@@ -344,6 +347,13 @@ def check_bias(bias: np.ndarray | None, out: int) -> None:
     """It has a value for each output."""
     if bias is not None and bias.shape != (out,):
         raise Unsupported(f"its bias is not one of {out} values")
+
+
+def check_numbers(*arrays: np.ndarray | None) -> None:
+    """Weights are finite, and there are some."""
+    for values in arrays:
+        if values is not None and not (values.size and np.isfinite(values).all()):
+            raise Unsupported("its weights are missing, or are no finite numbers: train it again")
 
 
 def check_window(kernel: Pair, stride: Pair) -> None:

@@ -120,6 +120,8 @@ def _seen(blocks: tuple[Block, ...], x: np.ndarray) -> list[np.ndarray]:
     for at in range(0, len(x), floats.SAMPLES):
         part = x[at : at + floats.SAMPLES].astype(np.float32)
         for k, out in enumerate(floats.run(blocks, part)):
+            if not np.isfinite(out).all():
+                raise Unfit(f"{blocks[k].name}: it gives no finite numbers: look at its weights")
             rows = out.reshape(-1, out.shape[3])
             if len(rows) > share:
                 rows = rows[draws.choice(len(rows), share, replace=False)]
@@ -242,6 +244,8 @@ class _Pass:
         for k, block in enumerate(self.blocks):
             skip = block.sources[-1]
             self.z = _parts(block, self.exact[k - 1], self.exact.get(skip))
+            if not np.isfinite(self.z).all():
+                raise Unfit(f"{block.name}: its sums are no finite numbers: look at its weights")
             layer = self._layer(k, block)
             self.layers.append(layer)
             last = k + 1 == len(self.blocks)

@@ -1,0 +1,149 @@
+"""Damaged model files of every format: a result or one named error, in little time and memory."""
+
+# SPDX-License-Identifier: MIT
+
+import io
+import random
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx_models import Maker
+from safetensors.numpy import save as save_safetensors
+from test_convert import HERE, blob_of, converted
+from wage_host.convert import export, fold, model, read_arrays
+from wage_host.errors import WageError
+
+FILES = 500
+SPARE_BYTES = 64 << 20  # beside four times the file: a tensor may have 2^20 elements
+LONG_S = 10.0
+TEXT, TENSORS = "8x7x3 4C3 GAP 3FC", "a,b"
+
+
+def onnx_files() -> list[bytes]:
+    """A model of floats, and our own export."""
+    make = Maker((3, 8, 7))
+    start = make.conv(4, 3, 3, 3, pads=[1, 1, 1, 1])
+    make.norm(4)
+    make.node("Relu")
+    make.conv(4, 1, 3, 3, group=4, pads=[1, 1, 1, 1])
+    make.node("Add", start)
+    make.node("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+    make.node("Transpose", perm=[0, 2, 3, 1])
+    make.node("Reshape", make.array(np.array([0, -1], np.int64)))
+    make.dense(3, 4 * 4 * 3)
+    make.node("Softmax")
+    own = export.exported(blob_of(converted("sounds")), Path("m.onnx"))
+    return [make.model().SerializeToString(), own]
+
+
+def tflite_files() -> list[bytes]:
+    """The fixtures."""
+    return [path.read_bytes() for path in sorted(HERE.glob("*.tflite"))]
+
+
+def arrays() -> dict[str, np.ndarray]:
+    """Of the description above."""
+    draws = np.random.default_rng(1)
+    shapes = {"a.weight": (4, 3, 3, 3), "a.bias": (4,), "b.weight": (3, 4), "b.bias": (3,)}
+    return {name: draws.normal(0, 1, s).astype(np.float32) for name, s in shapes.items()}
+
+
+def npz_files() -> list[bytes]:
+    """Plain arrays, packed and not, and our own export."""
+    files = []
+    for put in (np.savez, np.savez_compressed):
+        file = io.BytesIO()
+        put(file, **arrays())
+        files.append(file.getvalue())
+    return [*files, export.exported(blob_of(converted("sounds")), Path("m.npz"))]
+
+
+def safetensors_files() -> list[bytes]:
+    """Plain arrays, and our own export."""
+    own = export.exported(blob_of(converted("sounds")), Path("m.safetensors"))
+    return [save_safetensors(arrays()), own]
+
+
+def graph_of(path: Path) -> None:
+    """As `wage-host convert` reads another program's model."""
+    described = (TEXT, TENSORS) if path.suffix in model.ARRAYS else (None, None)
+    try:
+        fold.blocks(model.read(path, *described))
+    except fold.Unfit as why:
+        assert str(why)
+
+
+def network_of(path: Path) -> None:
+    """As it reads our own export."""
+    told = read_arrays.metadata(path)
+    if told is not None:
+        network, _, _ = export.rebuilt(path, told, read_arrays.load(path))
+        assert network.layers
+
+
+FORMATS: dict[str, tuple[Callable[[], list[bytes]], tuple[Callable[[Path], None], ...]]] = {
+    ".onnx": (onnx_files, (graph_of,)),
+    ".tflite": (tflite_files, (graph_of,)),
+    ".npz": (npz_files, (graph_of, network_of)),
+    ".safetensors": (safetensors_files, (graph_of, network_of)),
+}
+
+
+def damaged(draws: random.Random, files: list[bytes]) -> bytes:
+    """One of the files, cut off, with other bytes, or with parts of it elsewhere."""
+    data = bytearray(draws.choice(files))
+    what = draws.randrange(6)
+    if what == 0:
+        return bytes(data[: draws.randrange(len(data))])
+    # structure is at one end or the other
+    end = min(len(data), draws.choice((64, 1024, len(data))))
+    base = draws.choice((0, len(data) - end))
+    for _ in range(draws.choice((1, 1, 2, 8, 50))):
+        at = base + draws.randrange(end)
+        if what in (1, 2):
+            data[at] ^= 1 << draws.randrange(8)
+        elif what == 3:
+            data[at] = draws.choice((0, 1, 0x7F, 0x80, 0xFF))
+        elif what == 4:
+            data[at : at + 4] = draws.choice(
+                (b"\0" * 4, b"\xff" * 4, b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\0\0\x10\0")
+            )
+        else:
+            size, other = draws.choice((1, 4, 32)), base + draws.randrange(end)
+            data[at : at + size] = data[other : other + size]
+    return bytes(data)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_damaged_files_give_a_result_or_a_named_error(
+    format: str, tmp_path: Path, seed: int
+) -> None:
+    make, readers = FORMATS[format]
+    files, draws = make(), random.Random(seed)
+    path, refused = tmp_path / f"m{format}", 0
+    for reader in readers:  # whole ones are right, or are refused for what they are
+        path.write_bytes(files[0])
+        reader(path)
+    tracemalloc.start()
+    try:
+        for number in range(FILES):
+            data = damaged(draws, files)
+            path.write_bytes(data)
+            for reader in readers:
+                tracemalloc.reset_peak()
+                before, started = tracemalloc.get_traced_memory()[0], time.process_time()
+                try:
+                    reader(path)
+                except WageError as error:
+                    assert "\n" not in str(error), number
+                    refused += 1
+                taken = tracemalloc.get_traced_memory()[1] - before
+                assert taken <= 4 * len(data) + SPARE_BYTES, (number, taken, len(data))
+                assert time.process_time() - started < LONG_S, number
+    finally:
+        tracemalloc.stop()
+    assert refused > FILES // 5
