@@ -10,10 +10,10 @@ DEBIAN := cmake gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
 ANALYSIS := clang-19 clang-tidy-19 libclang-rt-19-dev llvm-19 cppcheck \
 	$(if $(filter x86_64,$(shell uname -m)),gcc-multilib)
 
-.PHONY: help demo test soak prove lint tools bench speed accuracy clean
+.PHONY: help demo test soak prove lint tools bench speed accuracy convert-table clean
 
 help: ## list what there is
-	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.user ## a simulated board learns two new digits, in a minute
 	@$(BIN)/wage-host demo
@@ -43,6 +43,10 @@ speed: $(VENV)/.accuracy ## training on this computer beside PyTorch, a minute
 accuracy: $(VENV)/.accuracy ## docs/accuracy.md, in hours; goes on where it stopped; ROWS=task…
 	@./tests/tools.sh "Without it WAGE_DATA needs fashion-mnist." dataset-fashion-mnist
 	@PYTHONPATH=tests $(BIN)/python -m accuracy run $(ROWS)
+
+convert-table: $(VENV)/.accuracy ## docs/convert.md, models of other programs; goes on where it stopped
+	@./tests/tools.sh "Without it WAGE_DATA needs fashion-mnist." dataset-fashion-mnist
+	@PYTHONPATH=tests $(BIN)/python -m converted
 
 clean: ## remove what was built here
 	rm -rf $(VENV) build demo *.egg-info host/*.egg-info host/wage_host/_core*

@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 
 from wage_host._core import lib
-from wage_host.convert import floats, integers, rounding
+from wage_host.convert import floats, integers, rounding, steps
 from wage_host.convert.fold import WEIGHTED, Block, Unfit
 from wage_host.convert.graph import ADD, AVERAGE, CONV, DENSE, DEPTHWISE, INF, MAX
 from wage_host.layers import Layer
@@ -24,11 +24,8 @@ KINDS = {
     CONV: lib.WAGE_CONV2D, DEPTHWISE: lib.WAGE_DEPTHWISE, DENSE: lib.WAGE_DENSE,
     AVERAGE: lib.WAGE_AVERAGE_POOL, MAX: lib.WAGE_MAX_POOL, ADD: lib.WAGE_ADD,
 }  # fmt: skip
-A_MAX, Q_MAX = 127, 127
+Q_MAX = 127
 H_MIN, H_MAX = 1, 27  # of a layer with weights of 8 bits
-ROWS = 4096  # places of a tensor whose values are looked at
-CANDIDATES = np.concatenate([np.linspace(1.0, 0.3, 29), np.linspace(0.28, 0.1, 10)])
-ADD_GROWS = math.sqrt(2)  # a sum that is larger than this times its parts is shifted
 TERNARY = 0.7
 ROUNDS = 40  # of making shared steps coarser
 LOG2_E = math.log2(math.e)
@@ -53,18 +50,6 @@ class Quantised:
     lowest: int  # bias of a class that nothing speaks for: below all that won
 
 
-@dataclasses.dataclass
-class _Tensor:
-    """What a layer gives: its step is the group's times 2^exponent."""
-
-    group: int
-    exponent: int = 0
-
-
-class _Split(Exception):
-    """A block clips at another value than its sum's steps do: (its index)."""
-
-
 class _Coarser(Exception):
     """A group needs coarser steps: (group, least step by channel)."""
 
@@ -83,17 +68,17 @@ def quantise(
     weights in use from there on.
     """
     blocks = tuple(blocks)
-    seen = _seen(blocks, x)
-    wanted = [_wanted(block, seen[k], k < trainable) for k, block in enumerate(blocks)]
+    seen = steps.seen_in(blocks, x)
+    wanted = [steps.best(block, seen[k], k < trainable) for k, block in enumerate(blocks)]
     origin = list(range(len(blocks)))
     while True:
-        tensors = _grouped(blocks, seen)
+        tensors = steps.grouped(blocks, seen)
         try:
-            shared = _shared(blocks, tensors, wanted, seen, trainable)
+            shared = steps.shared(blocks, tensors, wanted, seen, trainable)
             break
-        except _Split as split:
+        except steps.Split as split:
             (k,) = split.args
-            blocks = _with_scaler(blocks, k)
+            blocks = steps.with_scaler(blocks, k)
             for kept in (seen, wanted, origin):
                 kept.insert(k + 1, kept[k])
             trainable += k < trainable
@@ -109,111 +94,6 @@ def quantise(
     raise Unfit("its residual sums have steps that fit no 8 bits: train it with smaller weights")
 
 
-# -- steps -----------------------------------------------------------------
-
-
-def _seen(blocks: tuple[Block, ...], x: np.ndarray) -> list[np.ndarray]:
-    """Values of each layer's output in floats, (places, channels), some of them."""
-    found: list[list[np.ndarray]] = [[] for _ in blocks]
-    share = max(1, ROWS * floats.SAMPLES // max(len(x), 1))
-    draws = np.random.default_rng(1)
-    for at in range(0, len(x), floats.SAMPLES):
-        part = x[at : at + floats.SAMPLES].astype(np.float32)
-        for k, out in enumerate(floats.run(blocks, part)):
-            if not np.isfinite(out).all():
-                raise Unfit(f"{blocks[k].name}: it gives no finite numbers: look at its weights")
-            rows = out.reshape(-1, out.shape[3])
-            if len(rows) > share:
-                rows = rows[draws.choice(len(rows), share, replace=False)]
-            found[k].append(rows)
-    return [np.concatenate(parts) for parts in found]
-
-
-def _wanted(block: Block, values: np.ndarray, by_channel: bool) -> np.ndarray:
-    """Steps (channels) that lose least of these values (places, channels), in squares."""
-    channels = values.shape[1]
-    values = values if by_channel else values.reshape(-1, 1)
-    most = np.abs(values).max(0).astype(np.float64)
-    dead = most <= 1e-12
-    most = np.where(dead, 1.0 if dead.all() else np.median(most[~dead]), most)
-    most = np.minimum(most, block.high)
-    best, least = most / A_MAX, np.full(len(most), INF)
-    for share in CANDIDATES:
-        step = (most * share / A_MAX).astype(np.float32)
-        rounded = np.clip(np.rint(values / step), -A_MAX, A_MAX) * step
-        error = np.square(values - rounded).mean(0, dtype=np.float64)
-        best, least = np.where(error < least, step, best), np.minimum(error, least)
-    return np.broadcast_to(best, channels).astype(np.float64)
-
-
-def _grouped(blocks: tuple[Block, ...], seen: list[np.ndarray]) -> list[_Tensor]:
-    """Which tensors share their steps: those that a sum joins, and those of a max-pool."""
-    found: list[_Tensor] = []
-    for k, block in enumerate(blocks):
-        mine = _Tensor(k)
-        if block.op == MAX and k:
-            mine = dataclasses.replace(found[k - 1])
-        elif block.op == ADD:
-            one, other = found[k - 1], found[block.sources[1]]
-            if one.group != other.group:
-                gone, less = one.group, one.exponent - other.exponent
-                for t in found:
-                    if t.group == gone:
-                        t.group, t.exponent = other.group, t.exponent - less
-            elif one.exponent != other.exponent:
-                raise Unfit(f"{block.name} adds two sums of different depth: nest them otherwise")
-            parts = max(_spread(seen[k - 1]), _spread(seen[block.sources[1]]))
-            grows = _spread(seen[k]) > ADD_GROWS * parts
-            mine = _Tensor(other.group, other.exponent + grows)
-        found.append(mine)
-    return found
-
-
-def _spread(values: np.ndarray) -> float:
-    return float(np.sqrt(np.square(values).mean()))
-
-
-def _shared(
-    blocks: tuple[Block, ...],
-    tensors: list[_Tensor],
-    wanted: list[np.ndarray],
-    seen: list[np.ndarray],
-    trainable: int,
-) -> dict[int, np.ndarray]:
-    """Steps of each group with more than one tensor, before 2^exponent."""
-    members: dict[int, list[int]] = {}
-    for k, tensor in enumerate(tensors):
-        members.setdefault(tensor.group, []).append(k)
-    found = {}
-    for group, ks in members.items():
-        if len(ks) > 1:
-            step = np.max([wanted[k] * 2.0 ** -tensors[k].exponent for k in ks], axis=0)
-            found[group] = step if max(ks) < trainable else np.full_like(step, step.max())
-            for k in ks:
-                most = found[group] * 2.0 ** tensors[k].exponent * A_MAX
-                clips = seen[k].max(0) >= blocks[k].high
-                if (clips & (most > blocks[k].high * 1.001)).any():
-                    raise _Split(k)
-    return found
-
-
-def _with_scaler(blocks: tuple[Block, ...], k: int) -> tuple[Block, ...]:
-    """A layer behind block k that only gives its output other steps."""
-    below = blocks[k]
-    if k in (b.sources[0] for b in blocks if b.op == MAX):
-        raise Unfit(f"{below.names[-1]}: a clip and a max-pool in front of a sum: use Relu there")
-    channels = below.output[2]
-    scaler = Block(
-        DEPTHWISE, (f"other steps behind {below.names[-1]}",), (k,), below.output, below.output,
-        below.output, np.ones((channels, 1, 1)), np.zeros(channels), low=below.low, acts=True,
-    )  # fmt: skip
-    moved = [
-        dataclasses.replace(b, sources=tuple(s + (s >= k) for s in b.sources))
-        for b in blocks[k + 1 :]
-    ]
-    return (*blocks[: k + 1], scaler, *moved)
-
-
 # -- layers ----------------------------------------------------------------
 
 
@@ -225,7 +105,7 @@ class _Pass:
         blocks: tuple[Block, ...],
         x: np.ndarray,
         trainable: int,
-        tensors: list[_Tensor],
+        tensors: list[steps.Tensor],
         shared: dict[int, np.ndarray],
         wanted: list[np.ndarray],
         gain_shift: int | None,
@@ -261,7 +141,7 @@ class _Pass:
                 for kept in (self.exact, self.whole):
                     for name in set(kept) - needed:
                         del kept[name]
-        steps = tuple(self.steps[k] for k in range(len(self.blocks)))
+        found = tuple(self.steps[k] for k in range(len(self.blocks)))
         below = self.whole[len(self.blocks) - 2]
         won = np.concatenate([
             integers.sums(block, layer, below[some], None).max((1, 2, 3))
@@ -269,7 +149,7 @@ class _Pass:
         ])  # fmt: skip
         lowest = int(_whole(won.min() - abs(won.min()) / 16 - 1))
         return Quantised(
-            self.blocks, origin, self.trainable, tuple(self.layers), steps, self.gain_shift, lowest
+            self.blocks, origin, self.trainable, tuple(self.layers), found, self.gain_shift, lowest
         )
 
     def _layer(self, k: int, block: Block) -> Layer:
@@ -397,7 +277,7 @@ class _Pass:
                 if not free and (fixed is not None or shift > H_MIN):
                     continue
                 step = coarser if free else np.full_like(want, coarser.max())
-                if (step > np.maximum(want, block.high / A_MAX)).any() and shift > H_MIN:
+                if (step > np.maximum(want, block.high / steps.A_MAX)).any() and shift > H_MIN:
                     continue
             if np.abs(block.bias / step * 2.0**shift).max(initial=0) >= lib.WAGE_BIAS_MAX / 2:
                 continue

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from wage_host.convert import graph
+from wage_host.convert import onnx_values as values
 from wage_host.convert.graph import Builder, Graph, Tensor, Unsupported
 from wage_host.convert.source import read_whole, wanted
 from wage_host.errors import ModelError
 
 OPSETS = range(13, 22)
-SMALL = 4096  # elements of a constant that is computed from others
 INSTEAD = {
     **dict.fromkeys(
         ("Sigmoid", "HardSwish", "HardSigmoid", "Gelu", "LeakyRelu", "PRelu", "Elu", "Tanh", "Mish",
@@ -78,7 +77,7 @@ class Reader:
         self.scales: dict[str, np.ndarray] = {}  # of constants that came as integers
         self.input_step: tuple[float, int] | None = None
         self.input = ""
-        self.told = _told({p.key: p.value for p in model.metadata_props}.get("wage", ""))
+        self.told = values.told({p.key: p.value for p in model.metadata_props}.get("wage", ""))
 
     def read(self) -> Graph | None:
         """The graph, or None: `troubles` has why."""
@@ -236,7 +235,7 @@ class Reader:
             self._dequantised(node, settings.get("axis", 1))
             return
         else:
-            made = self._computed(op, [self.value(n) for n in node.input if n], settings)
+            made = values.computed(op, [self.value(n) for n in node.input if n], settings)
             name = node.input[0]
             if name in self.scales and op in ("Identity", "Transpose"):
                 self.scales[out] = self.scales[name]
@@ -269,41 +268,6 @@ class Reader:
         self.constants[node.output[0]] = (q.astype(np.float64) - zero) * scale.astype(np.float64)
         if not zero.any() and q.dtype == np.int8:
             self.scales[node.output[0]] = scale.reshape(-1)
-
-    def _computed(self, op: str, given: list[np.ndarray], settings: dict[str, Any]) -> np.ndarray:
-        """What exporters compute from constants: shapes, and weights that are moved."""
-        a = given[0] if given else np.zeros(0)
-        if op in ("Identity", "Cast"):
-            if op == "Cast" and a.dtype.kind == "f" and settings.get("to") not in (1, 10, 11):
-                raise Unsupported("weights that are cast to whole numbers")
-            return a
-        if op == "Transpose":
-            return a.transpose(settings.get("perm", range(a.ndim)[::-1]))
-        if op == "Reshape":
-            shape = [a.shape[k] if n == 0 else n for k, n in enumerate(given[1].tolist())]
-            return a.reshape(shape)
-        if op in ("Squeeze", "Unsqueeze"):
-            axes = settings.get("axes", given[1].tolist() if len(given) > 1 else None)
-            if op == "Squeeze":
-                return a.squeeze(None if axes is None else tuple(axes))
-            return np.expand_dims(a, tuple(axes))
-        if sum(g.size for g in given) > SMALL:
-            raise Unsupported("a large constant is computed: export the model with it folded")
-        if op == "Concat":
-            return np.concatenate(given, settings["axis"])
-        if op == "Gather":
-            return np.take(a, given[1], settings.get("axis", 0))
-        if op == "Slice":
-            parts = [slice(None)] * a.ndim
-            starts, ends = given[1].tolist(), given[2].tolist()
-            axes = given[3].tolist() if len(given) > 3 else range(len(starts))
-            steps = given[4].tolist() if len(given) > 4 else [1] * len(starts)
-            for axis, *part in zip(axes, starts, ends, steps, strict=True):
-                parts[axis] = slice(*part)
-            return a[tuple(parts)]
-        if op in COMPUTED and len(given) == 2 and 1 in (a.size, given[1].size):
-            return COMPUTED[op](*given)
-        raise Unsupported(f"computes a constant: {USUAL}")
 
     # -- what a board runs -------------------------------------------------
 
@@ -462,7 +426,7 @@ class Reader:
                 new = [old[k] if n == 0 else n for k, n in enumerate(new)]
         else:
             axes = self.axes(node)
-            new = _squeezed(old, axes) if op == "Squeeze" else _unsqueezed(old, axes)
+            new = (values.squeezed if op == "Squeeze" else values.unsqueezed)(old, axes)
         if not new or new[0] not in (1, -1) or (new[0] == -1 and -1 in new[1:]):
             raise Unsupported("a reshape that moves the batch: keep it as the first axis")
         self.behind(node, self.builder.reshape(t, new[1:]))
@@ -517,39 +481,6 @@ class Reader:
         return node.input[0] == self.input
 
 
-def _told(text: str) -> dict[str, Any] | None:
-    """What our own export says of itself; None when it does not."""
-    try:
-        told = json.loads(text)
-        bits = told["weight_bits"]
-        good = isinstance(bits, list) and all(type(n) is int and 0 <= n <= 8 for n in bits)
-        numbers = told["input_map"], told["train_last"], told["gain_shift"]
-        return told if good and all(type(n) is int and 0 <= n <= 32 for n in numbers) else None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def _squeezed(shape: Sequence[int], axes: list[int] | None) -> list[int]:
-    if axes is None:
-        return [shape[0], *(n for n in shape[1:] if n != 1)]
-    gone = {a % len(shape) for a in axes}
-    if any(shape[a] != 1 for a in gone) or 0 in gone:
-        raise Unsupported("it drops an axis above 1, or the batch")
-    return [n for a, n in enumerate(shape) if a not in gone]
-
-
-def _unsqueezed(shape: Sequence[int], axes: list[int] | None) -> list[int]:
-    new, rank = list(shape), len(shape) + len(axes or [])
-    for a in sorted(a % rank for a in axes or []):
-        new.insert(a, 1)
-    return new
-
-
-COMPUTED: dict[str, Callable[..., np.ndarray]] = {
-    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": lambda a, b: (
-        a // b if a.dtype.kind in "iu" else a / b
-    ),
-}  # fmt: skip
 TAKES: dict[str, Callable[[Reader, Any, str], None]] = {
     "Conv": Reader.conv,
     "Gemm": Reader.gemm,

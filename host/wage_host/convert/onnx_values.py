@@ -1,0 +1,82 @@
+"""What ONNX files compute from constants and shapes, none of which a board needs to know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from wage_host.convert.graph import Unsupported
+
+SMALL = 4096  # elements of a constant that is computed from others
+COMPUTED: dict[str, Callable[..., np.ndarray]] = {
+    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": lambda a, b: (
+        a // b if a.dtype.kind in "iu" else a / b
+    ),
+}  # fmt: skip
+
+
+def computed(op: str, given: list[np.ndarray], settings: dict[str, Any]) -> np.ndarray:
+    """What exporters compute from constants: shapes, and weights that are moved."""
+    a = given[0] if given else np.zeros(0)
+    if op in ("Identity", "Cast"):
+        if op == "Cast" and a.dtype.kind == "f" and settings.get("to") not in (1, 10, 11):
+            raise Unsupported("weights that are cast to whole numbers")
+        return a
+    if op == "Transpose":
+        return a.transpose(settings.get("perm", range(a.ndim)[::-1]))
+    if op == "Reshape":
+        shape = [a.shape[k] if n == 0 else n for k, n in enumerate(given[1].tolist())]
+        return a.reshape(shape)
+    if op in ("Squeeze", "Unsqueeze"):
+        axes = settings.get("axes", given[1].tolist() if len(given) > 1 else None)
+        if op == "Squeeze":
+            return a.squeeze(None if axes is None else tuple(axes))
+        return np.expand_dims(a, tuple(axes))
+    if sum(g.size for g in given) > SMALL:
+        raise Unsupported("a large constant is computed: export the model with it folded")
+    if op == "Concat":
+        return np.concatenate(given, settings["axis"])
+    if op == "Gather":
+        return np.take(a, given[1], settings.get("axis", 0))
+    if op == "Slice":
+        parts = [slice(None)] * a.ndim
+        starts, ends = given[1].tolist(), given[2].tolist()
+        axes = given[3].tolist() if len(given) > 3 else range(len(starts))
+        steps = given[4].tolist() if len(given) > 4 else [1] * len(starts)
+        for axis, *part in zip(axes, starts, ends, steps, strict=True):
+            parts[axis] = slice(*part)
+        return a[tuple(parts)]
+    if op in COMPUTED and len(given) == 2 and 1 in (a.size, given[1].size):
+        return COMPUTED[op](*given)
+    raise Unsupported(f"computes a constant: leave it out of the model, or replace it")
+
+
+def told(text: str) -> dict[str, Any] | None:
+    """What our own export says of itself; None when it does not."""
+    try:
+        told = json.loads(text)
+        bits = told["weight_bits"]
+        good = isinstance(bits, list) and all(type(n) is int and 0 <= n <= 8 for n in bits)
+        numbers = told["input_map"], told["train_last"], told["gain_shift"]
+        return told if good and all(type(n) is int and 0 <= n <= 32 for n in numbers) else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def squeezed(shape: Sequence[int], axes: list[int] | None) -> list[int]:
+    if axes is None:
+        return [shape[0], *(n for n in shape[1:] if n != 1)]
+    gone = {a % len(shape) for a in axes}
+    if any(shape[a] != 1 for a in gone) or 0 in gone:
+        raise Unsupported("it drops an axis above 1, or the batch")
+    return [n for a, n in enumerate(shape) if a not in gone]
+
+
+def unsqueezed(shape: Sequence[int], axes: list[int] | None) -> list[int]:
+    new, rank = list(shape), len(shape) + len(axes or [])
+    for a in sorted(a % rank for a in axes or []):
+        new.insert(a, 1)
+    return new
