@@ -169,7 +169,7 @@ def read(
     )
     imp = model.imported(source, graph, known, given, wish)
     for one in filter(None, (known, test)):
-        data.check(one, imp.network.info())
+        data.check(one, imp.network.info(), labels=not imp.fresh)
     return imp, known, test
 
 
@@ -177,22 +177,27 @@ def show(
     screen: Screen, imp: model.Imported, blob: bytes, judge: data.Data, held_out: bool
 ) -> dict[str, Any]:
     """The report, before anything is written."""
-    lost = report.losses(imp, judge)
+    lost = None if imp.fresh else report.losses(imp, judge)
     rows = report.table(imp, blob, lost)
     heads = ["", "layer", "node", "output", "bits", "", "macs", "flash", "RAM", "SQNR", "to here"]
     lines = [heads]
     for row in rows:
         counts = [f"{row[key]:,}" for key in ("macs", "flash_bytes", "arena_bytes")]
-        losses = [f"{row['sqnr_db']:.1f} dB", f"{row['accuracy_to_here']:.1%}"]
+        losses = ["-", "-"]
+        if lost:
+            losses = [f"{row['sqnr_db']:.1f} dB", f"{row['accuracy_to_here']:.1%}"]
         lines.append([
             str(row["layer"]), row["kind"], _short(row["node"]), row["output"], row["bits"],
             row["state"], *counts, *losses,
         ])  # fmt: skip
     for line in table(lines, right=(6, 7, 8, 9, 10)):
         screen.say(line)
-    exact, whole = report.accuracies(imp, blob, judge)
-    what = "samples" if held_out else "samples it was calibrated with (give others: --eval-data)"
-    screen.say(f"accuracy: {exact:.2%} in floats, {whole:.2%} on a board, {len(judge)} {what}")
+    told: dict[str, Any] = {}
+    if lost:
+        exact, whole = report.accuracies(imp, blob, judge)
+        told = {"accuracy_float": exact, "accuracy": whole, "judged_by": len(judge)}
+        what = "samples" if held_out else "samples it was calibrated with (others: --eval-data)"
+        screen.say(f"accuracy: {exact:.2%} in floats, {whole:.2%} on a board, {len(judge)} {what}")
     for note in imp.notes:
         screen.say(note)
     fits, others = report.fitting(blob)
@@ -200,10 +205,7 @@ def show(
     if others:
         screen.say(f"does not fit: {', '.join(others)}")
     screen.say("more: wage-host plan --model FILE.wage")
-    return {
-        "layers": rows, "accuracy_float": exact, "accuracy": whole, "judged_by": len(judge),
-        "fits": fits, "fits_not": others,
-    }  # fmt: skip
+    return {"layers": rows, "fits": fits, "fits_not": others, **told}
 
 
 def _short(node: str) -> str:

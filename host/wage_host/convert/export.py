@@ -226,7 +226,7 @@ class _Onnx:
 
     def array(self, name: str, values: np.ndarray) -> str:
         """One constant."""
-        self.arrays.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(values), name))
+        self.arrays.append(self.onnx.numpy_helper.from_array(np.asarray(values, order="C"), name))
         return name
 
     def rounded(self, name: str, x: str, step: float) -> str:

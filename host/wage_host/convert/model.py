@@ -72,6 +72,7 @@ class Imported:
     extra: int
     input: Input
     notes: tuple[str, ...] = ()
+    fresh: bool = False  # the last layer was begun anew
     whole: bool = False  # the file's model was in whole numbers, and was taken as it is
 
     def exact(self, x: np.ndarray) -> np.ndarray:
@@ -143,7 +144,7 @@ def _imported(
     weighted = [k for k in network.weighted if k >= done.trainable]
     return Imported(
         network, len(weighted), done.gain_shift, blocks, done, len(made) - len(blocks), given,
-        tuple(notes),
+        tuple(notes), wish.fresh,
     )  # fmt: skip
 
 

@@ -51,7 +51,7 @@ def computed(op: str, given: list[np.ndarray], settings: dict[str, Any]) -> np.n
         return a[tuple(parts)]
     if op in COMPUTED and len(given) == 2 and 1 in (a.size, given[1].size):
         return COMPUTED[op](*given)
-    raise Unsupported(f"computes a constant: leave it out of the model, or replace it")
+    raise Unsupported("computes a constant: leave it out of the model, or replace it")
 
 
 def told(text: str) -> dict[str, Any] | None:

@@ -106,7 +106,7 @@ def shared(
         members.setdefault(tensor.group, []).append(k)
     found = {}
     for group, ks in members.items():
-        if len(ks) > 1:
+        if any(blocks[k].op == ADD for k in ks):
             step = np.max([wanted[k] * 2.0 ** -tensors[k].exponent for k in ks], axis=0)
             found[group] = step if max(ks) < trainable else np.full_like(step, step.max())
             for k in ks:
