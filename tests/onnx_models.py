@@ -1,4 +1,4 @@
-"""Small ONNX models for tests: made node by node, run by onnxruntime, and by our layers in floats."""
+"""Small ONNX models for tests, made node by node, run by onnxruntime and by our layers."""
 
 # SPDX-License-Identifier: MIT
 

@@ -327,7 +327,8 @@ def test_head_with_room_and_head_begun_anew(folder: Path) -> None:
     _, plain = convert(folder)
     told, up = convert(folder, "--max-classes", 14)
     assert told["accuracy"] == 1.0 and up.network.classes == 14
-    np.testing.assert_array_equal(up.network.layers[-1].weights[:10], plain.network.layers[-1].weights)
+    kept = up.network.layers[-1].weights[:10]
+    np.testing.assert_array_equal(kept, plain.network.layers[-1].weights)
     assert not up.network.layers[-1].weights[10:].any()
     _, fresh = convert(folder, "--fresh-head", "--classes", 3, "--max-classes", 5, "--weights", 2)
     assert fresh.network.classes == 5 and fresh.network.layers[-1].weight_bits == 2

@@ -132,9 +132,9 @@ def page(found: list[dict[str, Any]]) -> str:
     lines = [
         "# Models of others on a board",
         "",
-        "`wage-host convert` takes ONNX, TFLite, safetensors and npz. This is what it costs, on the",
-        "whole test sets, and how it works. `make convert-table` makes both files anew (host; the",
-        "board computes the same bits).",
+        "`wage-host convert` takes ONNX, TFLite, safetensors and npz. This is what it costs, on",
+        "the whole test sets, and how it works. `make convert-table` makes this page and",
+        "`convert.json` anew (host; a board computes the same bits).",
         "",
         "| model | data | format | float | on a board | difference | least SQNR | last SQNR |",
         "|---|---|---|---|---|---|---|---|",
@@ -166,8 +166,9 @@ def main() -> None:
             kept.write_text(json.dumps(done, indent=1))
             print(key, {n: done[key][n] for n in ("float", "quantised", "least_sqnr_db")})
     found = [done[f"{row.name}, {row.format}"] for row in rows()]
+    hidden = ("title", "mean", "std")
     shown = [
-        {"model": row["title"], **{n: v for n, v in row.items() if n not in ("title", "mean", "std")}}
+        {"model": row["title"], **{n: v for n, v in row.items() if n not in hidden}}
         for row in found
     ]
     (DOCS / "convert.json").write_text(json.dumps({"rows": shown}, indent=1) + "\n")

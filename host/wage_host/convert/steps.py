@@ -1,4 +1,4 @@
-"""The steps of tensors: what 1 of a whole number stands for, from samples; which tensors share them.
+"""The steps of tensors: what a whole number stands for, from samples; which tensors share them.
 
 Steps of a frozen part are one a channel, those of a part that learns one a tensor.
 """
