@@ -61,7 +61,9 @@ class Maker:
     def norm(self, channels: int) -> str:
         """A BatchNormalization that has learned something."""
         spread = self.array(np.abs(self.draws.normal(1, 0.5, channels)) + 0.1)
-        parts = [self.array(self.draws.normal(1, 0.3, channels)), self.random(channels, size=0.2)]
+        factors = self.draws.normal(1, 0.3, channels)
+        factors[0] *= -1  # which turns the largest into the least
+        parts = [self.array(factors), self.random(channels, size=0.2)]
         return self.node("BatchNormalization", *parts, self.random(channels, size=0.2), spread)
 
     def model(self, batch: int | str = "n") -> onnx.ModelProto:
