@@ -321,11 +321,10 @@ def random_cut(rng: random.Random, layers: list[Fields]) -> int:
 def random_numbers(rng: random.Random, layer: Fields, shape: Shape, paper: bool) -> Fields:
     """Widths, scale, weights and bias of a layer with weights."""
     bits = rng.choice((2, 8, 2, 8, rng.randint(2, 8)))
-    usual = 16 if bits == 8 else 8
     fields = {"bits": bits, "alpha_shift": alpha_shift(fan_in(layer, shape))}
     fields["alpha_shift"] = max(0, fields["alpha_shift"] + rng.choice((-1, 0, 0, 1)))
     if layer["flags"] & TRAINABLE:
-        fields["store_bits"] = rng.choice((usual, usual, rng.randint(bits, 16)))
+        fields["store_bits"] = rng.choice((*[16 if bits == 8 else 8] * 2, rng.randint(bits, 16)))
     if rng.randrange(3) == 0 and not (paper and layer["flags"] & TRAINABLE):
         one = 1 << (6 + bits + fields["alpha_shift"])  # 1.0 in the unit of the sums
         ends = (0, one, -one, (1 << 24) - 1, 1 - (1 << 24))
@@ -333,9 +332,8 @@ def random_numbers(rng: random.Random, layer: Fields, shape: Shape, paper: bool)
         fields |= {"flags": layer["flags"] | BIAS, "bias": bias}
     steep = random.Random(31 * layer["out"] + fan_in(layer, shape))  # the stream of rng stays
     weights = random_weights(layer | fields, shape, rng)
-    if steep.randrange(4) == 0:  # weights above 1
-        fields["alpha_shift"] = steep.randint(2 - bits, 0)
-    return fields | {"weights": weights}
+    scale = steep.choice((*[fields["alpha_shift"]] * 3, steep.randint(2 - bits, 0)))
+    return fields | {"weights": weights, "alpha_shift": scale}
 
 
 def random_layers(

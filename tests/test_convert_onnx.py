@@ -73,7 +73,7 @@ def norm_in_front(make: Maker) -> None:
 
 
 def norm_behind_pool(make: Maker) -> None:
-    make.conv(6, 3, 3, 3, pads=[1, 1, 1, 1])
+    make.conv(6, 3, 3, 3, pads=[1, 1, 1, 2])
     make.node("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
     make.norm(6)
 

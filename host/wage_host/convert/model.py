@@ -157,6 +157,11 @@ def _own(graph: Graph, blocks: tuple[Block, ...], wish: Wish) -> Imported | None
     if found is None or told["input_map"] not in (0, 1):
         return None
     layers, steps = found
+    blocks = tuple(
+        dataclasses.replace(b, low=max(b.low, -127 * s), high=min(b.high, 127 * s), acts=True)
+        if k + 1 < len(blocks) else b
+        for k, (b, s) in enumerate(zip(blocks, steps, strict=True))
+    )  # fmt: skip
     count = told["train_last"] if wish.train is None and wish.until is None else wish.train
     first = _cut(blocks, dataclasses.replace(wish, train=count))
     unit = steps[-1] * 2.0 ** -integers.shift_of(layers[-1])

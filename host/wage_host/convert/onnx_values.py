@@ -11,6 +11,22 @@ import numpy as np
 from wage_host.convert.graph import Unsupported
 
 SMALL = 4096  # elements of a constant that is computed from others
+INSTEAD = {
+    **dict.fromkeys(
+        ("Sigmoid", "HardSwish", "HardSigmoid", "Gelu", "LeakyRelu", "PRelu", "Elu", "Tanh", "Mish",
+         "Selu", "Celu", "Softplus", "Erf"),
+        "train it with Relu or Relu6",
+    ),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), "use convolutions over time"),
+    **dict.fromkeys(
+        ("Concat", "Split", "Slice", "Gather"), "use one path, with residual sums where it needs"
+    ),
+    **dict.fromkeys(
+        ("LayerNormalization", "InstanceNormalization", "GroupNormalization"),
+        "use BatchNormalization",
+    ),
+}  # fmt: skip
+USUAL = "leave it out of the model, or replace it"
 COMPUTED: dict[str, Callable[..., np.ndarray]] = {
     "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": lambda a, b: (
         a // b if a.dtype.kind in "iu" else a / b

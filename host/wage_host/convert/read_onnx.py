@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,26 +11,11 @@ import numpy as np
 from wage_host.convert import graph
 from wage_host.convert import onnx_values as values
 from wage_host.convert.graph import Builder, Graph, Tensor, Unsupported
+from wage_host.convert.onnx_nodes import TAKES, Operators
 from wage_host.convert.source import read_whole, wanted
 from wage_host.errors import ModelError
 
 OPSETS = range(13, 22)
-INSTEAD = {
-    **dict.fromkeys(
-        ("Sigmoid", "HardSwish", "HardSigmoid", "Gelu", "LeakyRelu", "PRelu", "Elu", "Tanh", "Mish",
-         "Selu", "Celu", "Softplus", "Erf"),
-        "train it with Relu or Relu6",
-    ),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), "use convolutions over time"),
-    **dict.fromkeys(
-        ("Concat", "Split", "Slice", "Gather"), "use one path, with residual sums where it needs"
-    ),
-    **dict.fromkeys(
-        ("LayerNormalization", "InstanceNormalization", "GroupNormalization"),
-        "use BatchNormalization",
-    ),
-}  # fmt: skip
-USUAL = "leave it out of the model, or replace it"
 ALIKE = ("Identity", "Dropout", "Cast")
 AT_END = ("Softmax", "LogSoftmax")
 
@@ -64,7 +47,7 @@ def read(path: Path) -> Graph:
     return made
 
 
-class Reader:
+class Reader(Operators):
     """One pass over a model whose input has its channels first, or last."""
 
     def __init__(self, onnx: ModuleType, path: Path, model: Any, first: bool):
@@ -135,7 +118,7 @@ class Reader:
         ]  # fmt: skip
         try:
             if node.domain not in ("", "ai.onnx"):
-                raise Unsupported(f"of the domain {node.domain}: {USUAL}")
+                raise Unsupported(f"of the domain {node.domain}: {values.USUAL}")
             if node.op_type in AT_END and node.output[0] == output and live:
                 self._at_end(node, live[0])
             elif lost:
@@ -148,7 +131,7 @@ class Reader:
             elif node.op_type in TAKES:
                 TAKES[node.op_type](self, node, where)
             else:
-                raise Unsupported(INSTEAD.get(node.op_type, USUAL))
+                raise Unsupported(values.INSTEAD.get(node.op_type, values.USUAL))
         except Unsupported as why:
             self.troubles.append(f"{where}: {why}")
         except (ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError) as error:
@@ -268,233 +251,3 @@ class Reader:
         self.constants[node.output[0]] = (q.astype(np.float64) - zero) * scale.astype(np.float64)
         if not zero.any() and q.dtype == np.int8:
             self.scales[node.output[0]] = scale.reshape(-1)
-
-    # -- what a board runs -------------------------------------------------
-
-    def _at_end(self, node: Any, name: str) -> None:
-        t = self.tensors[name]
-        axis = self.settings(node).get("axis", -1) % (t.order.ndim + 1)
-        if axis < 1 or t.order.size != t.order.shape[axis - 1]:
-            raise Unsupported("it takes not all classes together")
-        self.tensors[node.output[0]] = t  # the largest stays the largest
-
-    def _bias(self, node: Any, at: int, out: int) -> np.ndarray | None:
-        name = self._input(node, at)
-        if not name:
-            return None
-        b = self.value(name).astype(np.float64)
-        return np.full(out, b.reshape(())) if b.size == 1 else b.reshape(-1)
-
-    def conv(self, node: Any, where: str) -> None:
-        """Conv, of one or two dimensions."""
-        settings, w = self.settings(node), self.value(self._input(node, 1))
-        if w.ndim not in (3, 4):
-            raise Unsupported(f"a convolution of {w.ndim - 2} dimensions: of one or two can be")
-        scale = self.scales.get(node.input[1])
-        w = w[:, :, None] if w.ndim == 3 else w
-        w = w.transpose(0, 2, 3, 1).astype(np.float64)
-        if settings.get("kernel_shape", list(w.shape[1:3]))[-1] != w.shape[2]:
-            raise Unsupported("its kernel_shape is not that of its weights")
-        stride, padding = self._windows(settings)
-        bias, groups = self._bias(node, 2, w.shape[0]), settings.get("group", 1)
-        t = self.tensor(node)
-        made = self.builder.conv(where, t, w, bias, stride, padding, groups, True, scale)
-        self.behind(node, made)
-
-    @staticmethod
-    def _windows(settings: dict[str, Any]) -> tuple[Any, Any]:
-        """Stride, and padding as Builder takes it."""
-        if any(n != 1 for n in settings.get("dilations", [])):
-            raise Unsupported("dilation: use a larger kernel, or a stride")
-        stride = settings.get("strides", [1, 1])
-        stride = (1, stride[0]) if len(stride) == 1 else tuple(stride)
-        auto = settings.get("auto_pad", b"NOTSET").decode()
-        if auto in ("SAME_UPPER", "SAME_LOWER"):
-            return stride, "same" if auto == "SAME_UPPER" else "same_lower"
-        pads = settings.get("pads", [0] * 4) if auto == "NOTSET" else [0] * 4
-        return stride, (0, pads[0], 0, pads[1]) if len(pads) == 2 else tuple(pads)
-
-    def gemm(self, node: Any, where: str) -> None:
-        """Gemm."""
-        settings, w = self.settings(node), self.value(self._input(node, 1)).astype(np.float64)
-        if settings.get("transA") or w.ndim != 2 or self.tensor(node).order.ndim != 1:
-            raise Unsupported("a product of other than rows of values with a matrix")
-        w = w if settings.get("transB") else w.T
-        scale = self.scales.get(node.input[1]) if settings.get("alpha", 1.0) == 1 else None
-        bias = self._bias(node, 2, w.shape[0])
-        bias = None if bias is None else bias * settings.get("beta", 1.0)
-        w = w * settings.get("alpha", 1.0)
-        self.behind(node, self.builder.dense(where, self.tensor(node), w, bias, scale))
-
-    def matmul(self, node: Any, where: str) -> None:
-        """MatMul with constant weights behind."""
-        w = self.value(self._input(node, 1)).astype(np.float64)
-        if w.ndim != 2:
-            raise Unsupported("a product with other than a matrix")
-        scale = self.scales.get(node.input[1])
-        self.behind(node, self.builder.dense(where, self.tensor(node), w.T, None, scale))
-
-    def normalise(self, node: Any, where: str) -> None:
-        """BatchNormalization, of a model that has learned."""
-        settings, t = self.settings(node), self.tensor(node)
-        if settings.get("training_mode"):
-            raise Unsupported("it still learns: export the model in eval mode")
-        gamma, beta, mean, variance = (
-            self.value(self._input(node, k)).astype(np.float64).reshape(-1) for k in range(1, 5)
-        )
-        factor = gamma / np.sqrt(variance + settings.get("epsilon", 1e-5))
-        if factor.shape != (t.order.shape[0],):
-            raise Unsupported(f"it is not for {t.order.shape[0]} channels")
-        shape = (-1,) + (1,) * (t.order.ndim - 1)
-        offset = (beta - mean * factor).reshape(shape)
-        self.behind(node, self.builder.affine(where, t, factor.reshape(shape), offset))
-
-    def clip(self, node: Any, where: str) -> None:
-        """Clip, Relu6."""
-        low, high = self.number(node, 1, -math.inf), self.number(node, 2, math.inf)
-        self.behind(node, self.builder.clip(where, self.tensor(node), low, high))
-
-    def relu(self, node: Any, where: str) -> None:
-        """Relu."""
-        self.behind(node, self.builder.clip(where, self.tensor(node), 0.0, math.inf))
-
-    def pool(self, node: Any, where: str) -> None:
-        """MaxPool, AveragePool."""
-        settings = self.settings(node)
-        if len(node.output) > 1 and any(node.output[1:]):
-            raise Unsupported("it tells the places of the largest")
-        stride, padding = self._windows(settings)
-        kernel = settings["kernel_shape"]
-        kernel = (1, kernel[0]) if len(kernel) == 1 else tuple(kernel)
-        op = graph.MAX if node.op_type == "MaxPool" else graph.AVERAGE
-        made = self.builder.pool(
-            where, op, self.tensor(node), kernel, stride, padding, True,
-            round_up=bool(settings.get("ceil_mode")),
-            counts_padding=bool(settings.get("count_include_pad")),
-        )  # fmt: skip
-        self.behind(node, made)
-
-    def pool_all(self, node: Any, where: str) -> None:
-        """GlobalAveragePool."""
-        none = (0, 0, 0, 0)
-        made = self.builder.pool(
-            where, graph.AVERAGE, self.tensor(node), None, (1, 1), none, True
-        )
-        self.behind(node, made)
-
-    def mean(self, node: Any, where: str) -> None:
-        """ReduceMean over all places."""
-        t, axes = self.tensor(node), self.axes(node)
-        rank = t.order.ndim + 1
-        axes = list(range(rank)) if axes is None else [a % rank for a in axes]
-        keep = bool(self.settings(node).get("keepdims", 1))
-        self.behind(node, self.builder.mean(where, t, [a - 1 for a in axes], keep))
-
-    def arithmetic(self, node: Any, where: str) -> None:
-        """Add, Sub, Mul, Div: of a constant, or the sum of two tensors."""
-        op, names = node.op_type, list(node.input)
-        live = [name in self.tensors for name in names]
-        if len(names) != 2:
-            raise Unsupported("it has not two inputs")
-        if all(live):
-            if op != "Add":
-                raise Unsupported("of two tensors: their sum can be")
-            made = self.builder.add(where, *(self.tensors[name] for name in names))
-        else:
-            t = self.tensors[names[live.index(True)]]
-            c = self.value(names[live.index(False)]).astype(np.float64)
-            c = c.reshape(c.shape[1:]) if c.ndim == t.order.ndim + 1 and c.shape[0] == 1 else c
-            one, none = np.ones(1), np.zeros(1)
-            if not live[0] and op in ("Sub", "Div"):
-                raise Unsupported("with a constant in front: write it the other way")
-            factor = {"Mul": c, "Div": 1 / c if op == "Div" else c}.get(op, one)
-            offset = {"Add": c, "Sub": -c}.get(op, none)
-            made = self.builder.affine(where, t, factor, offset)
-        self.behind(node, made)
-
-    def reshape(self, node: Any, where: str) -> None:
-        """Reshape, Flatten, Squeeze, Unsqueeze."""
-        t, op = self.tensor(node), node.op_type
-        old = (1, *t.order.shape)
-        if op == "Flatten":
-            if self.settings(node).get("axis", 1) % (len(old) + 1) != 1:
-                raise Unsupported("it flattens the batch, too: use axis 1")
-            new = [1, -1]
-        elif op == "Reshape":
-            new = self.value(self._input(node, 1)).tolist()
-            if not self.settings(node).get("allowzero"):
-                new = [old[k] if n == 0 else n for k, n in enumerate(new)]
-        else:
-            axes = self.axes(node)
-            new = (values.squeezed if op == "Squeeze" else values.unsqueezed)(old, axes)
-        if not new or new[0] not in (1, -1) or (new[0] == -1 and -1 in new[1:]):
-            raise Unsupported("a reshape that moves the batch: keep it as the first axis")
-        self.behind(node, self.builder.reshape(t, new[1:]))
-
-    def transpose(self, node: Any, where: str) -> None:
-        """Transpose of all axes but the batch."""
-        t = self.tensor(node)
-        rank = t.order.ndim + 1
-        axes = [a % rank for a in self.settings(node).get("perm", range(rank)[::-1])]
-        if not axes or axes[0] != 0:
-            raise Unsupported("a transpose that moves the batch")
-        self.behind(node, self.builder.transpose(t, [a - 1 for a in axes[1:]]))
-
-    def pad(self, node: Any, where: str) -> None:
-        """Pad with zeros, in front of a convolution."""
-        settings, t = self.settings(node), self.tensor(node)
-        if settings.get("mode", b"constant") != b"constant" or self.number(node, 2, 0.0):
-            raise Unsupported("padding with other than zeros: use zeros")
-        pads = self.value(self._input(node, 1)).reshape(-1).tolist()
-        rank = t.order.ndim + 1
-        if self._input(node, 3):
-            axes = [int(a) % rank for a in self.value(node.input[3]).reshape(-1)]
-            whole = [0] * (2 * rank)
-            for k, a in enumerate(axes):
-                whole[a], whole[a + rank] = pads[k], pads[k + len(axes)]
-            pads = whole
-        if len(pads) != 2 * rank or pads[0] or pads[rank]:
-            raise Unsupported("padding of the batch")
-        by_axis = list(zip(pads[1:rank], pads[rank + 1 :], strict=True))
-        self.behind(node, self.builder.pad(t, by_axis, True))
-
-    def quantise(self, node: Any, where: str) -> None:
-        """QuantizeLinear, DequantizeLinear of a tensor: only how fine it is."""
-        t = self.tensor(node)
-        if node.op_type == "QuantizeLinear":
-            scale, zero = self.value(self._input(node, 1)), np.zeros((), np.uint8)
-            zero = self.value(node.input[2]) if self._input(node, 2) else zero
-            if scale.size != 1 or not scale > 0:
-                raise Unsupported("a tensor with one scale a channel: one for all can be")
-            step, z = float(scale.reshape(())), int(zero.reshape(()))
-            if zero.dtype not in (np.int8, np.uint8):
-                raise Unsupported(f"a tensor in {zero.dtype}: int8 and uint8 can be")
-            low = np.iinfo(zero.dtype).min
-            if self.node_is_input(node):
-                self.input_step = (step, z - low - 128)
-            most = max(127 if zero.dtype == np.int8 else 255, 0) - z
-            self.builder.quantised(t, step * max(most, min(z - low, 127 if z == 0 else 256)) / 127)
-        self.behind(node, t)
-
-    def node_is_input(self, node: Any) -> bool:
-        """It takes the model's input."""
-        return node.input[0] == self.input
-
-
-TAKES: dict[str, Callable[[Reader, Any, str], None]] = {
-    "Conv": Reader.conv,
-    "Gemm": Reader.gemm,
-    "MatMul": Reader.matmul,
-    "BatchNormalization": Reader.normalise,
-    "Relu": Reader.relu,
-    "Clip": Reader.clip,
-    "MaxPool": Reader.pool,
-    "AveragePool": Reader.pool,
-    "GlobalAveragePool": Reader.pool_all,
-    "ReduceMean": Reader.mean,
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), Reader.arithmetic),
-    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), Reader.reshape),
-    "Transpose": Reader.transpose,
-    "Pad": Reader.pad,
-    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), Reader.quantise),
-}

@@ -90,7 +90,8 @@ def bound(imp: Imported, k: int) -> np.ndarray:
     w = block.weights.reshape(len(block.weights), -1)
     q = layer.used(False) * unit[:, None] / given
     off = (np.abs(w - q) * given).sum(1) * 127
-    return rounding + off + np.abs(block.bias - layer.bias * unit)
+    bias = 0.0 if layer.bias is None else layer.bias * unit
+    return rounding + off + np.abs(block.bias - bias)
 
 
 def table(imp: Imported, blob: bytes, lost: list[Loss] | None) -> list[dict[str, Any]]:

@@ -1,0 +1,117 @@
+"""wage-host convert on models of others: what it says, what it is wished for, what it refuses."""
+
+# SPDX-License-Identifier: MIT
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_cli import refused, run
+from test_convert import HERE, LEAST_DB, known
+from wage_host import data, unpack
+from wage_host.convert import model
+from wage_host.errors import WageError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files for the command."""
+    made = tmp_path_factory.mktemp("convert")
+    for name in ("pictures", "sounds"):
+        one = known(name)
+        data.save(made / f"{name}.npz", one.x, one.labels)
+    return made
+
+
+SOUNDS = (HERE / "sounds.tflite", "--mean", "0.5", "--std", "0.25")
+
+
+def convert(folder: Path, *more: object, source: tuple = SOUNDS) -> tuple[dict, unpack.Unpacked]:
+    """What the command says, and the model."""
+    out = folder / "m.wage"
+    done = run("convert", *source, "--samples", folder / "sounds.npz", "-o", out, *more, "--json",
+               cwd=folder)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), unpack.unpacked(out.read_bytes())
+
+
+def test_command_reports_before_it_writes(folder: Path) -> None:
+    told, up = convert(folder, "--eval-data", folder / "sounds.npz")
+    assert told["accuracy_float"] == told["accuracy"] == 1.0 and told["judged_by"] == 48
+    assert len(told["layers"]) == len(up.network.layers) == 8
+    first = told["layers"][0]
+    assert first["kind"] == "conv 1x5 relu" and first["output"] == "1x48x24"
+    assert first["macs"] == 48 * 24 * 5 * 16 and first["bits"] == "8"
+    assert first["sqnr_db"] > LEAST_DB and first["accuracy_to_here"] == 1.0
+    assert first["state"] == "frozen" and told["layers"][-1]["state"] == "learns"
+    assert "mps2-an386" in told["fits"] and told["flash_bytes"] == 15304
+
+
+@pytest.mark.parametrize(
+    ("options", "learn"),
+    [((), 1), (("--train-last", 3), 3), (("--train", "all"), 4)],
+)
+def test_layers_that_learn(options: tuple, learn: int, folder: Path) -> None:
+    assert convert(folder, *options)[1].train_last == learn
+
+
+def test_frozen_until_a_node(folder: Path) -> None:
+    told, _ = convert(folder)
+    node = told["layers"][2]["node"].split("'")[1]
+    assert convert(folder, "--frozen-until", node)[1].train_last == 2
+    source = (*SOUNDS, "--samples", folder / "sounds.npz", "-o", folder / "m.wage")
+    code, text = refused("convert", *source, "--frozen-until", "nothing", cwd=folder)
+    assert code == 2 and "layers begin at" in text
+
+
+def test_head_with_room_and_head_begun_anew(folder: Path) -> None:
+    _, plain = convert(folder)
+    told, up = convert(folder, "--max-classes", 14)
+    assert told["accuracy"] == 1.0 and up.network.classes == 14
+    kept = up.network.layers[-1].weights[:10]
+    np.testing.assert_array_equal(kept, plain.network.layers[-1].weights)
+    assert not up.network.layers[-1].weights[10:].any()
+    _, fresh = convert(folder, "--fresh-head", "--classes", 3, "--max-classes", 5, "--weights", 2)
+    assert fresh.network.classes == 5 and fresh.network.layers[-1].weight_bits == 2
+    source = (*SOUNDS, "--samples", folder / "sounds.npz", "-o", folder / "m.wage")
+    for options, text in (
+        (("--classes", 7), "--fresh-head"),
+        (("--max-classes", 7), "less than"),
+        (("--max-classes", 256), "2 to 255"),
+        (("--train-last", 0), "1 at least"),
+        (("--train-last", 9), "1 to 4"),
+        (("--train", "all", "--train-last", 1), "exclude"),
+        (("--mean", "a"), "numbers"),
+        (("--mean", "1,2,3"), "16 channels"),
+        (("--std", "0"), "above 0"),
+        (("--input-scale", "1/0"), "divided by 0"),
+        (("--network", "1x1x4 3FC"), "describe"),
+    ):
+        code, told = refused("convert", *source, *options, cwd=folder)
+        assert code == 2 and text in told, told
+
+
+def test_two_bits_in_the_part_that_learns(folder: Path) -> None:
+    _, up = convert(folder, "--weights", 2, "--train-last", 2)
+    bits = [layer.weight_bits for layer in up.network.layers if layer.weight_bits]
+    assert bits == [8, 8, 2, 2]
+    used = up.network.layers[-1].used(False)
+    assert set(np.unique(used)) == {-1, 0, 1}
+
+
+def test_what_is_missing_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = ("-o", folder / "m.wage")
+    code, text = refused("convert", *SOUNDS, *out, cwd=folder)
+    assert code == 2 and "--samples" in text
+    code, text = refused("convert", "none.onnx", *out, cwd=folder)
+    assert code == 15 and "cannot read" in text
+    code, text = refused("convert", *SOUNDS, "--samples", folder / "pictures.npz", *out, cwd=folder)
+    assert code == 10 and "28x28" in text
+    (folder / "x.pt").write_bytes(b"PK")
+    code, text = refused("convert", "x.pt", *out, cwd=folder)
+    assert code in (2, 15)
+    monkeypatch.setitem(sys.modules, "tflite", None)
+    with pytest.raises(WageError, match=r"pip install 'wage-host\[tflite\]'"):
+        model.read(HERE / "sounds.tflite", None, None)
