@@ -39,6 +39,7 @@ enum wage_type {
     WAGE_GUARD = 10,    /* fields: guard; tail: the input. For the guard */
     WAGE_PUSH = 11,     /* fields: push; tail: a part of a model. Keep it */
     WAGE_PULL = 12,     /* fields: pull; a part of what was learned */
+    WAGE_PROBE = 13,    /* fields: probe; tail: the input. What a layer gives */
     WAGE_WELCOME = 65,  /* answers HELLO; fields: welcome; tail: names */
     WAGE_STARTED = 66,  /* fields: started */
     WAGE_RECORD = 67,   /* answers SAMPLE and EVAL; fields: record */
@@ -50,6 +51,7 @@ enum wage_type {
     WAGE_GUARDED = 72,  /* answers GUARD; fields: guarded */
     WAGE_PUSHED = 73,   /* answers PUSH; fields: pushed */
     WAGE_PULLED = 74,   /* answers PULL; fields: pulled; tail: the part */
+    WAGE_PROBED = 75,   /* answers PROBE; fields: probed */
     WAGE_NAK = 127      /* fields: nak; nothing has changed */
 };
 
@@ -200,6 +202,14 @@ enum wage_pulled_field {
 };
 
 #define WAGE_PULL_PART_BYTES 64 /* of a part, but for the last one */
+
+enum wage_probe_field { WAGE_PROBE_LAYER, WAGE_PROBE_FIELDS };
+
+enum wage_probed_field {
+    WAGE_PROBED_LAYER,
+    WAGE_PROBED_CRC,            /* of its output, SPEC 8.8 */
+    WAGE_PROBED_FIELDS
+};
 
 enum wage_nak_field {
     WAGE_NAK_ERROR,             /* minus an enum wage_err */

@@ -18,7 +18,7 @@ FIELDS_SPARE = 8
 NEEDED = {lib.WAGE_HELLO: 2, lib.WAGE_START: 11, lib.WAGE_SAMPLE: 2, lib.WAGE_EVAL: 2,
           lib.WAGE_STATS: 0, lib.WAGE_SAVE: 0, lib.WAGE_RESET: 1,
           lib.WAGE_LOOK: 1, lib.WAGE_ROLLBACK: 1, lib.WAGE_GUARD: 4,
-          lib.WAGE_PUSH: 3, lib.WAGE_PULL: 1}  # fmt: skip
+          lib.WAGE_PUSH: 3, lib.WAGE_PULL: 1, lib.WAGE_PROBE: 1}  # fmt: skip
 EMPTY = (0, 0, 0, 0, 0)  # a slot: generation, stream, last id, wear, guard asked
 GUARD_BYTES = 4096
 RANDOM = 0x5157
@@ -58,8 +58,11 @@ class Reply:
         same = (self.kind, self.session, self.seq) == (
             expected.kind, expected.session, expected.seq
         )  # fmt: skip
-        bare = self.kind not in (lib.WAGE_WELCOME, lib.WAGE_REPORT)
-        if bare and self.tail:
+        tail = 0
+        if self.kind == lib.WAGE_PULLED:
+            at, total = self.fields[:2]
+            tail = min(lib.WAGE_PULL_PART_BYTES, total - at)
+        if self.kind not in (lib.WAGE_WELCOME, lib.WAGE_REPORT) and len(self.tail) != tail:
             return False
         return same and all(self.fields[i] == value for i, value in expected.fields.items())
 
@@ -94,12 +97,13 @@ class Board:
 
     def __init__(self, blob: bytes, store: bool = True, model_error: int = 0):
         self.model_error, self.store = model_error, store
-        self.size = self.classes = self.latent = self.weight_bytes = 0
+        self.size = self.classes = self.latent = self.weight_bytes = self.layers = 0
         if model_error in (0, lib.WAGE_E_ARENA):
             header = header_fields(blob)
             self.size = header["height"] * header["width"] * header["channels"]
             self.classes = header["classes"]
             self.latent = info(blob).latent_bytes
+            self.layers = header["layers"]
             self.weight_bytes = len(ref.weight_bytes(ref.open_model(blob)))
         most = BODY + self.size + 4 * (lib.WAGE_SAMPLE_FIELDS + FIELDS_SPARE)
         self.body = max(BODY + 4 * FIELDS_KEPT, 8 * self.classes, most)
@@ -181,6 +185,8 @@ class Board:
                 raise RefusedError("RANGE")
             fields = {lib.WAGE_PULLED_AT: m.fields[0], lib.WAGE_PULLED_BYTES: self.weight_bytes}
             return lib.WAGE_PULLED, fields
+        if m.kind == lib.WAGE_PROBE:
+            return self._probe(m)
         return self._reset(m)
 
     def welcome(self) -> dict[int, int]:
@@ -244,6 +250,13 @@ class Board:
         self.policy, self.started = policy, True
         self._keep_if_due()
         return lib.WAGE_STARTED, {lib.WAGE_STARTED_LAST_ID: self.last_id}
+
+    def _probe(self, m: Reply) -> tuple[int, dict[int, int]]:
+        if len(m.tail) != self.size:
+            raise RefusedError("INPUT", self.size, len(m.tail))
+        if m.fields[0] >= self.layers:
+            raise RefusedError("RANGE")
+        return lib.WAGE_PROBED, {lib.WAGE_PROBED_LAYER: m.fields[0]}
 
     def _sample(self, m: Reply, learn: bool) -> tuple[int, dict[int, int]]:
         number, label = m.fields[:2]

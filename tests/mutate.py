@@ -85,6 +85,7 @@ def good_body(rng: random.Random, session: int, last_id: int, size: int, classes
         (lib.WAGE_RESET, (rng.randrange(2),), b""),
         (lib.WAGE_LOOK, (rng.randrange(4),), b""),
         (lib.WAGE_ROLLBACK, (rng.randrange(4),), b""),
+        (lib.WAGE_PROBE, (rng.choice((0, 0, 1, 255, 1 << 31)),), x),
         (lib.WAGE_PULL, (rng.choice((0, 1, 64, 100, 1 << 20)),), b""),
         (rng.randint(lib.WAGE_WELCOME, lib.WAGE_NAK), (0,) * rng.randrange(30), b"name\0"),
     ]

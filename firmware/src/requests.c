@@ -273,8 +273,21 @@ int serve_pull(struct serve *s)
     s->message.tail = to;
     s->message.tail_bytes = all - at < WAGE_PULL_PART_BYTES
                             ? all - at : WAGE_PULL_PART_BYTES;
-    serve_reply(s, WAGE_PULLED, WAGE_PULLED_FIELDS);
-    return WAGE_OK;
+    return serve_reply(s, WAGE_PULLED, WAGE_PULLED_FIELDS);
+}
+
+int serve_probe(struct serve *s)
+{
+    uint32_t *f = s->message.field, size = s->model.input_bytes;
+    const int8_t *x = (const int8_t *)s->message.tail;
+    if (s->message.tail_bytes != size)
+        return serve_refuse(s, WAGE_E_INPUT, size, s->message.tail_bytes);
+    port_phase(s->port, PHASE_WORK);
+    int error = wage_probe(&s->model, x, f[WAGE_PROBE_LAYER],
+                           &f[WAGE_PROBED_CRC]);
+    if (error)
+        return error;
+    return serve_answer(s, WAGE_PROBED, WAGE_PROBED_FIELDS);
 }
 
 int serve_reset(struct serve *s)

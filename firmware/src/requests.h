@@ -16,6 +16,7 @@ int serve_look(struct serve *serve);
 int serve_guard(struct serve *serve);
 int serve_push(struct serve *serve);
 int serve_pull(struct serve *serve);
+int serve_probe(struct serve *serve);
 int serve_reset(struct serve *serve);
 
 /* Sends serve->message with this type, so many fields and its tail; without

@@ -276,6 +276,7 @@ static uint8_t fields_needed(uint8_t type)
     case WAGE_GUARD: return WAGE_GUARD_FIELDS;
     case WAGE_PUSH: return WAGE_PUSH_FIELDS;
     case WAGE_PULL: return WAGE_PULL_FIELDS;
+    case WAGE_PROBE: return WAGE_PROBE_FIELDS;
     default: return 0;
     }
 }
@@ -284,7 +285,7 @@ static int answer(struct serve *s)
 {
     uint8_t type = s->message.type;
     s->seal = NULL;
-    if (type < WAGE_HELLO || type > WAGE_PULL)
+    if (type < WAGE_HELLO || type > WAGE_PROBE)
         return serve_refuse(s, WAGE_E_TYPE, type, 0);
     if (s->message.fields < fields_needed(type))
         return serve_refuse(s, WAGE_E_PAYLOAD, fields_needed(type),
@@ -308,6 +309,7 @@ static int answer(struct serve *s)
     case WAGE_GUARD: return serve_guard(s);
     case WAGE_PUSH: return serve_push(s);
     case WAGE_PULL: return serve_pull(s);
+    case WAGE_PROBE: return serve_probe(s);
     default: return serve_reset(s);
     }
 }

@@ -16,6 +16,7 @@
     wage-host save --port P                         keep what it learned
     wage-host push --port P M.wage | --remove       another model, without flashing
     wage-host pull --port P --model M.wage -o N.wage         what it learned, as a model
+    wage-host verify M.wage --port P                the same integers on it, layer by layer
     wage-host export N.wage -o N.onnx               for other programs (.safetensors, .npz, .h)
     wage-host reset --port P [--factory]            restart it, or make it forget
     wage-host persist show|rollback --port P        its checkpoints, and back to one
@@ -34,8 +35,8 @@ that are not the model's classes, 10 samples of the wrong shape, 11 too little m
 model, 12 refused by the board, 13 a tool is missing, 14 the firmware did not build, 15 model
 file unusable, 16 the board has no store, 17 log unusable, 18 board and host differ, 19 a file
 cannot be written, 20 a training checkpoint cannot be used, 21 key file unusable, 22 the board has
-another key or only one side has one, 23 the image did not get onto the board, 130 interrupted
-(Ctrl-C).
+another key or only one side has one, 23 the image did not get onto the board, 24 a layer does
+not give the same integers everywhere, 130 interrupted (Ctrl-C).
 """
 
 import json
@@ -44,7 +45,7 @@ from importlib.metadata import version
 
 import click
 
-from wage_host import commands, conversion, hardware, models, persist, plan
+from wage_host import commands, conversion, hardware, models, persist, plan, verify
 from wage_host.errors import Interrupted
 
 _first, *_middle, _codes = __doc__.split("\n\n")
@@ -57,7 +58,7 @@ def wage_host() -> None:
     """The command by itself does nothing."""
 
 
-_modules = (models, conversion, hardware, plan, commands)
+_modules = (models, conversion, verify, hardware, plan, commands)
 for _command in {name: c for module in _modules for name, c in vars(module).items()}.values():
     if isinstance(_command, click.Command):
         wage_host.add_command(_command)

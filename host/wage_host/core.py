@@ -248,6 +248,18 @@ class Core:
         """CRC-32 of everything a checkpoint holds."""
         return lib.wage_state_crc(self.wage)
 
+    def probe(self, x: np.ndarray, layer: int) -> int:
+        """CRC-32 of what a layer (from 0) gives for an input (SPEC 8.8)."""
+        crc = ffi.new("uint32_t *")
+        check(lib.wage_probe(self.wage, self._input(x), layer, crc))
+        return crc[0]
+
+    def weight_bytes(self) -> bytes:
+        """All trainable weights in canonical order (SPEC 7.1)."""
+        room = ffi.new("uint8_t[]", lib.wage_read_weights(self.wage, 0, ffi.NULL, 0))
+        lib.wage_read_weights(self.wage, 0, room, len(room))
+        return bytes(ffi.buffer(room))
+
     def latent(self, x: np.ndarray) -> bytes:
         """Activations at the cut for one input: what a replay keeps."""
         record = ffi.new("struct wage_record *")

@@ -246,6 +246,12 @@ class Device(Session):
                 "WAGE_E_ORDER", "the board learned while its weights were read: pull again"
             )
 
+    def probe(self, x: np.ndarray, layer: int) -> int:
+        """CRC-32 of what a layer (from 0) gives for an input (SPEC 8.8)."""
+        tail = np.ascontiguousarray(x, np.int8).tobytes()
+        m = self.request(lib.WAGE_PROBE, lib.WAGE_PROBED, tail, layer=layer)
+        return m.named().crc
+
     def drop_pushed(self) -> None:
         """Back to the model of the board's image."""
         while True:

@@ -204,6 +204,12 @@ class UploadFailed(WageError):
     exit_code = 23
 
 
+class LayerDiffers(WageError):
+    """A layer does not compute the same integers everywhere."""
+
+    exit_code = 24
+
+
 class Interrupted(WageError):
     """The user pressed Ctrl-C."""
 

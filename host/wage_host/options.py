@@ -65,12 +65,13 @@ def command(function: Callable[..., dict[str, Any]]) -> click.Command:
     return click.command(function.__name__.removeprefix("do_"))(run)
 
 
-def port_options(function: Callable) -> Callable:
-    """Options of every command that talks to a board."""
+def port_options(function: Callable, model: bool = True) -> Callable:
+    """Options of every command that talks to a board; `model`: with --model, else an argument."""
     for option in (
         click.option("--port", envvar="WAGE_PORT", default="auto", help="Device, URL, sim, auto."),
         click.option("--baud", default=115200, show_default=True, help="Of a serial device."),
-        click.option("--model", type=FILE, help="The .wage model that the board must hold."),
+        click.option("--model", type=FILE, help="The .wage model that the board must hold.")
+        if model else click.argument("model", type=FILE),
         click.option("--store", type=FILE, help="With --port sim: file that keeps checkpoints."),
         click.option("--key", type=FILE, help="The key of the board, when it was built with one."),
         click.option("--timeout", default=30.0, show_default=True, help="Patience, in seconds."),

@@ -278,11 +278,13 @@ class Session:
         shift = _signed(w.lr_shift)
         return Config(w.seed, shift, w.replays, w.gain_shift, w.threshold, w.lr_factor)
 
-    def request(self, kind: int, expected: int, **fields: int) -> wire.Message:
+    def request(
+        self, kind: int, expected: int, tail: bytes = b"", **fields: int
+    ) -> wire.Message:
         """One question that may be asked twice, and its answer."""
         while True:
             try:
-                m = self._answer(self._send(kind, **fields), expected, self._answer_s)
+                m = self._answer(self._send(kind, tail, **fields), expected, self._answer_s)
                 self._faults = 0
                 return m
             except LinkLost as lost:

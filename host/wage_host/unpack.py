@@ -106,18 +106,23 @@ def _weights(
     return (used.astype(np.int16) << (stored - bits)).reshape(shape), stored
 
 
+def learned_parts(blob: bytes) -> list[tuple[int, int, int]]:
+    """What learning changes, in canonical order: layer, place in the blob, bytes."""
+    core, parts = Core(blob), []
+    for k in range(core.wage.frozen_count, core.wage.layer_count):
+        record = RECORD.unpack_from(blob, lib.WAGE_HEADER_BYTES + k * lib.WAGE_RECORD_BYTES)
+        flags, out, weights_at, weight_bytes, bias_at = (record[n] for n in (2, 4, 15, 16, 20))
+        parts += [(k, weights_at, weight_bytes), (k, bias_at, 4 * out * bool(flags & BIAS))]
+    return parts
+
+
 def with_weights(blob: bytes, learned: bytes) -> bytes:
     """The blob with other weights and biases where it learns, in canonical order (SPEC 7.1)."""
-    core, made, at = Core(blob), bytearray(blob), 0
-    for k in range(core.wage.frozen_count, core.wage.layer_count):
-        record = RECORD.unpack_from(
-            blob, lib.WAGE_HEADER_BYTES + k * lib.WAGE_RECORD_BYTES
-        )
-        flags, out, weights_at, weight_bytes, bias_at = (record[n] for n in (2, 4, 15, 16, 20))
-        for place, size in ((weights_at, weight_bytes), (bias_at, 4 * out * bool(flags & BIAS))):
-            made[place : place + size] = learned[at : at + size].ljust(size, b"\0")
-            at += size
-    if at != len(learned):
+    made, at, parts = bytearray(blob), 0, learned_parts(blob)
+    if sum(size for _, _, size in parts) != len(learned):
         raise ModelError("these weights are of another model: name the model that the board has")
+    for _, place, size in parts:
+        made[place : place + size] = learned[at : at + size]
+        at += size
     made[12:16] = struct.pack("<I", zlib.crc32(bytes(made[16:])))
     return bytes(made)

@@ -36,6 +36,8 @@ FIELDS = {
     lib.WAGE_PUSHED: _names("wage_pushed_field", "WAGE_PUSHED_"),
     lib.WAGE_PULL: _names("wage_pull_field", "WAGE_PULL_"),
     lib.WAGE_PULLED: _names("wage_pulled_field", "WAGE_PULLED_"),
+    lib.WAGE_PROBE: _names("wage_probe_field", "WAGE_PROBE_"),
+    lib.WAGE_PROBED: _names("wage_probed_field", "WAGE_PROBED_"),
     lib.WAGE_SLOT: _names("wage_slot_field", "WAGE_SLOT_"),
     lib.WAGE_NAK: _names("wage_nak_field", "WAGE_NAK_"),
 }

@@ -1,0 +1,204 @@
+"""Whether board, this computer and the oracle compute the same integers, layer by layer."""
+
+import dataclasses
+import functools
+import importlib.util
+import sys
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+import numpy as np
+
+from wage_host import boards, data, files, unpack
+from wage_host._core import lib
+from wage_host.core import Config, Core, info
+from wage_host.device import Device
+from wage_host.errors import LayerDiffers, WageError, WrongUsage
+from wage_host.options import FILE, board_line, command, open_device, port_options
+from wage_host.screen import Screen
+
+INPUTS = 4
+NAME = "wage_host_oracle"
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What computes a model: its name in a sentence, and CRCs of what it computes.
+
+    outputs(x): of each layer's output; learned(x, label): of what each layer that learns has
+    after one training step, by its number.
+    """
+
+    name: str
+    outputs: Callable[[np.ndarray], list[int]]
+    learned: Callable[[np.ndarray, int], dict[int, int]]
+
+
+@functools.cache
+def oracle() -> ModuleType:
+    """SPEC.md once more, in plain NumPy: tests/reference, which shares nothing with the runtime."""
+    root = boards.tree()
+    for folder in (root / "oracle", root / "tests" / "reference"):
+        if (folder / "__init__.py").is_file():
+            spec = importlib.util.spec_from_file_location(
+                NAME, folder / "__init__.py", submodule_search_locations=[str(folder)]
+            )
+            sys.modules[NAME] = module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module
+    raise WageError(f"the oracle is not in {root}: install wage-host again")
+
+
+def crc_of(out: np.ndarray, logits: bool) -> int:
+    """As SPEC 8.8 has it."""
+    return zlib.crc32(out.astype("<i4" if logits else np.int8).tobytes())
+
+
+def by_layer(blob: bytes, learned: bytes) -> dict[int, int]:
+    """The CRC of what each layer learned, out of all of it in canonical order (SPEC 7.1)."""
+    found, at = {}, 0
+    for k, _, size in unpack.learned_parts(blob):
+        found[k] = zlib.crc32(learned[at : at + size], found.get(k, 0))
+        at += size
+    return found
+
+
+def oracles(blob: bytes, config: Config) -> Machine:
+    """The oracle."""
+    ref = oracle()
+    model = ref.open_model(blob)
+
+    def outputs(x: np.ndarray) -> list[int]:
+        a = x.astype(np.int64).reshape(1, *model.input_shape)
+        layers = model.layers
+        return [crc_of(p.out, p.layer is layers[-1]) for p in ref.run(layers, a, layers[-1])]
+
+    def learned(x: np.ndarray, label: int) -> dict[int, int]:
+        ref.start(model, 1, ref.Config(**dataclasses.asdict(config)))
+        ref.learn(model, 1, x, label)
+        return by_layer(blob, ref.weight_bytes(model))
+
+    return Machine("the oracle", outputs, learned)
+
+
+def computers(blob: bytes, config: Config) -> Machine:
+    """The runtime in this process."""
+    core = Core(blob)
+
+    def learned(x: np.ndarray, label: int) -> dict[int, int]:
+        core.start(1, config)
+        list(core.learn([(x, label)]))
+        return by_layer(blob, core.weight_bytes())
+
+    layers = range(core.wage.layer_count)
+    return Machine("this computer", lambda x: [core.probe(x, k) for k in layers], learned)
+
+
+def boards_own(blob: bytes, config: Config, device: Device) -> Machine:
+    """A board, which is as it was before afterwards."""
+    layers = range(Core(blob).wage.layer_count)
+
+    def learned(x: np.ndarray, label: int) -> dict[int, int]:
+        device.start(1, config)
+        try:
+            list(device.learn([(x, label)]))
+            return by_layer(blob, b"".join(device.pull()))
+        finally:
+            device.reset(lib.WAGE_RESTART)
+
+    return Machine("the board", lambda x: [device.probe(x, k) for k in layers], learned)
+
+
+def differing(found: Sequence[Any]) -> bool:
+    """Not all are the same."""
+    return any(one != found[0] for one in found[1:])
+
+
+def compare(
+    machines: Sequence[Machine], names: Sequence[str], xs: Sequence[np.ndarray], label: int | None
+) -> None:
+    """Raises LayerDiffers that names the first layer where the machines differ.
+
+    names: of the layers. label: of a training step on the last input; None: no step. In a step the
+    last layer is the first.
+    """
+    for number, x in enumerate(xs, 1):
+        crcs = [m.outputs(x) for m in machines]
+        for k, found in enumerate(zip(*crcs, strict=True)):
+            if differing(found):
+                _raise(machines, found, f"forward, layer {k} ({names[k]}), input {number}")
+    if label is None:
+        return
+    steps = [m.learned(xs[-1], label) for m in machines]
+    for k in sorted(steps[0], reverse=True):
+        found = [crcs[k] for crcs in steps]
+        if differing(found):
+            _raise(machines, found, f"one training step, weights of layer {k} ({names[k]})")
+
+
+def _raise(machines: Sequence[Machine], found: Sequence[int], where: str) -> None:
+    """Who has what, there."""
+    told = ", ".join(
+        f"{m.name} has {crc:08x}" for m, crc in zip(machines, found, strict=True)
+    )
+    raise LayerDiffers(f"not the same integers: {where}: {told}")
+
+
+def golden(size: int, count: int) -> list[np.ndarray]:
+    """Inputs that need no data, (size) int8: nothing, the ends, then noise."""
+    draws = np.random.default_rng(1)
+    ends = [np.full(size, value, np.int8) for value in (0, 127, -127)]
+    noise = [draws.integers(-127, 128, size).astype(np.int8) for _ in range(count)]
+    return (ends[: count - 1] + noise)[:count]
+
+
+@command
+@functools.partial(port_options, model=False)
+@click.option("--data", "file", type=FILE, help="Its first samples instead of made-up inputs.")
+@click.option("--inputs", default=INPUTS, show_default=True, help="How many of them.")
+def do_verify(
+    screen: Screen, file: Path | None, inputs: int, **port: Any
+) -> dict[str, Any]:
+    """Prove that a board computes a model right, layer by layer.
+
+    The oracle (the specification once more, in NumPy), this computer and the board each run the
+    same inputs forward and one training step; CRCs of each layer are compared, and the first
+    layer that differs is named. The board is left as it was. A step is made on a board that
+    has learned nothing yet.
+    """
+    blob = files.read_blob(port["model"])
+    about = info(blob)
+    if not 1 <= inputs <= 1000:
+        raise WrongUsage("--inputs is 1 to 1000")
+    if file:
+        known = data.load(file)
+        xs = [x.ravel() for x, _ in data.samples(known, about)[:inputs]]
+    else:
+        xs = golden(about.input_bytes, inputs)
+    with open_device(**port) as device:
+        screen.say(f"board: {board_line(device)}")
+        fresh = device.welcome.state_crc == Core(blob).state_crc()
+        if not fresh:
+            blob = unpack.with_weights(blob, b"".join(device.pull()))
+        config = dataclasses.replace(device.config(), replays=0, threshold=0)
+        machines = [
+            oracles(blob, config), computers(blob, config), boards_own(blob, config, device)
+        ]  # fmt: skip
+        layers = unpack.unpacked(blob).network.layers
+        label = None
+        if fresh:  # any class but the one it would say
+            record = Core(blob).predict(xs[-1][None], [0])
+            label = (int(record["prediction"][0]) + 1) % about.classes
+        compare(machines, [layer.text for layer in layers], xs, label)
+    same = "the same integers in the oracle, on this computer and on the board"
+    screen.say(f"forward: {len(layers)} layers, {len(xs)} inputs: {same}")
+    screen.say(
+        f"one training step: {same}" if fresh else
+        "no training step: the board has learned something, and a step would change it "
+        "(wage-host reset --factory)"
+    )  # fmt: skip
+    return {"layers": len(layers), "inputs": len(xs), "step": fresh}
