@@ -156,6 +156,30 @@ def golden(size: int, count: int) -> list[np.ndarray]:
     return (ends[: count - 1] + noise)[:count]
 
 
+def verify(blob: bytes, device: Device, xs: Sequence[np.ndarray]) -> bool:
+    """Compares oracle, this computer and the board that has this model; LayerDiffers.
+
+    xs: inputs, int8. Whether there was a training step, too: not when the board has learned
+    something, which a step would change.
+    """
+    fresh = device.stats().state_crc == Core(blob).state_crc()
+    if not fresh:
+        blob = unpack.with_weights(blob, b"".join(device.pull()))
+    config = dataclasses.replace(device.config(), replays=0, threshold=0)
+    machines = [oracles(blob, config), computers(blob, config), boards_own(blob, config, device)]
+    label = None
+    if fresh:  # any class but the one that it would say
+        said = int(Core(blob).predict(xs[-1][None], [0])["prediction"][0])
+        label = (said + 1) % device.info.classes
+    compare(machines, names(blob), xs, label)
+    return fresh
+
+
+def names(blob: bytes) -> list[str]:
+    """What messages call the layers."""
+    return [layer.text for layer in unpack.unpacked(blob).network.layers]
+
+
 @command
 @functools.partial(port_options, model=False)
 @click.option("--data", "file", type=FILE, help="Its first samples instead of made-up inputs.")
@@ -181,24 +205,12 @@ def do_verify(
         xs = golden(about.input_bytes, inputs)
     with open_device(**port) as device:
         screen.say(f"board: {board_line(device)}")
-        fresh = device.welcome.state_crc == Core(blob).state_crc()
-        if not fresh:
-            blob = unpack.with_weights(blob, b"".join(device.pull()))
-        config = dataclasses.replace(device.config(), replays=0, threshold=0)
-        machines = [
-            oracles(blob, config), computers(blob, config), boards_own(blob, config, device)
-        ]  # fmt: skip
-        layers = unpack.unpacked(blob).network.layers
-        label = None
-        if fresh:  # any class but the one it would say
-            record = Core(blob).predict(xs[-1][None], [0])
-            label = (int(record["prediction"][0]) + 1) % about.classes
-        compare(machines, [layer.text for layer in layers], xs, label)
+        stepped, count = verify(blob, device, xs), len(names(blob))
     same = "the same integers in the oracle, on this computer and on the board"
-    screen.say(f"forward: {len(layers)} layers, {len(xs)} inputs: {same}")
+    screen.say(f"forward: {count} layers, {len(xs)} inputs: {same}")
     screen.say(
-        f"one training step: {same}" if fresh else
+        f"one training step: {same}" if stepped else
         "no training step: the board has learned something, and a step would change it "
         "(wage-host reset --factory)"
     )  # fmt: skip
-    return {"layers": len(layers), "inputs": len(xs), "step": fresh}
+    return {"layers": count, "inputs": len(xs), "step": stepped}
