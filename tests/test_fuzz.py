@@ -142,7 +142,7 @@ def test_frames_are_refused_by_name_or_accepted(seed, tmp_path):
     kinds = {kind for kind, _ in count}
     assert kinds == {lib.WAGE_WELCOME, lib.WAGE_STARTED, lib.WAGE_RECORD, lib.WAGE_REPORT,
                      lib.WAGE_SAVED, lib.WAGE_DONE, lib.WAGE_SLOT, lib.WAGE_GUARDED,
-                     lib.WAGE_NAK}  # fmt: skip
+                     lib.WAGE_PULLED, lib.WAGE_PROBED, lib.WAGE_NAK}  # fmt: skip
     assert refusals(count) == SERVE - {"MODEL"}
     assert min(count.values()) >= 3, f"hardly tried: {count}"
 

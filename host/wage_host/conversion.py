@@ -15,7 +15,6 @@ from wage_host.models import rules, rules_options, shown
 from wage_host.options import FILE, RATE, command, open_device, port_options
 from wage_host.screen import Screen, table
 
-GAIN_SHIFT = 2
 FOREIGN = {  # options that are for other programs' models only
     "samples": None, "eval_data": None, "input_scale": None, "mean": None, "std": None,
     "description": None, "tensors": None, "until": None, "classes": None, "room": None,
@@ -55,7 +54,7 @@ def import_options(function: Any) -> Any:
 @click.option("--replays", default=3, show_default=True, help="Replayed samples a new one.")
 @click.option("--lr", type=RATE, default="2^-5", show_default=True, help="Learning rate.")
 @rules_options
-@click.option("--gain-shift", type=int, help="Softmax sharpness 2^N; default: 2, or the model's.")
+@click.option("--gain-shift", type=int, help="Softmax sharpness 2^N; default: 2, or as fits the model.")
 @click.option("--threshold", default=0, show_default=True, help="Skip errors below N / 127.")
 @click.option("--seed", default=1, show_default=True, help="Of the board's random draws.")
 def do_convert(
@@ -149,7 +148,7 @@ def load(source: Path) -> tuple[Network, int, int]:
     """A network of `wage-host train` or an export of a model, how many layers learn, its gain."""
     told = read_arrays.metadata(source)
     if told is None:
-        return network.load(source), 1, GAIN_SHIFT
+        return network.load(source), 1, model.GAIN_SHIFT
     return export.rebuilt(source, told, read_arrays.load(source))
 
 

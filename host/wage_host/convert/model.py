@@ -21,6 +21,7 @@ from wage_host.layers import Layer, Network
 CALIBRATION = 512  # samples that are looked at
 READERS = {".onnx": read_onnx.read, ".tflite": read_tflite.read}
 ARRAYS = (".npz", ".safetensors")
+GAIN_SHIFT = 2  # of a last layer that begins anew
 BYTE = 255.0  # what a picture's 1.0 is
 
 
@@ -134,8 +135,10 @@ def _imported(
     x = x[np.random.default_rng(1).permutation(len(x))[:CALIBRATION]]
     made = _with_input(blocks, shape, factor, offset)
     first = _cut(made, wish)
-    bits = 8 if wish.fresh else wish.bits
-    done = quantise.quantise(made, x, first, wish.gain_shift, bits)
+    gain, bits = wish.gain_shift, wish.bits
+    if wish.fresh:  # of a last layer that is not kept
+        gain, bits = GAIN_SHIFT if gain is None else gain, 8
+    done = quantise.quantise(made, x, first, gain, bits)
     layers, notes = list(done.layers), []
     layers[-1] = _head(layers[-1], made[-1], done, wish)
     if not wish.fresh and layers[-1].out > made[-1].output[2]:

@@ -14,6 +14,7 @@ from math import prod
 
 import numpy as np
 
+from wage_host import initial
 from wage_host._core import lib
 from wage_host.convert import floats, integers, rounding, steps
 from wage_host.convert.fold import WEIGHTED, Block, Unfit
@@ -29,7 +30,7 @@ H_MIN, H_MAX = 1, 27  # of a layer with weights of 8 bits
 TERNARY = 0.7
 ROUNDS = 40  # of making shared steps coarser
 LOG2_E = math.log2(math.e)
-GAIN_SHIFT, GAIN_SHIFTS = 2, range(8)
+GAIN_SHIFTS = range(8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,8 @@ def quantise(
     """Layers for a board, from samples x (n, h, w, c) int8.
 
     trainable: the first layer that goes on learning; from there on a tensor has one step for all
-    channels. gain_shift: of the softmax; None: the nearest to 2 that fits. bits: 2 or 8, of
+    channels. gain_shift: of the softmax; None: so that the last layer learns as fast as one of
+    `train`. bits: 2 or 8, of
     weights in use from there on.
     """
     blocks = tuple(blocks)
@@ -188,7 +190,7 @@ class _Pass:
         self.steps[k] = under * ((1 << shift) / (factor * size))
         if last:
             self.steps[k] = under / (factor * size)
-            self._gain(float(self.steps[k].max()), 1)
+            self._gain(float(self.steps[k].max()), 1, block)
         return Layer(**about, alpha_shift=shift, factor=factor)
 
     def _weighted(
@@ -231,7 +233,7 @@ class _Pass:
         size = float(np.abs(w[q != 0]).mean()) if q.any() else 1.0
         unit = np.full(len(w), size)
         if last:
-            shift = self._gain(size, 1)
+            shift = self._gain(size, 1, block)
         else:
             group = self.shared.get(self.tensors[k].group)
             if group is not None:
@@ -297,14 +299,22 @@ class _Pass:
         unit = max(float(np.abs(w).max()), 1e-30) / Q_MAX
         bias = self.blocks[-1].bias
         unit = max(unit, float(np.abs(bias).max(initial=0)) / (lib.WAGE_BIAS_MAX / 2))
-        return self._gain(unit, H_MIN), np.full(len(w), unit)
+        return self._gain(unit, H_MIN, self.blocks[-1]), np.full(len(w), unit)
 
-    def _gain(self, unit: float, least: int) -> int:
-        """H for which the softmax is as sharp as the model's, and its gain."""
+    def _gain(self, unit: float, least: int, block: Block) -> int:
+        """H for which the softmax is as sharp as the model's, and its gain.
+
+        Both can be raised together. A weight counts 2^-alpha_shift in the sums, and no update is
+        larger for it: with the H that a layer of `train` has, a learning rate means the same.
+        """
         sharp = -math.log2(unit * LOG2_E) - 7
         if self.gain_shift is None:
+            fan_in = prod(block.kernel) if block.weights is None else block.weights[0].size
+            usual = self.bits - 1 + initial.alpha_shift(fan_in)
             fits = [g for g in GAIN_SHIFTS if round(sharp + g) >= least]
-            self.gain_shift = min(fits, key=lambda g: abs(g - GAIN_SHIFT), default=GAIN_SHIFTS[-1])
+            self.gain_shift = min(
+                fits, key=lambda g: abs(sharp + g - usual), default=GAIN_SHIFTS[-1]
+            )
         return int(np.clip(round(sharp + self.gain_shift), least, H_MAX))
 
 
