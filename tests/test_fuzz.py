@@ -46,7 +46,8 @@ LOADER = {
 STORE = {"STORE_IO", "GUARD", "AUTH"}  # of a store that fails, of a key: other tests
 CALLER = {"BATCH"}  # of the C function only: test_runtime.py
 SERVE = {name.removeprefix("WAGE_E_") for name in ERROR_NAMES.values()} - LOADER - STORE - CALLER
-SERVE = SERVE - {"WAGE_OK"} | {"CONFIG"}  # a setting is checked in the blob and in START
+# a setting is checked in the blob and in START, a place in PULL and PROBE, too
+SERVE = SERVE - {"WAGE_OK"} | {"CONFIG", "RANGE"}
 
 
 def names(errors: set[int]) -> set[str]:
@@ -166,6 +167,7 @@ def test_every_refusal_of_the_serve_loop(tmp_path):
         "LABEL": request(lib.WAGE_EVAL, 1, 256, tail=x),
         "ORDER": start + request(lib.WAGE_SAMPLE, 2, 0, tail=x),
         "CONFIG": request(lib.WAGE_START, 1, 1, 8, 1, 2, 0, 1, 0, 0, 0, 0),
+        "RANGE": request(lib.WAGE_PULL, 1 << 20) + request(lib.WAGE_PROBE, 99, tail=x),
     }  # fmt: skip
     reached = set()
     for name, case in wanted.items():

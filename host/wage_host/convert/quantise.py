@@ -48,7 +48,7 @@ class Quantised:
     layers: tuple[Layer, ...]
     steps: tuple[np.ndarray, ...]
     gain_shift: int
-    lowest: int  # bias of a class that nothing speaks for: below all that won
+    lowest: int  # bias of a class that nothing speaks for: well below all that won
 
 
 class _Coarser(Exception):
@@ -149,7 +149,7 @@ class _Pass:
             integers.sums(block, layer, below[some], None).max((1, 2, 3))
             for some in _some(len(below))
         ])  # fmt: skip
-        lowest = int(_whole(won.min() - abs(won.min()) / 16 - 1))
+        lowest = int(_whole(won.min() - (won.max() - won.min()) / 2 - 1))
         return Quantised(
             self.blocks, origin, self.trainable, tuple(self.layers), found, self.gain_shift, lowest
         )
