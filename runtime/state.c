@@ -214,7 +214,7 @@ static uint8_t weight_byte(const struct wage_layer *l, uint32_t i)
     if (i < weights) {
         word = (uint32_t)wage_weight(l, i / width);
         place = i % width;
-    } else if (l->bias) {
+    } else { // only what has a bias goes on behind its weights
         word = (uint32_t)l->bias[(i - weights) / 4];
     }
     return (uint8_t)(word >> (8 * place));

@@ -126,7 +126,7 @@ def build() -> Path:
     shutil.copytree(
         native.ROOT / "host/wage_host", package, ignore=shutil.ignore_patterns("_core*", "*.pyc")
     )
-    for folder in ("runtime", "firmware", "boards", "host/kernels"):  # where it seeks C sources
+    for folder in ("runtime", "firmware", "boards", "host/kernels", "tests"):  # what it seeks
         (BUILD / folder).symlink_to(native.ROOT / folder)
     build_core.ffi.emit_c_code(str(BUILD / "_core.c"))
     board = BUILD / "board.c"  # main() needs one; it is not called

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_cli import refused, run
+from click.testing import CliRunner
+from test_cli import refused
 from test_convert import HERE, LEAST_DB, known
-from wage_host import data, unpack
+from wage_host import cli, data, unpack
 from wage_host.convert import model
 from wage_host.errors import WageError
 
@@ -28,25 +29,32 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SOUNDS = (HERE / "sounds.tflite", "--mean", "0.5", "--std", "0.25")
 
 
-def convert(folder: Path, *more: object, source: tuple = SOUNDS) -> tuple[dict, unpack.Unpacked]:
-    """What the command says, and the model."""
-    out = folder / "m.wage"
-    done = run("convert", *source, "--samples", folder / "sounds.npz", "-o", out, *more, "--json",
-               cwd=folder)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout), unpack.unpacked(out.read_bytes())
+def told(folder: Path, *more: object, samples: str | None = "sounds.npz") -> dict:
+    """What the command says of `sounds`, in this process: 30 processes take too long."""
+    known = ("--samples", folder / samples) if samples else ()
+    source = ("convert", *SOUNDS, *known, "-o", folder / "m.wage")
+    arguments = [str(part) for part in (*source, *more, "--json")]
+    done = CliRunner().invoke(cli.wage_host, arguments, standalone_mode=False)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def convert(folder: Path, *more: object) -> tuple[dict, unpack.Unpacked]:
+    """The same, and the model."""
+    answer = told(folder, *more)
+    assert answer["ok"], answer
+    return answer, unpack.unpacked((folder / "m.wage").read_bytes())
 
 
 def test_command_reports_before_it_writes(folder: Path) -> None:
-    told, up = convert(folder, "--eval-data", folder / "sounds.npz")
-    assert told["accuracy_float"] == told["accuracy"] == 1.0 and told["judged_by"] == 48
-    assert len(told["layers"]) == len(up.network.layers) == 8
-    first = told["layers"][0]
+    said, up = convert(folder, "--eval-data", folder / "sounds.npz")
+    assert said["accuracy_float"] == said["accuracy"] == 1.0 and said["judged_by"] == 48
+    assert len(said["layers"]) == len(up.network.layers) == 8
+    first = said["layers"][0]
     assert first["kind"] == "conv 1x5 relu" and first["output"] == "1x48x24"
     assert first["macs"] == 48 * 24 * 5 * 16 and first["bits"] == "8"
     assert first["sqnr_db"] > LEAST_DB and first["accuracy_to_here"] == 1.0
-    assert first["state"] == "frozen" and told["layers"][-1]["state"] == "learns"
-    assert "mps2-an386" in told["fits"] and told["flash_bytes"] == 15304
+    assert first["state"] == "frozen" and said["layers"][-1]["state"] == "learns"
+    assert "mps2-an386" in said["fits"] and said["flash_bytes"] == 15304
 
 
 @pytest.mark.parametrize(
@@ -58,24 +66,22 @@ def test_layers_that_learn(options: tuple, learn: int, folder: Path) -> None:
 
 
 def test_frozen_until_a_node(folder: Path) -> None:
-    told, _ = convert(folder)
-    node = told["layers"][2]["node"].split("'")[1]
+    said, _ = convert(folder)
+    node = said["layers"][2]["node"].split("'")[1]
     assert convert(folder, "--frozen-until", node)[1].train_last == 2
-    source = (*SOUNDS, "--samples", folder / "sounds.npz", "-o", folder / "m.wage")
-    code, text = refused("convert", *source, "--frozen-until", "nothing", cwd=folder)
-    assert code == 2 and "layers begin at" in text
+    refusal = told(folder, "--frozen-until", "nothing")
+    assert refusal["code"] == 2 and "layers begin at" in refusal["error"]
 
 
 def test_head_with_room_and_head_begun_anew(folder: Path) -> None:
     _, plain = convert(folder)
-    told, up = convert(folder, "--max-classes", 14)
-    assert told["accuracy"] == 1.0 and up.network.classes == 14
+    said, up = convert(folder, "--max-classes", 14)
+    assert said["accuracy"] == 1.0 and up.network.classes == 14
     kept = up.network.layers[-1].weights[:10]
     np.testing.assert_array_equal(kept, plain.network.layers[-1].weights)
     assert not up.network.layers[-1].weights[10:].any()
     _, fresh = convert(folder, "--fresh-head", "--classes", 3, "--max-classes", 5, "--weights", 2)
     assert fresh.network.classes == 5 and fresh.network.layers[-1].weight_bits == 2
-    source = (*SOUNDS, "--samples", folder / "sounds.npz", "-o", folder / "m.wage")
     for options, text in (
         (("--classes", 7), "--fresh-head"),
         (("--max-classes", 7), "less than"),
@@ -89,8 +95,8 @@ def test_head_with_room_and_head_begun_anew(folder: Path) -> None:
         (("--input-scale", "1/0"), "divided by 0"),
         (("--network", "1x1x4 3FC"), "describe"),
     ):
-        code, told = refused("convert", *source, *options, cwd=folder)
-        assert code == 2 and text in told, told
+        refusal = told(folder, *options)
+        assert refusal["code"] == 2 and text in refusal["error"], refusal
 
 
 def test_two_bits_in_the_part_that_learns(folder: Path) -> None:
@@ -103,12 +109,12 @@ def test_two_bits_in_the_part_that_learns(folder: Path) -> None:
 
 def test_what_is_missing_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = ("-o", folder / "m.wage")
-    code, text = refused("convert", *SOUNDS, *out, cwd=folder)
-    assert code == 2 and "--samples" in text
+    refusal = told(folder, samples=None)
+    assert refusal["code"] == 2 and "--samples" in refusal["error"]
     code, text = refused("convert", "none.onnx", *out, cwd=folder)
     assert code == 15 and "cannot read" in text
-    code, text = refused("convert", *SOUNDS, "--samples", folder / "pictures.npz", *out, cwd=folder)
-    assert code == 10 and "28x28" in text
+    refusal = told(folder, samples="pictures.npz")
+    assert refusal["code"] == 10 and "28x28" in refusal["error"]
     (folder / "x.pt").write_bytes(b"PK")
     code, text = refused("convert", "x.pt", *out, cwd=folder)
     assert code in (2, 15)

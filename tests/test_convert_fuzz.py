@@ -17,7 +17,7 @@ from test_convert import HERE, blob_of, converted
 from wage_host.convert import export, fold, model, read_arrays
 from wage_host.errors import WageError
 
-FILES = 500
+FILES = 500  # of a format; a first hundred of them in `make test`
 SPARE_BYTES = 64 << 20  # beside four times the file: a tensor may have 2^20 elements
 LONG_S = 10.0
 TEXT, TENSORS = "8x7x3 4C3 GAP 3FC", "a,b"
@@ -118,9 +118,10 @@ def damaged(draws: random.Random, files: list[bytes]) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.parametrize("count", [FILES // 5, pytest.param(FILES, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("format", FORMATS)
 def test_damaged_files_give_a_result_or_a_named_error(
-    format: str, tmp_path: Path, seed: int
+    format: str, count: int, tmp_path: Path, seed: int
 ) -> None:
     make, readers = FORMATS[format]
     files, draws = make(), random.Random(seed)
@@ -130,7 +131,7 @@ def test_damaged_files_give_a_result_or_a_named_error(
         reader(path)
     tracemalloc.start()
     try:
-        for number in range(FILES):
+        for number in range(count):
             data = damaged(draws, files)
             path.write_bytes(data)
             for reader in readers:
@@ -146,4 +147,4 @@ def test_damaged_files_give_a_result_or_a_named_error(
                 assert time.process_time() - started < LONG_S, number
     finally:
         tracemalloc.stop()
-    assert refused > FILES // 5
+    assert refused > count // 5

@@ -54,7 +54,7 @@ def import_options(function: Any) -> Any:
 @click.option("--replays", default=3, show_default=True, help="Replayed samples a new one.")
 @click.option("--lr", type=RATE, default="2^-5", show_default=True, help="Learning rate.")
 @rules_options
-@click.option("--gain-shift", type=int, help="Softmax sharpness 2^N; default: 2, or as fits the model.")
+@click.option("--gain-shift", type=int, help="Softmax sharpness 2^N; default: 2, or as it fits.")
 @click.option("--threshold", default=0, show_default=True, help="Skip errors below N / 127.")
 @click.option("--seed", default=1, show_default=True, help="Of the board's random draws.")
 def do_convert(
