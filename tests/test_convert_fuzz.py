@@ -15,10 +15,11 @@ from onnx_models import Maker
 from safetensors.numpy import save as save_safetensors
 from test_convert import HERE, blob_of, converted
 from wage_host.convert import export, fold, model, read_arrays
-from wage_host.errors import WageError
+from wage_host.errors import ModelError, WageError
 
 FILES = 500  # of a format; a first hundred of them in `make test`
-SPARE_BYTES = 64 << 20  # beside four times the file: a tensor may have 2^20 elements
+SPARE_BYTES = 12 << 20  # beside four times the file: a tensor of a few bytes in the file may have
+# 2^20 elements, and a place of four bytes for each
 LONG_S = 10.0
 TEXT, TENSORS = "8x7x3 4C3 GAP 3FC", "a,b"
 
@@ -116,6 +117,18 @@ def damaged(draws: random.Random, files: list[bytes]) -> bytes:
             size, other = draws.choice((1, 4, 32)), base + draws.randrange(end)
             data[at : at + size] = data[other : other + size]
     return bytes(data)
+
+
+def test_arrays_that_unpack_to_far_more_are_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    np.savez_compressed(path, **{"a.weight": np.zeros(1 << 23, np.float32)})
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match="unpacks to far more"):
+            graph_of(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("count", [FILES // 5, pytest.param(FILES, marks=pytest.mark.soak)])

@@ -87,6 +87,7 @@ class Imported:
         return (x * np.float32(self.input.scale) - mean) / std
 
 
+@np.errstate(invalid="ignore")  # of floats that are no numbers: check_numbers() refuses them
 def read(path: Path, description: str | None, tensors: str | None) -> Graph:
     """The graph of a file; its name says the format."""
     suffix = path.suffix.lower()

@@ -20,7 +20,7 @@ from wage_host.files import UNREADABLE
 from wage_host.layers import Place
 
 SHOWN = 12  # names in a message
-UNPACKED = 16  # times the file's size that its arrays may have
+UNPACKED, UNPACKED_BYTES = 3, 1 << 22  # times the file's size that its arrays have, or so many
 HEADER_BYTES_MAX = 1 << 20
 EPSILON = 1e-5  # of a normalisation, PyTorch's default
 Arrays = dict[str, np.ndarray]
@@ -136,7 +136,8 @@ def metadata(path: Path) -> Any:
             about = _npz(path, texts=True).get("about")
             return None if about is None else _json(str(about))
         with path.open("rb") as file:
-            size = min(int.from_bytes(file.read(8), "little"), HEADER_BYTES_MAX)
+            most = min(HEADER_BYTES_MAX, path.stat().st_size)
+            size = min(int.from_bytes(file.read(8), "little"), most)
             return _json(json.loads(file.read(size))["__metadata__"]["about"])
     except (ModelError, *UNREADABLE, RecursionError):
         return None
@@ -153,7 +154,8 @@ def _npz(path: Path, texts: bool = False) -> Arrays:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as file:
             members = file.infolist()
-            if sum(m.file_size for m in members) > min(UNPACKED * len(data), FILE_BYTES_MAX):
+            most = max(UNPACKED * len(data), UNPACKED_BYTES)
+            if sum(m.file_size for m in members) > min(most, FILE_BYTES_MAX):
                 raise ModelError(f"{path} unpacks to far more than its size: save it unpacked")
             for member in members:
                 name = member.filename.removesuffix(".npy")
