@@ -24,9 +24,9 @@ NETS = [nets.net(name, bits, "continual", seed=3) for name in nets.NETS for bits
 PATIENCE_S = 120.0
 
 
-def of_oracle(blob: bytes, x: np.ndarray) -> list[int]:
+def crcs_of_oracle(blob: bytes, x: np.ndarray) -> list[int]:
     """CRC of each layer's output."""
-    return verify.oracles(blob, Core(blob).config()).outputs(x)
+    return verify.of_oracle(blob, Core(blob).config()).outputs(x)
 
 
 def test_oracle_of_the_package_is_that_of_the_tests() -> None:
@@ -39,7 +39,8 @@ def test_probe_is_the_oracle_s_output_of_every_layer_and_changes_nothing() -> No
         core = Core(blob)
         before = core.state_crc()
         for x, _ in random_stream(blob, 2, 2):
-            assert [core.probe(x, k) for k in range(core.wage.layer_count)] == of_oracle(blob, x)
+            mine = [core.probe(x, k) for k in range(core.wage.layer_count)]
+            assert mine == crcs_of_oracle(blob, x)
         assert core.state_crc() == before
         kinds |= {core.wage.layers[k].kind for k in range(core.wage.layer_count)}
         with pytest.raises(Refused) as why:
@@ -95,9 +96,9 @@ def test_first_layer_that_differs_is_named(layer: int) -> None:
     blob = three_layers()
     config = Core(blob).config()
     wrong = dataclasses.replace(
-        verify.computers(with_one_weight_off(blob, layer), config), name="the board"
+        verify.of_computer(with_one_weight_off(blob, layer), config), name="the board"
     )
-    machines = [verify.oracles(blob, config), verify.computers(blob, config), wrong]
+    machines = [verify.of_oracle(blob, config), verify.of_computer(blob, config), wrong]
     with pytest.raises(LayerDiffers) as why:
         verify.compare(machines, verify.names(blob), verify.golden(8, 4), None)
     assert f"forward, layer {layer} (dense {layer}), input 2: the oracle has" in str(why.value)
@@ -106,11 +107,11 @@ def test_first_layer_that_differs_is_named(layer: int) -> None:
 def test_step_that_differs_is_named_from_the_top() -> None:
     blob = three_layers()
     config = Core(blob).config()
-    finer = verify.computers(blob, dataclasses.replace(config, seed=config.seed + 1))
-    machines = [verify.oracles(blob, config), verify.computers(blob, config)]
+    finer = verify.of_computer(blob, dataclasses.replace(config, seed=config.seed + 1))
+    machines = [verify.of_oracle(blob, config), verify.of_computer(blob, config)]
     x = verify.golden(8, 4)
     verify.compare(machines, verify.names(blob), x, 0)
-    machines = [verify.oracles(blob, config), dataclasses.replace(finer, name="the board")]
+    machines = [verify.of_oracle(blob, config), dataclasses.replace(finer, name="the board")]
     with pytest.raises(LayerDiffers, match=r"one training step, weights of layer 2 \(dense 2\)"):
         verify.compare(machines, verify.names(blob), x, 0)
 

@@ -67,7 +67,7 @@ def by_layer(blob: bytes, learned: bytes) -> dict[int, int]:
     return found
 
 
-def oracles(blob: bytes, config: Config) -> Machine:
+def of_oracle(blob: bytes, config: Config) -> Machine:
     """The oracle."""
     ref = oracle()
     model = ref.open_model(blob)
@@ -85,7 +85,7 @@ def oracles(blob: bytes, config: Config) -> Machine:
     return Machine("the oracle", outputs, learned)
 
 
-def computers(blob: bytes, config: Config) -> Machine:
+def of_computer(blob: bytes, config: Config) -> Machine:
     """The runtime in this process."""
     core = Core(blob)
 
@@ -98,7 +98,7 @@ def computers(blob: bytes, config: Config) -> Machine:
     return Machine("this computer", lambda x: [core.probe(x, k) for k in layers], learned)
 
 
-def boards_own(blob: bytes, config: Config, device: Device) -> Machine:
+def of_board(blob: bytes, config: Config, device: Device) -> Machine:
     """A board, which is as it was before afterwards."""
     layers = range(Core(blob).wage.layer_count)
 
@@ -166,7 +166,7 @@ def verify(blob: bytes, device: Device, xs: Sequence[np.ndarray]) -> bool:
     if not fresh:
         blob = unpack.with_weights(blob, b"".join(device.pull()))
     config = dataclasses.replace(device.config(), replays=0, threshold=0)
-    machines = [oracles(blob, config), computers(blob, config), boards_own(blob, config, device)]
+    machines = [of_oracle(blob, config), of_computer(blob, config), of_board(blob, config, device)]
     label = None
     if fresh:  # any class but the one that it would say
         said = int(Core(blob).predict(xs[-1][None], [0])["prediction"][0])
