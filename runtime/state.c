@@ -210,10 +210,11 @@ uint32_t wage_weight_crc(const wage_t *w)
 static uint8_t weight_byte(const struct wage_layer *l, uint32_t i)
 {
     uint32_t width = l->low ? 2 : 1, weights = l->weight_count * width;
-    uint32_t at = i - weights; // in the bias
-    if (l->bias && i >= weights)
-        return (uint8_t)((uint32_t)l->bias[at / 4] >> (8 * (at % 4)));
-    return (uint8_t)((uint32_t)wage_weight(l, i / width) >> (8 * (i % width)));
+    int biased = l->bias && i >= weights;
+    uint32_t place = biased ? (i - weights) % 4 : i % width;
+    uint32_t word = (uint32_t)(biased ? l->bias[(i - weights) / 4]
+                                      : wage_weight(l, i / width));
+    return (uint8_t)(word >> (8 * place));
 }
 
 uint32_t wage_read_weights(const wage_t *w, uint32_t at, uint8_t *bytes,

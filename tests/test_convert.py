@@ -353,3 +353,22 @@ def test_steps_that_no_weights_fit_are_found(tmp_path: Path) -> None:
     assert min(one.sqnr_db for one in report.losses(imp, given)) > 20
     assert Core(blob_of(imp)).info.classes == 3
     assert graph.INPUT == -1
+
+
+def test_sum_that_grows_is_shifted(tmp_path: Path) -> None:
+    """Both parts alike: the sum is twice as large, its step is too."""
+    make = Maker((4, 6, 6))
+    make.conv(4, 4, 3, 3, pads=[1, 1, 1, 1])
+    start = make.node("Relu")
+    make.node("Conv", make.array(np.eye(4).reshape(4, 4, 1, 1)))
+    make.node("Add", start)
+    make.node("GlobalAveragePool")
+    make.node("Flatten")
+    make.dense(3, 4)
+    path = save(make.model(), tmp_path)
+    x = np.random.default_rng(1).integers(0, 256, (64, 6, 6, 4), np.uint8)
+    given = Data("noise", x, np.zeros(64, np.int64))
+    imp = model.imported(path, model.read(path, None, None), given, model.Input(), model.Wish())
+    (shift,) = (one.alpha_shift for one in imp.network.layers if one.skip)
+    assert shift == 1
+    assert min(one.sqnr_db for one in report.losses(imp, given)) >= LEAST_DB
