@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import math
@@ -218,6 +219,7 @@ class _Onnx:
     def __init__(self, package: Any, up: Unpacked):
         self.onnx, self.up, self.nodes, self.arrays = package, up, [], []
         self.steps = steps(up.network)
+        self.stored: dict[str, str] = {}  # weights finer than those in use, in base 64
 
     def put(self, op: str, *inputs: str, out: str, **settings: Any) -> str:
         """One node; its name and its output's are `out`."""
@@ -277,6 +279,7 @@ class _Onnx:
             "train_last": self.up.train_last,
             "gain_shift": self.up.config.gain_shift,
             "weight_bits": [layer.weight_bits for layer in network.layers],
+            "stored": self.stored,
         }
 
     def layer(self, k: int, at: Place, x: str, tensors: dict[int, str]) -> str:
@@ -314,10 +317,10 @@ class _Onnx:
         scale = self.array(f"{k}.weight.step", unit)
         used = layer.used(network.paper)
         stored = layer.weights if k >= self.up.first else None
-        kept = stored is not None and (layer.weight_bits, layer.store_bits) == (8, 16)
-        for suffix, values in (("", used.astype(np.int8)), (".stored", stored if kept else None)):
-            if values is not None:
-                self.array(f"{k}.weight{suffix}", _moved(at, values))
+        if stored is not None and (layer.weight_bits, layer.store_bits) == (8, 16):
+            whole = _moved(at, stored).astype("<i2").tobytes()
+            self.stored[f"{k}.weight"] = base64.b64encode(whole).decode()
+        self.array(f"{k}.weight", _moved(at, used.astype(np.int8)))
         inputs = [x, self.put("DequantizeLinear", f"{k}.weight", scale, out=f"{k}.w")]
         if layer.bias is not None:
             bias = self.array(f"{k}.bias", layer.bias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -76,10 +77,21 @@ def told(text: str) -> dict[str, Any] | None:
         told = json.loads(text)
         bits = told["weight_bits"]
         good = isinstance(bits, list) and all(type(n) is int and 0 <= n <= 8 for n in bits)
+        good = good and all(isinstance(text, str) for text in told["stored"].values())
         numbers = told["input_map"], told["train_last"], told["gain_shift"]
         return told if good and all(type(n) is int and 0 <= n <= 32 for n in numbers) else None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def stored(told: dict[str, Any] | None, name: str, used: np.ndarray) -> np.ndarray | None:
+    """Of our own export: the weights that `used` are the upper bytes of; None: there are none."""
+    try:
+        data = base64.b64decode(told["stored"][name], validate=True)
+        whole = np.frombuffer(data, "<i2").reshape(used.shape).astype(np.int64)
+    except (TypeError, KeyError, ValueError):
+        return None
+    return whole if (((whole + 128) >> 8) == used).all() else None
 
 
 def squeezed(shape: Sequence[int], axes: list[int] | None) -> list[int]:

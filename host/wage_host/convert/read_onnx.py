@@ -239,14 +239,11 @@ class Reader(Operators):
             shape = [1] * q.ndim
             shape[axis] = -1
             scale, zero = scale.reshape(shape), zero.reshape(shape if zero.size > 1 else ())
-        name = f"{node.input[0]}.stored"  # of our own export: finer than those in use
-        if self.told and name in self.raw:
-            stored = self.value(name)
-            if stored.shape == q.shape and (((stored.astype(np.int64) + 128) >> 8) == q).all():
-                q, scale = stored, scale.astype(np.float64) / 256
-                self.scales[node.output[0]] = scale.reshape(-1) * 256
-                self.constants[node.output[0]] = q * scale
-                return
+        stored = values.stored(self.told, node.input[0], q)
+        if stored is not None:
+            self.scales[node.output[0]] = scale.astype(np.float64).reshape(-1)
+            self.constants[node.output[0]] = stored * (scale.astype(np.float64) / 256)
+            return
         zero = zero.astype(np.float64)
         self.constants[node.output[0]] = (q.astype(np.float64) - zero) * scale.astype(np.float64)
         if not zero.any() and q.dtype == np.int8:
