@@ -14,7 +14,7 @@ import pytest
 import reference as ref
 from blobs import dense, make_blob, random_stream
 from test_cli import refused, run
-from wage_host import link, sim, unpack, verify
+from wage_host import data, link, sim, unpack, verify
 from wage_host.core import Core
 from wage_host.device import Device
 from wage_host.errors import LayerDiffers, Refused
@@ -124,3 +124,7 @@ def test_command(tmp_path: Path, demo_blob: Path) -> None:
     assert told == {"ok": True, "layers": 4, "inputs": 4, "step": True}
     code, text = refused("verify", demo_blob, "--port", "sim", "--inputs", 0, cwd=tmp_path)
     assert code == 2 and "1 to 1000" in text
+    data.save(tmp_path / "none.npz", np.zeros((0, 8, 8, 1), np.uint8), np.zeros(0, np.int64))
+    none = ("--port", "sim", "--data", tmp_path / "none.npz")
+    code, text = refused("verify", demo_blob, *none, cwd=tmp_path)
+    assert code == 8 and "no samples" in text

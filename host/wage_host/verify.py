@@ -17,7 +17,7 @@ from wage_host import boards, data, files, unpack
 from wage_host._core import lib
 from wage_host.core import Config, Core, info
 from wage_host.device import Device
-from wage_host.errors import LayerDiffers, WageError, WrongUsage
+from wage_host.errors import DataError, LayerDiffers, WageError, WrongUsage
 from wage_host.options import FILE, board_line, command, open_device, port_options
 from wage_host.screen import Screen
 
@@ -201,6 +201,8 @@ def do_verify(
     if file:
         known = data.load(file)
         xs = [x.ravel() for x, _ in data.samples(known, about)[:inputs]]
+        if not xs:
+            raise DataError(f"{known.name} has no samples: leave out --data for made-up inputs")
     else:
         xs = golden(about.input_bytes, inputs)
     with open_device(**port) as device:
