@@ -206,15 +206,19 @@ uint32_t wage_weight_crc(const wage_t *w)
     return k.crc;
 }
 
+static uint8_t byte_of(uint32_t word, uint32_t place)
+{
+    return (uint8_t)(word >> (8 * place));
+}
+
 /* Byte `i` of a layer's part of SPEC 7.1. */
 static uint8_t weight_byte(const struct wage_layer *l, uint32_t i)
 {
-    uint32_t width = l->low ? 2 : 1, weights = l->weight_count * width;
-    int biased = l->bias && i >= weights;
-    uint32_t place = biased ? (i - weights) % 4 : i % width;
-    uint32_t word = (uint32_t)(biased ? l->bias[(i - weights) / 4]
-                                      : wage_weight(l, i / width));
-    return (uint8_t)(word >> (8 * place));
+    uint32_t wide = l->low ? 1 : 0, weights = l->weight_count << wide;
+    uint32_t at = i - weights; // in the bias
+    if (WAGE_HAS(WAGE_USE_BIAS) && l->bias && i >= weights)
+        return byte_of((uint32_t)l->bias[at / 4], at % 4);
+    return byte_of((uint32_t)wage_weight(l, i >> wide), i & wide);
 }
 
 uint32_t wage_read_weights(const wage_t *w, uint32_t at, uint8_t *bytes,
@@ -223,11 +227,10 @@ uint32_t wage_read_weights(const wage_t *w, uint32_t at, uint8_t *bytes,
     uint32_t first = 0; // byte of the layer
     for (unsigned k = w->frozen_count; k < w->layer_count; k++) {
         const struct wage_layer *l = &w->layers[k];
-        uint32_t size = (l->weight_count << (l->low ? 1 : 0))
-                        + (l->bias ? (uint32_t)4 * l->out_c : 0);
-        uint32_t i = at > first ? at - first : 0;
-        for (; i < size && first + i - at < count; i++)
-            bytes[first + i - at] = weight_byte(l, i);
+        uint32_t biased = WAGE_HAS(WAGE_USE_BIAS) && l->bias ? l->out_c : 0;
+        uint32_t size = (l->weight_count << (l->low ? 1 : 0)) + 4 * biased;
+        for (; at - first < size && count; at++, count--)
+            *bytes++ = weight_byte(l, at - first); // at >= first, always
         first += size;
     }
     return first;

@@ -263,25 +263,19 @@ int wage_predict(wage_t *w, uint32_t n, const int8_t *x,
     return WAGE_OK;
 }
 
-int wage_probe(wage_t *w, const int8_t *x, uint32_t layer, uint32_t *crc)
+uint32_t wage_probe(wage_t *w, const int8_t *x, uint32_t layer)
 {
-    if (layer >= w->layer_count)
-        return WAGE_E_RANGE;
-    if (layer < w->frozen_count) {
+    if (WAGE_HAS(WAGE_USE_FROZEN) && layer < w->frozen_count) {
         forward(w, 1, x, 0, layer + 1);
     } else {
         forward_frozen(w, 1, x);
         forward(w, 1, w->latent, w->frozen_count, layer + 1);
     }
     const int8_t *a = output_of(w, layer);
-    *crc = a ? wage_crc(0, (const uint8_t *)a, w->layers[layer].out_count)
-             : 0;
-    for (unsigned o = 0; !a && o < w->classes; o++) {
-        uint8_t bytes[4];
-        store32(bytes, (uint32_t)w->logits[o]);
-        *crc = wage_crc(*crc, bytes, sizeof bytes);
-    }
-    return WAGE_OK;
+    uint32_t count = w->layers[layer].out_count;
+    // a board is little-endian, as SPEC 8.8 has the logits
+    return wage_crc(0, a ? (const uint8_t *)a : (const uint8_t *)w->logits,
+                    a ? count : 4 * count);
 }
 
 int wage_train(wage_t *w, uint32_t n, const int8_t *x, const uint8_t *labels,

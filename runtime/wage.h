@@ -186,9 +186,9 @@ uint32_t wage_read_weights(const wage_t *w, uint32_t at, uint8_t *bytes,
                            uint32_t count);
 uint32_t wage_state_crc(const wage_t *w);
 
-/* Runs one input up to `layer` (from 0). `crc`: CRC-32 of what that gives,
- * activations or int32 logits. Returns 0 or an error; nothing changed. */
-int wage_probe(wage_t *w, const int8_t *x, uint32_t layer, uint32_t *crc);
+/* Runs one input up to `layer`, one that there is, from 0. Returns the CRC-32
+ * of what that gives, activations or int32 logits. */
+uint32_t wage_probe(wage_t *w, const int8_t *x, uint32_t layer);
 /* cffi end */
 
 #ifdef __cplusplus

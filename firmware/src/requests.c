@@ -282,11 +282,10 @@ int serve_probe(struct serve *s)
     const int8_t *x = (const int8_t *)s->message.tail;
     if (s->message.tail_bytes != size)
         return serve_refuse(s, WAGE_E_INPUT, size, s->message.tail_bytes);
+    if (f[WAGE_PROBE_LAYER] >= s->model.layer_count)
+        return WAGE_E_RANGE;
     port_phase(s->port, PHASE_WORK);
-    int error = wage_probe(&s->model, x, f[WAGE_PROBE_LAYER],
-                           &f[WAGE_PROBED_CRC]);
-    if (error)
-        return error;
+    f[WAGE_PROBED_CRC] = wage_probe(&s->model, x, f[WAGE_PROBE_LAYER]);
     return serve_answer(s, WAGE_PROBED, WAGE_PROBED_FIELDS);
 }
 

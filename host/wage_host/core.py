@@ -250,9 +250,9 @@ class Core:
 
     def probe(self, x: np.ndarray, layer: int) -> int:
         """CRC-32 of what a layer (from 0) gives for an input (SPEC 8.8)."""
-        crc = ffi.new("uint32_t *")
-        check(lib.wage_probe(self.wage, self._input(x), layer, crc))
-        return crc[0]
+        if not 0 <= layer < self.wage.layer_count:
+            raise Refused("WAGE_E_RANGE")
+        return lib.wage_probe(self.wage, self._input(x), layer)
 
     def weight_bytes(self) -> bytes:
         """All trainable weights in canonical order (SPEC 7.1)."""
