@@ -241,7 +241,7 @@ def wrong_blobs() -> dict[str, list[bytes]]:
         "VERSION": [patch(good, 4, b"\2"), patch(good, 6, b"\0"), patch(good, 17, b"\0")],
         "LENGTH": [good + b"\0"],
         "CRC": [good[:-1] + bytes([good[-1] ^ 1]), good[:12] + bytes(4) + good[16:]],
-        "RESERVED": [small_blob(flags=4), small_blob(input_map=2), small_blob(name=b"x" * 16),
+        "RESERVED": [small_blob(flags=8), small_blob(input_map=2), small_blob(name=b"x" * 16),
                      layer(flags=5), layer(reserved=bytes(15) + b"\1"), layer(skip=1),
                      layer(factor=1), layer(bias_offset=64), below(max_pool(2, (2, 2), factor=1)),
                      below(max_pool(2, (2, 2), offset=64)), below(add(2, 1, flags=2))],

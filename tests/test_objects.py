@@ -34,9 +34,9 @@ HELPERS = {  # what the compiler calls for integers: products and shifts of 64 b
     "cortex-m55": set(),
     "rv32imac": {"__ashldi3", "__lshrdi3"},
     "atmega2560": {"__adddi3", "__adddi3_s8", "__ashldi3", "__cmpdi2", "__cmpdi2_s8",
-                   "__do_copy_data", "__lshrdi3", "__muldi3", "__mulhisi3", "__mulshisi3",
-                   "__mulsi3", "__muluhisi3", "__subdi3", "__udivmodsi4", "__umulhisi3",
-                   "__umulsidi3", "__usmulhisi3", "memcpy_P"},
+                   "__do_copy_data", "__lshrdi3", "__muldi3", "__mulhisi3", "__mulohisi3",
+                   "__mulshisi3", "__mulsi3", "__muluhisi3", "__subdi3", "__udivmodsi4",
+                   "__umulhisi3", "__umulsidi3", "__usmulhisi3", "memcpy_P"},
     "host": set(),
 }  # fmt: skip
 FLOATS = re.compile(r"__aeabi_[df]|__aeabi_.*2[df]|__(add|sub|mul|div|fix|float|ext|trunc).*[sdt]f")
@@ -127,7 +127,8 @@ def test_missing_compiler_fails_when_it_was_promised(monkeypatch):
 
 FREESTANDING = {"stdint.h", "stddef.h", "string.h"}
 AVR = {f"avr/{name}.h" for name in ("boot", "interrupt", "io", "pgmspace")}
-PUBLIC = {"wage.h", "store.h", "guard.h", "push.h", "wire.h", "flash.h"}
+PUBLIC = {"wage.h", "store.h", "guard.h", "prepare.h", "push.h", "wire.h",
+          "flash.h"}
 PRINTS, EXITS = {"build_core.py", "cli.py"}, {"cli.py"}
 TESTS = {path.stem for path in Path(__file__).parent.iterdir()} | {"tests"}
 

@@ -85,7 +85,7 @@ def test_blob_is_read_as_written() -> None:
         ("threshold", 128, "CONFIG"),
         ("flags", 1, "OK"),
         ("flags", 3, "OK"),
-        ("flags", 4, "RESERVED"),
+        ("flags", 8, "RESERVED"),
         ("flags", 128, "RESERVED"),
         ("batch", 0, "CONFIG"),
         ("batch", 4096, "OK"),

@@ -19,6 +19,7 @@ HEADERS = [
     "runtime/store.h",
     "runtime/guard.h",
     "runtime/push.h",
+    "runtime/prepare.h",
     "runtime/num.h",
     "runtime/layer.h",
     "runtime/wire.h",

@@ -15,6 +15,7 @@ from wage_host import auth, data, demo, files, link, sim, stream
 from wage_host import report as reports
 from wage_host._core import lib
 from wage_host.core import Config, Policy, info
+from wage_host.data.live import Live
 from wage_host.device import Device
 from wage_host.errors import (
     REMEDY,
@@ -26,6 +27,7 @@ from wage_host.errors import (
     WageError,
     WrongUsage,
 )
+from wage_host.extras import NOTHING
 from wage_host.log import Log, default_path
 from wage_host.models import watch_training
 from wage_host.options import FILE, RATE, board_line, command, open_device, port_options
@@ -43,7 +45,8 @@ def this_command() -> str:
 
 @command
 @port_options
-@click.option("--data", "file", type=FILE, required=True, help="New samples: .npz, .csv, IDX.")
+@click.option("--data", "file", type=FILE, required=True, help="New samples; -: CSV, live.")
+@click.option("--label", help="Column of the labels in a CSV file; default: label, or the first.")
 @click.option("--eval-data", type=FILE, help="Samples for the accuracy before and after.")
 @click.option("--seed", type=int, help="Of the random draws; default: the model's.")
 @click.option("--lr", type=RATE, help="Learning rate, as 2^-4; default: the model's.")
@@ -60,6 +63,7 @@ def this_command() -> str:
 def do_learn(
     screen: Screen,
     file: Path,
+    label: str | None,
     eval_data: Path | None,
     guard: Path | None,
     resume: int | None,
@@ -73,7 +77,16 @@ def do_learn(
     **settings: Any,
 ) -> dict[str, Any]:
     """Stream labelled samples to a board and watch it learn."""
-    new, test, held_out = (data.load(path) if path else None for path in (file, eval_data, guard))
+    blob = files.read_blob(model) if model else None
+    extras = info(blob).extras if blob else NOTHING
+    new, test, held_out = (
+        data.load(path, extras, label) if path else None
+        for path in (None if file == data.STANDARD_INPUT else file, eval_data, guard)
+    )
+    if file == data.STANDARD_INPUT:
+        if resume is not None:
+            raise WrongUsage("--resume needs the samples again: a live source has no past")
+        new = Live(sys.stdin, extras, label)
     with (
         Log(log_path or default_path()) as log,
         open_device(port, baud, model, store, key, timeout) as device,
@@ -91,7 +104,6 @@ def do_learn(
         if device.welcome.store_bytes and not device.can_save:
             screen.say(f"warning: {REMEDY['WAGE_E_STORE_SIZE']}")
         screen.say(f"board: {board_line(device)}")
-        blob = files.read_blob(model) if model else None
         plan = stream.Plan(new, test, config, number, policy, blob, held_out)
         done = stream.conduct(device, log, plan, this_command(), screen.watch, port=port)
         tell(screen, log, done)
@@ -176,10 +188,14 @@ def tell(screen: Screen, log: Log, done: stream.Outcome) -> None:
 @command
 @port_options
 @click.option("--data", "file", type=FILE, required=True, help="Labelled samples.")
+@click.option("--label", help="Column of the labels in a CSV file; default: label, or the first.")
 @log_option
-def do_eval(screen: Screen, file: Path, log_path: Path | None, **port: Any) -> dict[str, Any]:
+def do_eval(
+    screen: Screen, file: Path, label: str | None, log_path: Path | None, **port: Any
+) -> dict[str, Any]:
     """Accuracy of a board on labelled samples; nothing is learned."""
-    test = data.load(file)
+    model = port["model"]
+    test = data.load(file, info(files.read_blob(model)).extras if model else NOTHING, label)
     with Log(log_path or default_path()) as log, open_device(**port) as device:
         tests = data.samples(test, device.info)
         about = stream.conditions(device, test, device.config())

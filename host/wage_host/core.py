@@ -9,6 +9,8 @@ import numpy as np
 
 from wage_host._core import ffi, lib
 from wage_host.errors import REMEDY, ArenaError, ModelError, Refused, WrongUsage, short
+from wage_host.extras import NOTHING, Extras
+from wage_host.extras import of as extras_of
 
 ERROR_NAMES = ffi.typeof("enum wage_err").elements
 PLACES = {
@@ -116,6 +118,7 @@ class Info:
     latent_bytes: int
     arena_bytes: int
     batch: int = 1
+    extras: Extras = NOTHING
 
 
 def check(result: int) -> int:
@@ -143,6 +146,7 @@ def info(blob: bytes) -> Info:
         latent_bytes=out.latent_bytes,
         arena_bytes=out.arena_bytes,
         batch=out.batch,
+        extras=extras_of(blob),
     )
 
 

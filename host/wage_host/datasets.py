@@ -7,12 +7,14 @@
     cifar10          cifar-10-batches-bin/data_batch_1.bin …            50,000 + 10,000
     cifar10-jpeg     cifar10/cifar10-jpeg.zip, <part>/<class>/NAME.jpg  50,000 + 10,000
     svhn             svhn/train_32x32.mat, svhn/test_32x32.mat          73,257 + 26,032
+    fsdd             fsdd/fsdd.zip or fsdd/recordings/0_george_0.wav …   2,700 +    300
     imagenet         imagenet/train/<synset>/NAME.JPEG, imagenet/val/…  1,281,167 + 50,000
 """
 
 import dataclasses
 import gzip
 import os
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +129,15 @@ def _imagenet_part(folder: Path, part: str) -> Arrays:
     return images.load(folder / {"train": "train", "test": "val"}[part], images.Size(256, 224))
 
 
+def fsdd_is_test(name: str) -> bool:
+    """Whether a recording DIGIT_SPEAKER_NUMBER.wav is of the usual test part: numbers 0 to 4."""
+    return re.fullmatch(r".*_[0-4]\.wav", name) is not None
+
+
+def _only_sound(folder: Path, part: str) -> Arrays:
+    raise DataError(f"{folder} is sound, which has no one shape: read it as fsdd:{part}")
+
+
 KNOWN = {
     "mnist": Known(("mnist",), "yann.lecun.com/exdb/mnist, four gzipped IDX files", _idx_part),
     "fashion-mnist": Known(
@@ -150,6 +161,11 @@ KNOWN = {
         ("svhn",),
         "ufldl.stanford.edu/housenumbers, format 2: train_32x32.mat and test_32x32.mat",
         lambda folder, part: svhn(folder / f"{part}_32x32.mat"),
+    ),
+    "fsdd": Known(
+        ("fsdd/fsdd.zip", "fsdd"),
+        "github.com/Jakobovski/free-spoken-digit-dataset, the folder recordings",
+        _only_sound,
     ),
     "imagenet": Known(
         ("imagenet",),
@@ -179,10 +195,16 @@ def find(name: str, folder: Path | None = None) -> Path:
     )
 
 
-def named(name: str, part: str, folder: Path | None = None) -> Arrays:
-    """One part, train or test, of a known set."""
+def check_part(part: str) -> str:
+    """The part, when it is one."""
     if part not in PARTS:
         raise DataError(f"'{part}' is no part of a data set: they are {' and '.join(PARTS)}")
+    return part
+
+
+def named(name: str, part: str, folder: Path | None = None) -> Arrays:
+    """One part, train or test, of a known set."""
+    check_part(part)
     path = find(name, folder)
     try:
         return KNOWN[name].read(path, part)

@@ -138,6 +138,8 @@ class Device(Session):
                 waiting.clear()
                 continue
             done, self._faults = record.id, 0
+            if kind == lib.WAGE_SAMPLE:
+                self._last_id = done
             if done > most:
                 most, setbacks = done, 0
             self._tell_kept(record.kept, record.score, record.generation)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from wage_host.errors import DataError, ToolMissing
+from wage_host.files import UNREADABLE
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm")
 
@@ -53,6 +54,10 @@ class Pictures:
             x[row] = picture
         return np.empty((0, 0, 0, 0), np.uint8) if x is None else x
 
+    def one(self, index: int) -> np.ndarray:
+        """One picture of any size, (h, w, c) uint8; c is 1 when it is grey, else 3."""
+        return self._picture(_pillow(), index, None, None)
+
     def _picture(
         self, pillow: Any, index: int, size: Size | None, x: np.ndarray | None
     ) -> np.ndarray:
@@ -63,11 +68,28 @@ class Pictures:
                 if size:
                     picture = _cut(pillow, picture, size)
                 array = np.asarray(picture)
-        except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError):
+        except (*UNREADABLE, pillow.DecompressionBombError):
             raise DataError(
                 f"{self.where}: {self.names[index]} is no picture, or is damaged: copy it again"
             ) from None
         return array[..., None] if grey else array
+
+
+@dataclasses.dataclass(frozen=True)
+class Each:
+    """Pictures as a sequence of arrays, each read when it is asked for."""
+
+    of: Pictures
+
+    def __len__(self) -> int:
+        return len(self.of)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.of.one(index)
+
+    def all(self) -> np.ndarray:
+        """All at once; they must be of one size."""
+        return self.of.read(range(len(self.of)))
 
 
 def _pillow() -> Any:
@@ -127,11 +149,21 @@ def _pictures(
         hint = f": name one of its parts, as {path / deep[0]}" if deep else ""
         raise DataError(f"{path} holds no pictures as <class>/NAME.jpg{hint}")
     classes = sorted({parts[0] for parts in files})
+    check_classes(path, classes)
     number = {name: label for label, name in enumerate(classes)}
     labels = np.array(
         [number[parts[0]] for parts in files], np.uint8 if len(classes) <= 256 else np.uint16
     )
     return Pictures(path, [prefix + "/".join(parts) for parts in files], labels, classes, read)
+
+
+def check_classes(path: Path, classes: Sequence[str]) -> None:
+    """DataError for a folder of a class without a file: classes would be counted wrongly."""
+    if not path.is_dir():
+        return
+    for folder in sorted(path.iterdir()):
+        if folder.is_dir() and folder.name not in classes and not folder.name.startswith("."):
+            raise DataError(f"{folder} is empty: put samples of the class there, or remove it")
 
 
 def load(path: Path, size: Size | None = None) -> tuple[np.ndarray, np.ndarray]:

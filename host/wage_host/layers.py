@@ -9,6 +9,7 @@ import numpy as np
 from wage_host._core import lib
 from wage_host.core import NO_WEIGHTS, Info
 from wage_host.errors import ModelError
+from wage_host.extras import NOTHING, Extras
 
 Shape = tuple[int, int, int]  # height, width, channels
 Pair = tuple[int, int]  # height, width; or kW, kG
@@ -99,6 +100,7 @@ class Network:
     input_map: int
     layers: tuple[Layer, ...]
     paper: bool = False
+    extras: Extras = NOTHING
 
     @property
     def classes(self) -> int:
@@ -120,7 +122,8 @@ class Network:
     def info(self) -> Info:
         """As far as samples need it."""
         h, w, c = self.shape
-        return Info("", 0, self.shape, self.input_map, self.classes, h * w * c, 0, 0)
+        shape, size, extras = self.shape, h * w * c, self.extras
+        return Info("", 0, shape, self.input_map, self.classes, size, 0, 0, extras=extras)
 
 
 def check(at: Place, batch: int) -> None:

@@ -14,7 +14,9 @@ import numpy as np
 from wage_host import initial
 from wage_host._core import lib
 from wage_host.core import NO_WEIGHTS, Core
+from wage_host.data import steps
 from wage_host.errors import ModelError
+from wage_host.extras import NOTHING, Extras, Step
 from wage_host.files import UNREADABLE, write_whole
 from wage_host.layers import Layer, Network, Pair, Place, Shape, check, place
 
@@ -260,6 +262,9 @@ def save(network: Network, path: Path) -> None:
         layers.append(_fields(layer))
     about = {"wage": FILE_FORMAT, "shape": network.shape, "input_map": network.input_map}
     about |= {"paper": network.paper, "layers": layers}
+    if network.extras != NOTHING:
+        about["steps"] = [[step.kind, *step.params] for step in network.extras.steps]
+        about["names"] = network.extras.names
     file = io.BytesIO()
     np.savez_compressed(file, about=json.dumps(about), **arrays)
     write_whole(path, file.getvalue())
@@ -301,7 +306,19 @@ def _rebuilt(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Network
         layers.append(layer)
     if about["input_map"] not in (0, 1) or about["paper"] not in (False, True):
         raise ValueError("no such input or policy")
-    return Network(given, int(about["input_map"]), tuple(layers), bool(about["paper"]))
+    extras = _extras(about, layers[-1].out)
+    return Network(given, int(about["input_map"]), tuple(layers), bool(about["paper"]), extras)
+
+
+def _extras(about: dict[str, Any], classes: int) -> Extras:
+    """Pre-processing and names of classes; ValueError for what a blob could not carry."""
+    found = tuple(
+        Step(int(kind), tuple(map(int, params))) for kind, *params in about.get("steps", [])
+    )
+    names = tuple(map(str, about.get("names", [])))
+    if not all(map(steps.allowed, found)) or len(names) not in (0, classes):
+        raise ValueError("no such pre-processing or names")
+    return Extras(found, names)
 
 
 def _fields(layer: Layer) -> dict[str, Any]:

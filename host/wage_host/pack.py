@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from wage_host import layers
+from wage_host import extras, layers
 from wage_host._core import lib
 from wage_host.core import Config
 from wage_host.errors import ModelError
@@ -88,7 +88,8 @@ def blob(
     if len(name.encode()) > 15:
         raise ModelError(f"the name '{name}' is longer than 15 bytes: choose a shorter one")
     sections, records = b"", b""
-    start = lib.WAGE_HEADER_BYTES + count * lib.WAGE_RECORD_BYTES
+    more = extras.pack(network.extras)
+    start = lib.WAGE_HEADER_BYTES + count * lib.WAGE_RECORD_BYTES + len(more)
     for k, layer in enumerate(network.layers):
         weights = _weights(layer, k >= first, network.paper)
         records += _record(layer, k >= first, start + len(sections), len(weights))
@@ -107,7 +108,7 @@ def blob(
         config.lr_shift,
         config.replays,
         config.threshold,
-        PAPER * rules.paper | SSE * rules.sse,
+        PAPER * rules.paper | SSE * rules.sse | lib.WAGE_EXTRAS * bool(more),
         config.seed,
         replay_capacity,
         len(replay),
@@ -117,7 +118,7 @@ def blob(
         rules.momentum,
         config.lr_factor,
     )
-    body += records + sections
+    body += records + more + sections
     head = struct.pack("<4s2HI", b"WAGE", lib.WAGE_FORMAT, lib.WAGE_HEADER_BYTES, 16 + len(body))
     return head + struct.pack("<I", zlib.crc32(body)) + body
 

@@ -53,7 +53,10 @@ class Screen:
 
     @contextlib.contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[int, str], None]]:
-        """A progress display; gives the function to call with how many are done and a note."""
+        """A progress display; gives the function to call with how many are done and a note.
+
+        `total` 0: nobody knows.
+        """
         if not self.console.is_terminal:
             with self._plain(what, total) as update:
                 yield update
@@ -66,7 +69,7 @@ class Screen:
             TextColumn("{task.fields[note]}"),
         )
         with Progress(*columns, console=self.console) as progress:
-            task = progress.add_task(what, total=total, note="")
+            task = progress.add_task(what, total=total or None, note="")
             yield lambda done, note: progress.update(task, completed=done, note=note)
 
     @contextlib.contextmanager
@@ -81,10 +84,12 @@ class Screen:
             if now >= due and done > first:
                 due = now + max(PLAIN_S, (now - begin) * PLAIN_SHARE)
                 left_s = (now - begin) / (done - first) * (total - done)
-                self.say(f"{what}: {done} of {total}, {note}, {time_text(left_s)} left")
+                left = f", {time_text(left_s)} left" if total else ""
+                self.say(f"{what}: {done}{of}, {note}{left}")
 
+        of = f" of {total}" if total else ""
         yield update
-        self.say(f"{what}: {last[0]} of {total}, {last[1]}")
+        self.say(f"{what}: {last[0]}{of}, {last[1]}")
 
     def watch(self, what: str, count: int, records: Iterable[Any]) -> Iterator[Any]:
         """What comes, with a progress display; of Records also how many were right so far."""

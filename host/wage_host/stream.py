@@ -1,12 +1,13 @@
 """A stream of samples to a board: evaluate, learn, prove, evaluate again, and log all of it."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from wage_host.core import Config, Policy, Record, Sample, Stats
 from wage_host.data import Data, samples
+from wage_host.data.live import Live
 from wage_host.device import Device
 from wage_host.errors import (
     DataError,
@@ -31,7 +32,7 @@ Watch = Callable[[str, int, Iterable[Any]], Iterable[Any]]
 class Plan:
     """What to learn and how. `blob` (the board's model) lets this computer prove the result."""
 
-    data: Data
+    data: Data | Live
     test: Data | None
     config: Config
     stream: int
@@ -84,7 +85,8 @@ def conduct(
 
     Whatever interrupts it, the log says how far it came.
     """
-    stream = samples(plan.data, device.info)
+    live = isinstance(plan.data, Live)
+    stream = [] if live else samples(plan.data, device.info)
     tests = samples(plan.test, device.info) if plan.test else []
     policy = dataclasses.asdict(plan.policy)
     about = conditions(device, plan.data, plan.config, stream=plan.stream, **policy, **more)
@@ -147,7 +149,11 @@ def _learn(
     guard = _put_guard(device, plan, watch)
     twin = _fresh_twin(device, plan, guard)
     first, told = device.start(plan.stream, plan.config, plan.policy), set()
-    for record in watch("learning", len(stream), device.learn(stream, device.can_save)):
+    if isinstance(plan.data, Live):
+        records = _follow(device, plan.data, stream)
+    else:
+        records = device.learn(stream, device.can_save)
+    for record in watch("learning", len(stream), records):
         log.record(run, record)
         told.add(record.id)
     stats = device.stats()
@@ -173,6 +179,17 @@ def _learn(
         **({"guard_score": stats.score, "guard_count": len(guard), "refused": stats.refused}
            if guard else {}),
     }  # fmt: skip
+
+
+def _follow(device: Device, source: Live, stream: list[Sample]) -> Iterator[Record]:
+    """Learns samples one by one, each as soon as it comes, and keeps them in `stream`.
+
+    A fault of the link or the board does no harm: what it lost is sent again.
+    """
+    for sample in source.samples(device.info):
+        stream.append(sample)
+        yield from device.learn(stream)
+    yield from device.learn(stream, device.can_save)
 
 
 def _put_guard(device: Device, plan: Plan, watch: Watch) -> Sequence[Sample]:

@@ -1,0 +1,220 @@
+"""Host file to samples, in any format, through the pre-processing that a model carries.
+
+    load(path, extras)              as the model with these extras takes them
+    learn_from(path, text, …)       for a model to be trained; gives its extras, too
+
+The registry of formats is READERS: one function each from a path to raw.Raw.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wage_host import datasets, images
+from wage_host.data import prepare, sound, steps, table
+from wage_host.data.raw import Raw
+from wage_host.data.ready import Data, activations, as_bytes, check, finished, samples
+from wage_host.errors import DataError, WrongUsage
+from wage_host.extras import NOTHING, Extras, Step
+from wage_host.files import UNREADABLE
+
+__all__ = [
+    "Data", "activations", "as_bytes", "check", "finished", "learn_from", "load", "read",
+    "samples", "save", "sound", "steps",
+]  # fmt: skip
+STANDARD_INPUT = Path("-")
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """A format: whether a path is of it, and how to read it."""
+
+    name: str
+    matches: Callable[[Path], bool]
+    read: Callable[[Path], Raw]
+
+
+def _ends(*endings: str) -> Callable[[Path], bool]:
+    return lambda path: path.name.removesuffix(".gz").endswith(endings)
+
+
+def _arrays(read: Callable[[Path], datasets.Arrays]) -> Callable[[Path], Raw]:
+    """A reader of arrays x and labels."""
+    return lambda path: Raw(path.name, *read(path))
+
+
+def _npz(path: Path) -> datasets.Arrays:
+    with np.load(path, allow_pickle=False) as file:
+        if "x" not in file or "y" not in file:
+            raise DataError(f"{path} must have the arrays x (samples) and y (labels)")
+        return np.asarray(file["x"]), np.asarray(file["y"])
+
+
+def _pictures(path: Path) -> Raw:
+    found = images.find(path)
+    names = tuple(found.classes)
+    place = lambda k: f"{found.where}: {found.names[k]}"  # noqa: E731
+    return Raw(path.name, images.Each(found), found.labels, names, place=place)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() or images.in_zip(path)
+
+
+READERS = (
+    Reader("recordings, WAV", lambda path: _is_folder(path) and sound.is_sound(path), sound.load),
+    Reader(
+        "CIFAR-10's binary version",
+        lambda path: path.is_dir() and any(path.glob("data_batch_*.bin")),
+        _arrays(lambda path: datasets.cifar_folder(path, "train")),
+    ),
+    Reader("pictures", _is_folder, _pictures),
+    Reader("NumPy", _ends(".npz"), _arrays(_npz)),
+    Reader("CSV", _ends(".csv"), table.load),
+    Reader("CIFAR-10's binary version", _ends(".bin"), _arrays(datasets.cifar)),
+    Reader("SVHN", _ends(".mat"), _arrays(datasets.svhn)),
+    Reader("IDX", lambda path: "idx3-ubyte" in path.name, _arrays(datasets.idx_pair)),
+)
+
+
+def read(path: Path, label: str | None = None) -> Raw:
+    """The samples of a file or folder as they are; its name says the format.
+
+    A part of a zip file of pictures is SET.zip/train, one of a known set NAME:train. What is not
+    there under this name may be in the folder of data sets, which WAGE_DATA names. `-` is CSV on
+    standard input. `label`: the column of the labels in a CSV file.
+    """
+    if path == STANDARD_INPUT:
+        return _checked(table.collect(table.rows(sys.stdin, "standard input", label), "-"), path)
+    name, _, part = str(path).partition(":")
+    if name in datasets.KNOWN and part:
+        return _checked(_known(name, part), path)
+    places = (path, datasets.root() / path)
+    path = next((p for p in places if p.exists() or images.in_zip(p)), path)
+    if not path.exists() and not images.in_zip(path):
+        raise DataError(f"there is no data file {path}")
+    try:
+        reader = next((r for r in READERS if r.matches(path)), None)
+        if reader is None:
+            raise DataError(
+                f"{path}: data are .npz, .csv, IDX (…-images-idx3-ubyte[.gz]), CIFAR-10's .bin, "
+                "SVHN's .mat, or a folder or zip file of <class>/NAME.jpg or <class>/NAME.wav"
+            )
+        if reader.name == "CSV":
+            return _checked(table.load(path, label), path)
+        return _checked(reader.read(path), path)
+    except UNREADABLE:
+        raise DataError(f"{path} is truncated or not what its name says: copy it again") from None
+
+
+def _known(name: str, part: str) -> Raw:
+    """One part, train or test, of a published set."""
+    if name == "fsdd":
+        wanted = datasets.check_part(part) == "test"
+        folder = datasets.find(name) / "recordings"
+        return sound.load(folder, lambda file: datasets.fsdd_is_test(file) == wanted)
+    return Raw(f"{name}:{part}", *datasets.named(name, part))
+
+
+def _checked(raw: Raw, path: Path) -> Raw:
+    """What holds for every format."""
+    if isinstance(raw.x, np.ndarray) and isinstance(raw.labels, np.ndarray):
+        if raw.x.ndim < 1 or raw.labels.ndim != 1:
+            shape = "x".join(map(str, raw.labels.shape))
+            raise DataError(f"{path}: give one label a sample, not labels of {shape}")
+        if raw.labels.dtype.kind not in "iu":
+            raise DataError(
+                f"{path}: labels have type {raw.labels.dtype}; give whole numbers from 0"
+            )
+        if raw.x.dtype.kind not in "iuf":
+            raise DataError(f"{path}: x has type {raw.x.dtype}; give numbers, best uint8 or int8")
+    if len(raw.x) == 0:
+        raise DataError(f"{path} holds no samples: give at least one")
+    if len(raw.x) != len(raw.labels):
+        text = f"{len(raw.x)} samples but {len(raw.labels)} labels: one is cut off"
+        raise DataError(f"{path}: {text}")
+    if isinstance(raw.x, np.ndarray) and raw.x.dtype.kind == "f":
+        bad = np.flatnonzero(~np.isfinite(raw.x).reshape(len(raw.x), -1).all(1))
+        if len(bad):
+            raise DataError(f"{raw.where(bad[0])}: a value is missing (NaN) or infinite: remove it")
+    return raw
+
+
+def load(path: Path, extras: Extras | None = NOTHING, label: str | None = None) -> Data:
+    """The samples as a model with these extras takes them; None: a model is yet to be made."""
+    raw = read(path, label)
+    labels, names = raw.numbered(extras.names if extras else None)
+    return _prepared(raw, labels, names, extras.steps if extras else ())
+
+
+def learn_from(
+    path: Path, text: str | None, label: str | None = None, classes: Sequence[str] = ()
+) -> tuple[Data, Extras]:
+    """Samples to train a model with, and the extras that it needs for more of the same.
+
+    `text`: pre-processing in words (steps.py), what is left open fitted to these samples;
+    `classes`: their names in order, also of those without a sample yet.
+    """
+    wanted = steps.parse(text) if text else ()
+    if len(set(classes)) != len(classes):
+        raise WrongUsage("--classes names a class twice")
+    raw = read(path, label)
+    labels, names = raw.numbered(tuple(classes) or None)
+    if wanted:
+        wanted = prepare.fit(wanted, list(raw.items(labels)))
+    return _prepared(raw, labels, names, wanted), Extras(wanted, names)
+
+
+def _prepared(
+    raw: Raw, labels: np.ndarray, names: tuple[str, ...], how: Sequence[Step]
+) -> Data:
+    """A file's samples after all steps."""
+    if not how:
+        x = raw.x if isinstance(raw.x, np.ndarray) else _stacked(raw)
+        if x.dtype not in (np.int8, np.uint8):
+            if isinstance(raw.labels, np.ndarray):
+                raise DataError(
+                    f"{raw.name}: x has type {x.dtype}; give uint8 (0 to 255) or int8 (-128 to "
+                    "127), or --prepare normalise"
+                )
+            x = _table(raw, x)
+        return Data(raw.name, x, labels, names)
+    steps.check(how)
+    done = list(prepare.apply(how, raw.items(labels)))
+    if not done:
+        raise DataError(f"{raw.name}: no recording is as long as a window: make it shorter")
+    x = finished([item.x for item in done], how, raw.name)
+    return Data(raw.name, x, np.array([item.label for item in done], np.int64), names)
+
+
+def _table(raw: Raw, x: np.ndarray) -> np.ndarray:
+    """A table as bytes or activations; DataError with the first row that is neither."""
+    low, high = (-128, 127) if x.min(initial=0) < 0 else (0, 255)
+    bad = np.flatnonzero(((x != np.rint(x)) | (x < low) | (x > high)).any(1))
+    if len(bad):
+        row = x[bad[0]]
+        value = row[(row != np.rint(row)) | (row < low) | (row > high)][0]
+        kind = f"outside {low} to {high}" if value == np.rint(value) else "no whole number"
+        raise DataError(
+            f"{raw.where(bad[0])}: {value:g} is {kind}: give --prepare normalise, or write bytes, "
+            "0 to 255, or activations, -128 to 127"
+        )
+    return x.astype(np.int8 if low < 0 else np.uint8)
+
+
+def _stacked(raw: Raw) -> np.ndarray:
+    """Arrays of one shape as one; DataError for sound, which needs pre-processing."""
+    if isinstance(raw.x, images.Each):
+        return raw.x.all()
+    raise DataError(
+        f"{raw.name} is sound: say how it becomes a model's input, as --prepare 'cut 8000, "
+        "logmel 8000 256/128 24, normalise', or give the model that knows it with --model"
+    )
+
+
+def save(path: Path, x: np.ndarray, labels: np.ndarray) -> None:
+    """Writes samples as .npz, to be read by load()."""
+    np.savez_compressed(path, x=x, y=labels.astype(np.int64))

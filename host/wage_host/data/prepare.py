@@ -1,0 +1,288 @@
+"""From a sample as it was recorded to a model's input: what each step does (SPEC 10).
+
+Log-mel and the last rounding are the runtime's own C, as on a device that samples by itself.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from wage_host._core import ffi, lib
+from wage_host.data.steps import DECIMALS_MAX, KINDS, NAMES, c_step
+from wage_host.errors import DataError
+from wage_host.extras import Step
+
+SPREAD = 2.5  # standard deviations that a fitted normalise maps to 127
+LIMIT = 65535  # of a value less its offset (SPEC 10.3)
+FACTOR_MAX, SHIFT_MAX = 32767, 30
+FINE = 1024  # units that SPREAD deviations have at least, where decimals are chosen
+INT32 = 1 << 31
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """A sample on its way: (height, width, channels), its class, Hz of sound (0: not known)."""
+
+    x: np.ndarray
+    label: int
+    where: str
+    rate: int = 0
+
+    def now(self, x: np.ndarray) -> "Item":
+        """The same after a step."""
+        return dataclasses.replace(self, x=x)
+
+
+def apply(steps: Sequence[Step], items: Iterable[Item]) -> Iterator[Item]:
+    """Items after all steps, one by one as they come."""
+    for step in steps:
+        items = _APPLY[NAMES[step.kind]](step, items)
+    return iter(items)
+
+
+def _each(function: Callable[[Step, Item], np.ndarray]) -> Callable:
+    """A step that makes one sample of one."""
+
+    def run(step: Step, items: Iterable[Item]) -> Iterator[Item]:
+        for item in items:
+            yield item.now(function(step, item))
+
+    return run
+
+
+def _refuse(item: Item, text: str) -> DataError:
+    return DataError(f"{item.where}: {text}")
+
+
+def _shape(x: np.ndarray) -> str:
+    return "x".join(map(str, x.shape))
+
+
+def _overlaps(before: int, after: int) -> np.ndarray:
+    """(after, before): the length that an old and a new pixel share, in 1 / (before · after)."""
+    r, i = np.arange(before), np.arange(after)[:, None]
+    ends = np.minimum((r + 1) * after, (i + 1) * before)
+    return np.maximum(0, ends - np.maximum(r * after, i * before)).astype(np.float64)
+
+
+def _resize(step: Step, item: Item) -> np.ndarray:
+    h, w = step.params
+    x = item.x.astype(np.float64)  # exact: sums of integers stay below 2^53
+    height, width, _ = x.shape
+    if (height, width) == (h, w):
+        return item.x
+    down, across = _overlaps(height, h), _overlaps(width, w)
+    total = np.tensordot(down, x, (1, 0))  # (h, width, channels)
+    total = np.tensordot(across, total, (1, 1)).transpose(1, 0, 2)
+    area = height * width
+    return ((total.astype(np.int64) + area // 2) // area).astype(item.x.dtype)
+
+
+def _crop(step: Step, item: Item) -> np.ndarray:
+    h, w = step.params
+    height, width, _ = item.x.shape
+    if h > height or w > width:
+        raise _refuse(item, f"{_shape(item.x)} is too small for 'crop {h}x{w}': resize it before")
+    top, left = (height - h) // 2, (width - w) // 2
+    return item.x[top : top + h, left : left + w]
+
+
+def _grey(step: Step, item: Item) -> np.ndarray:
+    if item.x.shape[2] == 1:
+        return item.x
+    if item.x.shape[2] != 3:
+        raise _refuse(item, f"grey takes 3 channels or 1, not {item.x.shape[2]}")
+    total = item.x.astype(np.int64) @ np.array([77, 150, 29]) + 128
+    return (total >> 8).astype(item.x.dtype)[..., None]
+
+
+def _whole(step: Step, item: Item) -> np.ndarray:
+    x = np.rint(np.asarray(item.x, np.float64) * 10.0 ** step.params[0])
+    if np.abs(x).max(initial=0) >= INT32:
+        raise _refuse(item, "a value is too large for 32 bits: give fewer decimals")
+    return x.astype(np.int64)
+
+
+def _row(item: Item, name: str) -> np.ndarray:
+    if item.x.shape[0] != 1:
+        raise _refuse(item, f"{name} is for sound and sensors, not for pictures ({_shape(item.x)})")
+    return item.x
+
+
+def _cut(step: Step, item: Item) -> np.ndarray:
+    x, (n,) = _row(item, "cut"), step.params
+    if x.shape[1] >= n:
+        return x[:, :n]
+    return np.concatenate([x, np.zeros((1, n - x.shape[1], x.shape[2]), x.dtype)], 1)
+
+
+def _window(step: Step, items: Iterable[Item]) -> Iterator[Item]:
+    """Recordings: rows of a table that come one after another, with one label, are one."""
+    n, hop = step.params
+    rows: list[np.ndarray] = []
+    last, skip = None, 0
+    for item in items:
+        x = _row(item, "window")
+        if x.shape[1] > 1:
+            for at in range(0, x.shape[1] - n + 1, hop):
+                yield item.now(x[:, at : at + n])
+            continue
+        if item.label != last:
+            rows, last, skip = [], item.label, 0
+        if skip:  # between two windows that do not touch
+            skip -= 1
+            continue
+        rows.append(x)
+        if len(rows) == n:
+            yield item.now(np.concatenate(rows, 1))
+            skip = max(0, hop - n)
+            rows = rows[hop:]
+
+
+def _logmel_all(step: Step, items: Iterable[Item]) -> Iterator[Item]:
+    mel, (c, alive) = ffi.new("struct wage_logmel *"), c_step(step)
+    if lib.wage_logmel_open(mel, c) != lib.WAGE_OK:
+        raise DataError("there is no such log-mel: look at --prepare")
+    work = ffi.new("union wage_bin[]", mel.fft // 2 + 1)
+    for item in items:
+        x = _row(item, "logmel")
+        if item.rate not in (0, mel.rate):
+            raise _refuse(
+                item,
+                f"recorded with {item.rate} samples a second, and logmel takes {mel.rate}: "
+                "convert the recordings, or say another rate",
+            )
+        if x.shape[2] != 1 or x.dtype.kind not in "iu" or np.abs(x.astype(np.int64)).max() > 32768:
+            raise _refuse(item, "logmel takes sound: one channel of 16 bits")
+        frames = (x.shape[1] - mel.window) // mel.hop + 1
+        if frames < 1:
+            raise _refuse(
+                item, f"{x.shape[1]} samples are less than a frame of {mel.window}: 'cut' it before"
+            )
+        sound = np.ascontiguousarray(x.reshape(-1).clip(-32768, 32767), np.int16)
+        source = ffi.from_buffer("int16_t[]", sound)
+        values = np.empty((frames, mel.bands, 1), np.int32)
+        out = ffi.from_buffer("int32_t[]", values)
+        for k in range(frames):
+            lib.wage_logmel(mel, source + k * mel.hop, work, out + k * mel.bands)
+        yield item.now(values)
+    del alive
+
+
+def _normalise_all(step: Step, items: Iterable[Item]) -> Iterator[Item]:
+    (c, alive), ways = c_step(step), len(step.params) // 3
+    for item in items:
+        if item.x.size % ways:
+            raise _refuse(
+                item, f"normalise has {ways} factors, which do not fit {_shape(item.x)} values"
+            )
+        x = np.ascontiguousarray(_integers(item), np.int32)
+        out = np.empty(x.shape, np.int8)
+        lib.wage_normalise(
+            c, ffi.from_buffer("int32_t[]", x), 0, x.size, ffi.from_buffer("int8_t[]", out)
+        )
+        yield item.now(out)
+    del alive
+
+
+def _integers(item: Item) -> np.ndarray:
+    x = item.x
+    if x.dtype.kind == "f":
+        if not np.array_equal(x, np.rint(x)):
+            raise _refuse(item, "a value is no whole number: put 'decimals' before 'normalise'")
+        x = x.astype(np.int64)
+    if x.size and (x.min() < -INT32 or x.max() >= INT32):
+        raise _refuse(item, "a value does not fit into 32 bits")
+    return x
+
+
+_APPLY: dict[str, Callable[[Step, Iterable[Item]], Iterator[Item]]] = {
+    "resize": _each(_resize), "crop": _each(_crop), "grey": _each(_grey),
+    "decimals": _each(_whole), "cut": _each(_cut), "window": _window, "logmel": _logmel_all,
+    "normalise": _normalise_all,
+}  # fmt: skip
+
+
+# -- what the data must give ---------------------------------------------------------------
+
+
+def fit(steps: Sequence[Step], items: Sequence[Item]) -> tuple[Step, ...]:
+    """The steps with the parameters that the data give: of decimals and normalise.
+
+    Where values have decimals and no step rounds them before normalise, one is put there.
+    """
+    done: list[Step] = []
+    for step in steps:
+        if step.kind == lib.WAGE_NORMALISE and not step.params:
+            fractions = any(
+                item.x.dtype.kind == "f" and not np.array_equal(item.x, np.rint(item.x))
+                for item in apply(done, items)
+            )
+            if fractions:
+                done.append(_fit_decimals(apply(done, items)))
+            step = _fit_normalise(done, items)
+        elif step.kind == lib.WAGE_DECIMALS and not step.params:
+            step = _fit_decimals(apply(done, items))
+        done.append(step)
+    return tuple(done)
+
+
+def _moments(items: Iterable[Item], ways: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Mean and standard deviation of each way, and the largest size of any value."""
+    count, total, square, largest = 0, 0.0, 0.0, 0.0
+    origin: np.ndarray | None = None
+    for item in items:
+        x = item.x.reshape(-1, ways).astype(np.float64)
+        if origin is None:  # moments about a value of the data lose no digits
+            origin = x[0]
+        largest = max(largest, float(np.abs(x).max()))
+        count, total = count + len(x), total + (x - origin).sum(0)
+        square = square + ((x - origin) ** 2).sum(0)
+    if origin is None:
+        raise DataError("the pre-processing leaves no sample: make its windows shorter")
+    mean = total / count
+    return origin + mean, np.sqrt(np.maximum(square / count - mean**2, 0)), largest
+
+
+def _fit_decimals(items: Iterable[Item]) -> Step:
+    """As many as the values have; or fewer, when they are fine enough for 8 bits."""
+    some = list(items)
+    ways = some[0].x.shape[2] if some else 1
+    _, deviation, largest = _moments(some, ways)
+    varies = deviation[deviation > 0]
+
+    def enough(d: int) -> bool:
+        scaled = (item.x.astype(np.float64) * 10.0**d for item in some)
+        if varies.size and SPREAD * varies.min() * 10.0**d >= FINE:
+            return True
+        return all(np.allclose(x, np.rint(x), rtol=1e-12, atol=1e-6) for x in scaled)
+
+    most = max(
+        [0, *(d for d in range(DECIMALS_MAX + 1) if largest * 10.0**d < INT32 and (
+            not varies.size or SPREAD * varies.max() * 10.0**d <= LIMIT))]
+    )  # fmt: skip
+    found = next((d for d in range(most) if enough(d)), most)
+    return Step(KINDS["decimals"], (found,))
+
+
+def _fit_normalise(before: Sequence[Step], items: Sequence[Item]) -> Step:
+    """Offset and factor of each column, band or channel."""
+    first = next(apply(before, items), None)
+    if first is None:
+        raise DataError("the pre-processing leaves no sample: make its windows shorter")
+    bands = bool(before) and before[-1].kind == lib.WAGE_LOGMEL
+    ways = first.x.shape[1] if bands else first.x.shape[2]
+    means, deviations, _ = _moments(apply(before, items), ways)
+    params: list[int] = []
+    for mean, deviation in zip(means.tolist(), deviations.tolist(), strict=True):
+        if not abs(mean) < INT32 - 1 or SPREAD * deviation > LIMIT:
+            raise DataError(
+                "values spread over more than 16 bits: put 'decimals' with fewer before "
+                "'normalise', or scale them"
+            )
+        ratio = min(127 / (SPREAD * deviation), float(FACTOR_MAX)) if deviation else 1.0
+        shift = max(0, min(SHIFT_MAX, int(np.floor(np.log2(FACTOR_MAX / ratio)))))
+        factor = min(FACTOR_MAX, max(1, round(ratio * 2**shift)))
+        params += [round(mean), factor, shift]
+    return Step(KINDS["normalise"], tuple(params))

@@ -1,0 +1,101 @@
+"""Samples ready for a model: int8 activations, or bytes that become them."""
+
+import dataclasses
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from wage_host._core import lib
+from wage_host.core import Info, Sample
+from wage_host.errors import DataError, LabelError, ShapeError
+from wage_host.extras import Step
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Samples of a file: x (n, …) int8 or uint8, labels (n,) int64; names of classes, or none."""
+
+    name: str
+    x: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def crc(self) -> int:
+        """CRC-32 of inputs and labels: which data a run saw."""
+        return zlib.crc32(self.labels.astype("<i8").tobytes(), zlib.crc32(self.x.tobytes()))
+
+
+def activations(x: np.ndarray, input_map: int) -> np.ndarray:
+    """int8 activations of raw samples: int8 as they are, uint8 by the blob's map (SPEC 3.2)."""
+    if x.dtype == np.int8:
+        return x
+    p = x.astype(np.int16)
+    mapped = p >> 1 if input_map == 0 else np.clip(p - 128 + (p >= 128), -127, 127)
+    return mapped.astype(np.int8)
+
+
+def check(data: Data, info: Info) -> None:
+    """Raises when a shape or a label is not one of the model's."""
+    size = data.x[0].size if len(data) else info.input_bytes
+    if size != info.input_bytes:
+        raise ShapeError(
+            f"{data.name} has samples of {_shape(data.x.shape[1:])} ({size} values), the model "
+            f"takes {_shape(info.shape)} ({info.input_bytes}): use the data of this model"
+        )
+    bad = np.flatnonzero((data.labels < 0) | (data.labels >= info.classes))
+    if len(bad):
+        raise LabelError(
+            f"{data.name}, sample {bad[0] + 1}: label {data.labels[bad[0]]} is out of range; "
+            f"the model's classes are 0 to {info.classes - 1}"
+        )
+
+
+def samples(data: Data, info: Info) -> Sequence[Sample]:
+    """The samples as the model takes them, after a look at every shape and label."""
+    check(data, info)
+    x = activations(data.x, info.input_map).reshape(len(data), -1)
+    return list(zip(x, data.labels.tolist(), strict=True))
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(str(n) for n in shape)
+
+
+def finished(arrays: Sequence[np.ndarray], steps: Sequence[Step], where: str) -> np.ndarray:
+    """Arrays (h, w, c) after all steps as one (n, h, w, c): activations, or bytes (SPEC 10.1)."""
+    shapes = {x.shape for x in arrays}
+    if len(shapes) > 1:
+        first, other = sorted(shapes)[:2]
+        raise DataError(
+            f"{where}: samples have several shapes, {_shape(first)} and {_shape(other)}: give "
+            "--prepare with 'resize' for pictures, 'cut' or 'window' for sound"
+        )
+    x = np.stack(arrays)
+    if x.dtype in (np.int8, np.uint8) or (steps and steps[-1].kind == lib.WAGE_NORMALISE):
+        return x
+    return as_bytes(x, where)
+
+
+def as_bytes(x: np.ndarray, where: str) -> np.ndarray:
+    """Integers as uint8, or when one is negative as int8; DataError when they do not fit."""
+    if x.dtype.kind == "f" and not np.array_equal(x, np.rint(x)):
+        value = x[x != np.rint(x)][0]
+        raise DataError(
+            f"{where}: {value:g} is no whole number: give --prepare normalise, or write whole "
+            "numbers of 0 to 255"
+        )
+    low, high = (x.min(), x.max()) if x.size else (0, 0)
+    if low < -128 or high > (127 if low < 0 else 255):
+        raise DataError(
+            f"{where}: values from {low:g} to {high:g} must lie in 0 to 255, or in -128 to 127: "
+            "give --prepare normalise, or scale them"
+        )
+    return x.astype(np.int8 if low < 0 else np.uint8)
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(str(n) for n in shape)

@@ -1,0 +1,121 @@
+"""CSV: rows of a label and values, from a file or as they come in live."""
+
+import csv
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from wage_host.data.raw import Raw
+from wage_host.errors import DataError
+
+LABEL = "label"  # what a label's column is called unless somebody says otherwise
+INTEGER_MAX = 1 << 53
+
+
+class Row(NamedTuple):
+    """One row: where it stood, its label as it is written, its values."""
+
+    line: int
+    label: str
+    values: tuple[int | float, ...]
+
+
+def rows(lines: Iterable[str], name: str, label: str | None = None) -> Iterator[Row]:
+    """Rows one by one, as soon as each is there; `label`: the column's name, in the header.
+
+    Without `label`: the column that is called label, else the first.
+    """
+    at, header, width = 0, None, None
+    reader = csv.reader(lines, strict=True)
+    while True:
+        try:
+            cells = [cell.strip() for cell in next(reader)]
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise DataError(f"{name}, line {reader.line_num}: no CSV ({error})") from None
+        where = f"{name}, line {reader.line_num}"
+        if not any(cells):
+            continue
+        if width is None:
+            width = len(cells)
+            if width < 2:
+                raise DataError(f"{where}: one cell only: write label,value,value,… with commas")
+            if _is_header(cells):
+                header = cells
+                at = _column(header, label, name)
+                continue
+            if label is not None:
+                raise DataError(f"{name} has no header, so no column '{label}': write one")
+        if len(cells) != width:
+            raise DataError(
+                f"{where}: {len(cells)} cells, not {width} as in the first row: make all alike"
+            )
+        values = tuple(
+            _value(cell, where, header[k] if header else f"{k + 1}")
+            for k, cell in enumerate(cells)
+            if k != at
+        )
+        if not cells[at]:
+            raise DataError(f"{where}: the label is empty: write one, or leave the row out")
+        yield Row(reader.line_num, cells[at], values)
+
+
+def _is_header(cells: list[str]) -> bool:
+    return cells[0].lower() == LABEL or not any(map(_is_number, cells))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _column(header: list[str], label: str | None, name: str) -> int:
+    """Where the label stands."""
+    if label is None:
+        lower = [cell.lower() for cell in header]
+        return lower.index(LABEL) if LABEL in lower else 0
+    if header.count(label) != 1:
+        how = "no column" if label not in header else "more than one column"
+        raise DataError(f"{name} has {how} '{label}': they are {', '.join(header)}")
+    return header.index(label)
+
+
+def _value(cell: str, where: str, column: str) -> int | float:
+    """A number; whole ones exactly."""
+    if not cell:
+        raise DataError(f"{where}: column {column} is empty: fill it in, or leave the row out")
+    try:
+        value = int(cell) if cell.isascii() and cell.lstrip("+-").isdigit() else float(cell)
+    except ValueError:
+        raise DataError(f"{where}: column {column} is '{cell}', no number") from None
+    if not math.isfinite(value) or abs(value) > INTEGER_MAX:
+        raise DataError(
+            f"{where}: column {column} is {cell}: leave out rows with values that are missing"
+        )
+    return value
+
+
+def load(path: Path, label: str | None = None) -> Raw:
+    """All rows of a file: each (values), int64, or float64 when one has decimals."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return collect(rows(file, str(path), label), path.name)
+
+
+def collect(found: Iterable[Row], name: str) -> Raw:
+    """Rows in one table."""
+    some = list(found)
+    values = [row.values for row in some]
+    whole = all(isinstance(v, int) for row in values for v in row)
+    width = len(values[0]) if values else 0
+    x = np.array(values, np.int64 if whole else np.float64).reshape(len(some), width)
+    lines = [row.line for row in some]
+    return Raw(
+        name, x, [row.label for row in some], place=lambda k: f"{name}, line {lines[k]}"
+    )
