@@ -143,7 +143,7 @@ static void powers(union wage_bin *work, uint32_t count)
     }
 }
 
-/* Sum over a triangle between three edges. At most 2^52 * 2^8. */
+/* Sum over a triangle between three edges. At most 2^52 * 2^10. */
 static uint64_t energy(const union wage_bin *work, const uint32_t edge[3])
 {
     uint32_t rise = ((uint32_t)1 << 24) / (edge[1] - edge[0]);
@@ -156,7 +156,7 @@ static uint64_t energy(const union wage_bin *work, const uint32_t edge[3])
             weight = (edge[2] - at) * fall;
         else if (at > edge[0])
             weight = (at - edge[0]) * rise;
-        sum += work[k].power * (weight >> 16);
+        sum += work[k].power * (weight >> 14);
     }
     return sum;
 }
@@ -190,6 +190,6 @@ void wage_logmel(const struct wage_logmel *m, const int16_t *sound,
         uint32_t edge[3];
         for (uint32_t k = 0; k < 3; k++)
             edge[k] = wage_fetch32(m->edges + 4 * (b + k));
-        values[b] = log2_below(energy(work, edge), 2 * gain + 8);
+        values[b] = log2_below(energy(work, edge), 2 * gain + 10);
     }
 }

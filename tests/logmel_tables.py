@@ -1,6 +1,6 @@
 """Makes runtime/logmel_tables.h: sine and logarithm as integers.
 
-    .venv/bin/python tests/logmel_tables.py > runtime/logmel_tables.h
+.venv/bin/python tests/logmel_tables.py > runtime/logmel_tables.h
 """
 
 # SPDX-License-Identifier: MIT

@@ -161,9 +161,9 @@ def logmel(x: np.ndarray, rate: int, window: int, hop: int, n: int, *edges: int)
             energy = 0
             for k, power in enumerate(p):
                 if u < 64 * k < v:
-                    energy += (64 * k - u) * (2**24 // (v - u)) // 65536 * power
+                    energy += (64 * k - u) * (2**24 // (v - u)) // 16384 * power
                 elif v <= 64 * k < w:
-                    energy += (w - 64 * k) * (2**24 // (w - v)) // 65536 * power
-            values.append(log2_256(energy, 2 * gain + 8))
+                    energy += (w - 64 * k) * (2**24 // (w - v)) // 16384 * power
+            values.append(log2_256(energy, 2 * gain + 10))
         frames.append(values)
     return np.array(frames, np.int64).reshape(len(frames), len(edges) - 2, 1)

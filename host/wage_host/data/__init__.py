@@ -168,9 +168,7 @@ def learn_from(
     return _prepared(raw, labels, names, wanted), Extras(wanted, names)
 
 
-def _prepared(
-    raw: Raw, labels: np.ndarray, names: tuple[str, ...], how: Sequence[Step]
-) -> Data:
+def _prepared(raw: Raw, labels: np.ndarray, names: tuple[str, ...], how: Sequence[Step]) -> Data:
     """A file's samples after all steps."""
     if not how:
         x = raw.x if isinstance(raw.x, np.ndarray) else _stacked(raw)

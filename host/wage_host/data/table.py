@@ -116,6 +116,4 @@ def collect(found: Iterable[Row], name: str) -> Raw:
     width = len(values[0]) if values else 0
     x = np.array(values, np.int64 if whole else np.float64).reshape(len(some), width)
     lines = [row.line for row in some]
-    return Raw(
-        name, x, [row.label for row in some], place=lambda k: f"{name}, line {lines[k]}"
-    )
+    return Raw(name, x, [row.label for row in some], place=lambda k: f"{name}, line {lines[k]}")
