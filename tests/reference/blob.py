@@ -27,8 +27,8 @@ from .num import crc32
 from .steps import BIAS_MAX
 
 HEADER = struct.Struct("<4sHHIIBBHHHHBBbBBBIHHI16sHBB")  # 9.1
-RECORD = struct.Struct("<BBBbH2B2B4BBBIIBBHI16s")  # 9.2
-PAPER, SSE = 1, 2  # flags of the header
+RECORD = struct.Struct("<BBBBH2B2B4BBBIIBBHI16s")  # 9.2
+PAPER, SSE, EXTRAS = 1, 2, 4  # flags of the header
 TRAINABLE, BIAS = 1, 2  # flags of a record
 SUM_MAX, FACTOR_MAX = 131072, (1 << 24) - 1  # 2.6
 SIDE_MAX, WORD_MAX = 65535, (1 << 31) - 1
@@ -58,7 +58,7 @@ def open_model(blob: bytes) -> Model:
     refuse_if(not 1 <= count <= 32, "LAYERS")
     first = HEADER.size + RECORD.size * count
     refuse_if(first > len(blob), "RANGE")
-    refuse_if(flags > PAPER + SSE or name[15] != 0 or input_map > 1, "RESERVED")
+    refuse_if(flags > PAPER + SSE + EXTRAS or name[15] != 0 or input_map > 1, "RESERVED")
     refuse_if(not 2 <= classes <= 255, "SHAPE")
     config = Config(seed, lr_shift, replays, gain_shift, threshold, lr_factor)
     check_config(config)
@@ -75,6 +75,8 @@ def open_model(blob: bytes) -> Model:
     refuse_if(factory_count > capacity or (factory_count == 0 and factory_offset != 0), "REPLAY")
     replay = factory_samples(blob, layers, factory_count, factory_offset, first)
     refuse_if(any(label >= classes for label, _ in replay), "REPLAY")
+    if flags & EXTRAS:
+        check_extras(blob, first, classes)
     model = Model(
         layers=layers,
         classes=classes,
@@ -92,6 +94,39 @@ def open_model(blob: bytes) -> Model:
     )
     refuse_if(kept_bytes(model) > ARENA_MAX, "LIMIT")
     return model
+
+
+def check_extras(blob: bytes, at: int, classes: int) -> None:
+    """Pre-processing and names can be walked through (9.7)."""
+    refuse_if(len(blob) < at + 4, "RANGE")
+    size, version, zero = struct.unpack_from("<HBB", blob, at)
+    refuse_if(at + size > len(blob), "RANGE")
+    refuse_if((version, zero) != (1, 0), "RESERVED")
+    refuse_if(size < 4, "SHAPE")
+    rest, last = blob[at + 4 : at + size], 0
+    while rest:
+        kind, contents, rest = chunk(rest, 1)
+        refuse_if(not last < kind <= 2, "RESERVED")
+        last = kind
+        if kind == 2:
+            whole = contents[-1:] == b"\0" and contents.count(0) == classes
+            refuse_if(not whole, "SHAPE")
+            continue
+        while contents:
+            step, _, contents = chunk(contents, 4)
+            refuse_if(not 1 <= step <= 8, "RESERVED")
+
+
+def chunk(raw: bytes, unit: int) -> tuple[int, bytes, bytes]:
+    """Kind, contents and what follows; the size counts units of bytes. A kind of 0 is none."""
+    refuse_if(len(raw) < 4, "SHAPE")
+    kind, zero, count = struct.unpack_from("<BBH", raw)
+    end = 4 + count * unit
+    known = zero == 0 and kind <= (2 if unit == 1 else 8) and kind > 0
+    order = [(not known, "RESERVED"), (end > len(raw), "SHAPE")]
+    for wrong, name in order[:: 1 if unit > 1 else -1]:
+        refuse_if(wrong, name)
+    return kind, raw[4:end], raw[end:]
 
 
 def open_layer(

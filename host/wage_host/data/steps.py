@@ -178,7 +178,7 @@ def allowed(step: Step) -> bool:
         return len(p) == 1 and 0 <= p[0] <= DECIMALS_MAX
     if name in ("cut", "window"):
         return len(p) == 1 + (name == "window") and all(1 <= n <= SOUND_MAX for n in p)
-    c = c_step(step)[0]
+    c, _alive = c_step(step)
     if name == "logmel":
         return lib.wage_logmel_open(ffi.new("struct wage_logmel *"), c) == lib.WAGE_OK
     nothing = ffi.new("int32_t[1]"), 0, 0, ffi.new("int8_t[1]")
