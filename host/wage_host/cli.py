@@ -1,6 +1,7 @@
 """wage-host: a board that learns, from the command line.
 
     wage-host demo                                  see it learn, without a board
+    wage-host data show D.csv | fetch mnist         what samples are like; public sets
     wage-host train --data D.npz --network '…' -o N.npz      (--network list: those with a name)
     wage-host convert N.npz -o M.wage               a model for a board
     wage-host convert N.onnx --samples S.npz -o M.wage       the same, of another program's
@@ -45,7 +46,8 @@ from importlib.metadata import version
 
 import click
 
-from wage_host import commands, conversion, hardware, models, persist, plan, verify
+from wage_host import commands, hardware, models, persist, plan
+from wage_host.data.commands import data_group
 from wage_host.errors import Interrupted
 
 _first, *_middle, _codes = __doc__.split("\n\n")
@@ -65,6 +67,7 @@ for _command in {name: c for module in _modules for name, c in vars(module).item
 
 
 wage_host.add_command(persist.persist)
+wage_host.add_command(data_group)
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from wage_host.errors import (
 from wage_host.extras import NOTHING
 from wage_host.log import Log, default_path
 from wage_host.models import watch_training
-from wage_host.options import FILE, RATE, board_line, command, open_device, port_options
+from wage_host.options import FILE, LABEL, RATE, board_line, command, open_device, port_options
 from wage_host.screen import Screen
 
 log_option = click.option(
@@ -46,7 +46,7 @@ def this_command() -> str:
 @command
 @port_options
 @click.option("--data", "file", type=FILE, required=True, help="New samples; -: CSV, live.")
-@click.option("--label", help="Column of the labels in a CSV file; default: label, or the first.")
+@LABEL
 @click.option("--eval-data", type=FILE, help="Samples for the accuracy before and after.")
 @click.option("--seed", type=int, help="Of the random draws; default: the model's.")
 @click.option("--lr", type=RATE, help="Learning rate, as 2^-4; default: the model's.")
@@ -188,7 +188,7 @@ def tell(screen: Screen, log: Log, done: stream.Outcome) -> None:
 @command
 @port_options
 @click.option("--data", "file", type=FILE, required=True, help="Labelled samples.")
-@click.option("--label", help="Column of the labels in a CSV file; default: label, or the first.")
+@LABEL
 @log_option
 def do_eval(
     screen: Screen, file: Path, label: str | None, log_path: Path | None, **port: Any

@@ -9,9 +9,9 @@ import click
 
 from wage_host import augment, data, files, initial, network, rates, train, zoo
 from wage_host._core import ffi, lib
-from wage_host.core import ERROR_NAMES, Config, Core, Info
-from wage_host.errors import WrongUsage, short
-from wage_host.options import FILE, RATE, command, open_device
+from wage_host.core import ERROR_NAMES, Config, Core, Info, info
+from wage_host.errors import ModelError, WrongUsage, short
+from wage_host.options import FILE, LABEL, RATE, command, open_device
 from wage_host.pack import Rules
 from wage_host.screen import Screen
 
@@ -68,7 +68,7 @@ def rules(policy: str, loss: str | None, batch: int | None, momentum: int) -> Ru
 @click.option("--data", "file", type=FILE, help="Labelled samples. Required.")
 @click.option("--network", "text", required=True, help="'8x8x1 8C3-MP2 10FC', a name, or: list.")
 @click.option("-o", "--output", type=FILE, help="The network, .npz. Required.")
-@click.option("--label", help="Column of the labels in a CSV file; default: label, or the first.")
+@LABEL
 @click.option("--prepare", help="Steps from data to input, as 'resize 16x16, grey'; see SPEC 10.")
 @click.option("--classes", help="Names of all classes in order, a,b,c; default: those found.")
 @click.option("--epochs", type=click.IntRange(1), default=16, show_default=True)
@@ -198,7 +198,7 @@ def watch_training(
 @click.option("--train-last", default=1, show_default=True, help="Layers that go on learning.")
 @click.option("--replay", default=0, show_default=True, help="Samples the replay can hold.")
 @click.option("--replay-data", type=FILE, help="Samples to fill it with, classes in turn.")
-@click.option("--label", help="Column of the labels in a CSV file; default: label, or the first.")
+@LABEL
 @click.option("--replays", default=3, show_default=True, help="Replayed samples a new one.")
 @click.option("--lr", type=RATE, default="2^-5", show_default=True, help="Learning rate.")
 @rules_options

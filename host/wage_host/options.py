@@ -37,6 +37,9 @@ class RateType(click.ParamType):
 
 
 RATE = RateType()
+LABEL = click.option(
+    "--label", help="Column of the labels in a CSV file; default: label, or the first."
+)
 
 
 def command(function: Callable[..., dict[str, Any]]) -> click.Command:

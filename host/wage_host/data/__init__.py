@@ -22,8 +22,8 @@ from wage_host.extras import NOTHING, Extras, Step
 from wage_host.files import UNREADABLE
 
 __all__ = [
-    "Data", "activations", "as_bytes", "check", "finished", "learn_from", "load", "read",
-    "samples", "save", "sound", "steps",
+    "Data", "activations", "as_bytes", "check", "datasets", "finished", "learn_from", "load",
+    "prepared", "prepared_from", "read", "samples", "save", "sound", "steps",
 ]  # fmt: skip
 STANDARD_INPUT = Path("-")
 
@@ -115,7 +115,8 @@ def _known(name: str, part: str) -> Raw:
     if name == "fsdd":
         wanted = datasets.check_part(part) == "test"
         folder = datasets.find(name) / "recordings"
-        return sound.load(folder, lambda file: datasets.fsdd_is_test(file) == wanted)
+        found = sound.load(folder, lambda file: datasets.fsdd_is_test(file) == wanted)
+        return dataclasses.replace(found, name=f"{name}:{part}")
     return Raw(f"{name}:{part}", *datasets.named(name, part))
 
 
@@ -145,7 +146,11 @@ def _checked(raw: Raw, path: Path) -> Raw:
 
 def load(path: Path, extras: Extras | None = NOTHING, label: str | None = None) -> Data:
     """The samples as a model with these extras takes them; None: a model is yet to be made."""
-    raw = read(path, label)
+    return prepared(read(path, label), extras)
+
+
+def prepared(raw: Raw, extras: Extras | None = NOTHING) -> Data:
+    """A file's samples as load() gives them."""
     labels, names = raw.numbered(extras.names if extras else None)
     return _prepared(raw, labels, names, extras.steps if extras else ())
 
@@ -158,10 +163,16 @@ def learn_from(
     `text`: pre-processing in words (steps.py), what is left open fitted to these samples;
     `classes`: their names in order, also of those without a sample yet.
     """
+    if text:
+        steps.parse(text)  # before long work
+    return prepared_from(read(path, label), text, classes)
+
+
+def prepared_from(raw: Raw, text: str | None, classes: Sequence[str] = ()) -> tuple[Data, Extras]:
+    """A file's samples as learn_from() gives them."""
     wanted = steps.parse(text) if text else ()
     if len(set(classes)) != len(classes):
         raise WrongUsage("--classes names a class twice")
-    raw = read(path, label)
     labels, names = raw.numbered(tuple(classes) or None)
     if wanted:
         wanted = prepare.fit(wanted, list(raw.items(labels)))
