@@ -49,9 +49,10 @@ def grey(x: np.ndarray) -> np.ndarray:
     return (x.astype(np.int64) @ np.array([[77], [150], [29]]) + 128) >> 8
 
 
-def decimals(x: np.ndarray, d: int) -> np.ndarray:
+def decimals(x: np.ndarray, *d: int) -> np.ndarray:
     """Whole numbers of 10^-d; x has at most so many decimals as a double tells."""
-    flat = [half_even(Fraction(str(v)) * 10**d) for v in x.reshape(-1).tolist()]
+    values = x.reshape(-1).tolist()
+    flat = [half_even(Fraction(str(v)) * 10 ** d[i % len(d)]) for i, v in enumerate(values)]
     return np.array(flat, np.int64).reshape(x.shape)
 
 

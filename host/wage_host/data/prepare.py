@@ -18,6 +18,7 @@ LIMIT = 65535  # of a value less its offset (SPEC 10.3)
 FACTOR_MAX, SHIFT_MAX = 32767, 30
 FINE = 1024  # units that SPREAD deviations have at least, where decimals are chosen
 INT32 = 1 << 31
+TENS = np.array([10.0**d for d in range(DECIMALS_MAX + 1)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +99,11 @@ def _grey(step: Step, item: Item) -> np.ndarray:
 
 
 def _whole(step: Step, item: Item) -> np.ndarray:
-    x = np.rint(np.asarray(item.x, np.float64) * 10.0 ** step.params[0])
+    ways = len(step.params)
+    if item.x.size % ways:
+        raise _refuse(item, f"decimals are for {ways} columns, which do not fit {_shape(item.x)}")
+    x = np.asarray(item.x, np.float64).reshape(-1, ways) * TENS[list(step.params)]
+    x = np.rint(x).reshape(item.x.shape)
     if np.abs(x).max(initial=0) >= INT32:
         raise _refuse(item, "a value is too large for 32 bits: give fewer decimals")
     return x.astype(np.int64)
@@ -228,42 +233,43 @@ def fit(steps: Sequence[Step], items: Sequence[Item]) -> tuple[Step, ...]:
     return tuple(done)
 
 
-def _moments(items: Iterable[Item], ways: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Mean and standard deviation of each way, and the largest size of any value."""
-    count, total, square, largest = 0, 0.0, 0.0, 0.0
+def _moments(items: Iterable[Item], ways: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each way."""
+    count, total, square = 0, 0.0, 0.0
     origin: np.ndarray | None = None
     for item in items:
         x = item.x.reshape(-1, ways).astype(np.float64)
         if origin is None:  # moments about a value of the data lose no digits
             origin = x[0]
-        largest = max(largest, float(np.abs(x).max()))
         count, total = count + len(x), total + (x - origin).sum(0)
         square = square + ((x - origin) ** 2).sum(0)
     if origin is None:
         raise DataError("the pre-processing leaves no sample: make its windows shorter")
     mean = total / count
-    return origin + mean, np.sqrt(np.maximum(square / count - mean**2, 0)), largest
+    return origin + mean, np.sqrt(np.maximum(square / count - mean**2, 0))
 
 
 def _fit_decimals(items: Iterable[Item]) -> Step:
-    """As many as the values have; or fewer, when they are fine enough for 8 bits."""
+    """By column, as many as the values have; or fewer, when they are fine enough for 8 bits."""
     some = list(items)
     ways = some[0].x.shape[2] if some else 1
-    _, deviation, largest = _moments(some, ways)
-    varies = deviation[deviation > 0]
+    found = [_decimals_of(some, ways, k) for k in range(ways)]
+    return Step(KINDS["decimals"], tuple(found[:1] if len(set(found)) == 1 else found))
 
-    def enough(d: int) -> bool:
-        scaled = (item.x.astype(np.float64) * 10.0**d for item in some)
-        if varies.size and SPREAD * varies.min() * 10.0**d >= FINE:
-            return True
-        return all(np.allclose(x, np.rint(x), rtol=1e-12, atol=1e-6) for x in scaled)
 
-    most = max(
-        [0, *(d for d in range(DECIMALS_MAX + 1) if largest * 10.0**d < INT32 and (
-            not varies.size or SPREAD * varies.max() * 10.0**d <= LIMIT))]
-    )  # fmt: skip
-    found = next((d for d in range(most) if enough(d)), most)
-    return Step(KINDS["decimals"], (found,))
+def _decimals_of(items: Sequence[Item], ways: int, way: int) -> int:
+    """Of one column."""
+    x = np.concatenate([item.x.reshape(-1, ways)[:, way].astype(np.float64) for item in items])
+    spread, largest = SPREAD * float(x.std()), float(np.abs(x).max())
+    fits = [
+        d for d in range(DECIMALS_MAX + 1)
+        if largest * 10.0**d < INT32 and spread * 10.0**d <= LIMIT
+    ]  # fmt: skip
+    for d in fits:
+        y = x * 10.0**d
+        if spread * 10.0**d >= FINE or np.allclose(y, np.rint(y), rtol=1e-12, atol=1e-6):
+            return d
+    return max(fits, default=0)
 
 
 def _fit_normalise(before: Sequence[Step], items: Sequence[Item]) -> Step:
@@ -273,7 +279,7 @@ def _fit_normalise(before: Sequence[Step], items: Sequence[Item]) -> Step:
         raise DataError("the pre-processing leaves no sample: make its windows shorter")
     bands = bool(before) and before[-1].kind == lib.WAGE_LOGMEL
     ways = first.x.shape[1] if bands else first.x.shape[2]
-    means, deviations, _ = _moments(apply(before, items), ways)
+    means, deviations = _moments(apply(before, items), ways)
     params: list[int] = []
     for mean, deviation in zip(means.tolist(), deviations.tolist(), strict=True):
         if not abs(mean) < INT32 - 1 or SPREAD * deviation > LIMIT:

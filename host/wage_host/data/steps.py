@@ -5,7 +5,8 @@ People write them in a line, `resize 16x16, grey`. Of each step: what is written
     resize 16x16               a picture of this height and width, each pixel the mean of an area
     crop 14x14                 the middle of a picture
     grey                       one channel of three
-    decimals 2                 whole numbers of hundredths; without a number: what the data need
+    decimals 2                 whole numbers of hundredths; `1 2`: of tenths and hundredths by
+                               turns; without a number: what each column of the data needs
     cut 8000                   the first columns, or samples of sound; zeros behind a shorter one
     window 50/25               from each recording 50 columns, 25 further the next 50, and so on
     logmel 8000 256/128 24     sound of 8000 Hz in frames of 256 samples, each 128 after the last,
@@ -41,7 +42,7 @@ def parse(text: str) -> tuple[Step, ...]:
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, *words = part.split()
         if name not in KINDS:
-            raise WrongUsage(f"--prepare knows no step '{name}': they are {', '.join(KINDS)}")
+            raise WrongUsage(f"--prepare knows no step '{name}': they are {', '.join(EXAMPLES)}")
         try:
             steps.append(Step(KINDS[name], _PARSERS[name](words)))
         except (ValueError, IndexError):
@@ -80,10 +81,9 @@ def _none(words: Sequence[str]) -> tuple[int, ...]:
 def _decimals(words: Sequence[str]) -> tuple[int, ...]:
     if not words:
         return ()
-    (word,) = words
-    if not re.fullmatch(r"\d", word):
-        raise ValueError(word)
-    return (int(word),)
+    if not all(re.fullmatch(r"\d", word) for word in words):
+        raise ValueError(words)
+    return tuple(map(int, words))
 
 
 def _logmel(words: Sequence[str]) -> tuple[int, ...]:
@@ -152,7 +152,7 @@ def say(step: Step) -> str:
         triples = zip(p[::3], p[1::3], p[2::3], strict=True)
         some = [f"(x - {o}) * {f} / 2^{s}" for o, f, s in triples]
         return f"normalise {some[0]}" + (f" and {len(some) - 1} more" if len(some) > 1 else "")
-    return f"{name} {p[0]}"
+    return " ".join([name, *map(str, p)])
 
 
 def check(steps: Sequence[Step]) -> None:
@@ -175,7 +175,7 @@ def allowed(step: Step) -> bool:
     if name == "grey":
         return not p
     if name == "decimals":
-        return len(p) == 1 and 0 <= p[0] <= DECIMALS_MAX
+        return len(p) >= 1 and all(0 <= d <= DECIMALS_MAX for d in p)
     if name in ("cut", "window"):
         return len(p) == 1 + (name == "window") and all(1 <= n <= SOUND_MAX for n in p)
     c, _alive = c_step(step)
