@@ -6,9 +6,11 @@ from typing import TextIO
 
 import numpy as np
 
+from wage_host._core import lib
 from wage_host.core import Info, Sample
 from wage_host.data import prepare, raw, ready, table
 from wage_host.data.steps import check
+from wage_host.errors import DataError
 from wage_host.extras import Extras
 
 NAME = "-"
@@ -32,9 +34,16 @@ class Live:
 
     def samples(self, info: Info) -> Iterator[Sample]:
         """Each sample as the model takes it, as soon as its line, or its window's last, is read."""
-        check(self.extras.steps)
-        for item in prepare.apply(self.extras.steps, self._items()):
-            x = ready.finished([item.x], self.extras.steps, item.where)
+        steps = self.extras.steps
+        check(steps)
+        fitted = bool(steps) and steps[-1].kind == lib.WAGE_NORMALISE
+        for item in prepare.apply(steps, self._items()):
+            x = ready.finished([item.x], steps, item.where)
+            if x.dtype == np.int8 and not fitted and x.min() < 0:  # a file would be int8 as a whole
+                raise DataError(
+                    f"{item.where}: a live value is negative: live values are bytes, 0 to 255, "
+                    "unless the model was trained with --prepare normalise"
+                )
             one = ready.Data(item.where, x, np.array([item.label], np.int64), self.extras.names)
             yield ready.samples(one, info)[0]
 
