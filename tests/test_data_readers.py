@@ -29,7 +29,7 @@ def csv(folder: Path, text: str) -> Path:
     return path
 
 
-# -- CSV -------------------------------------------------------------------------------------
+# -- CSV -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_decimals_of_arrays_need_preparing_and_gaps_are_named(tmp_path: Path) ->
         data.learn_from(tmp_path / "d.npz", "normalise")
 
 
-# -- sound -------------------------------------------------------------------------------------
+# -- sound ---------------------------------------------------------------------
 
 
 def wav(x: np.ndarray, rate: int = 8000, width: int = 2, channels: int = 1) -> bytes:
@@ -252,7 +252,7 @@ def test_recordings_of_several_lengths_need_a_step(tmp_path: Path) -> None:
         data.learn_from(tmp_path / "s", "window 101/1")
 
 
-# -- pictures ------------------------------------------------------------------------------------
+# -- pictures ------------------------------------------------------------------
 
 
 def png(array: np.ndarray) -> bytes:
@@ -299,7 +299,7 @@ def test_missing_pillow_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         data.learn_from(tmp_path / "p", "resize 2x2")
 
 
-# -- published formats -------------------------------------------------------------------------------
+# -- published formats ---------------------------------------------------------
 
 
 def test_published_sets_go_through_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +316,7 @@ def test_published_sets_go_through_steps(tmp_path: Path, monkeypatch: pytest.Mon
     assert np.array_equal(by_path.x, made.x)
 
 
-# -- live ---------------------------------------------------------------------------------------------
+# -- live ----------------------------------------------------------------------
 
 
 class Source(io.StringIO):
