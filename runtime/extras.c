@@ -46,9 +46,11 @@ int wage_extras_check(const wage_t *w)
         return WAGE_E_RESERVED;
     uint32_t left = wage_fetch16(at), bytes = 4;
     int error = left < 4 ? WAGE_E_SHAPE : WAGE_OK;
-    for (uint8_t kind, last = 0; !error && (left -= bytes) > 0; last = kind) {
+    for (uint8_t kind, last = 0; !error && left > bytes; last = kind) {
         at += bytes;
-        if (left < 4 || (bytes = 4 + (uint32_t)wage_fetch16(at + 2)) > left)
+        left -= bytes;
+        bytes = left < 4 ? 4 : 4 + (uint32_t)wage_fetch16(at + 2);
+        if (bytes > left)
             return WAGE_E_SHAPE;
         kind = wage_fetch8(at);
         if (kind <= last || kind > WAGE_EXTRA_NAMES || wage_fetch8(at + 1))

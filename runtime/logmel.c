@@ -132,7 +132,7 @@ static void powers(union wage_bin *work, uint32_t count)
     for (uint32_t k = 1; k <= count / 2; k++) {
         const int32_t *a = work[k].z, *b = work[count - k].z;
         uint32_t angle = k * (32768 / count);
-        int32_t even[2] = { a[0] + b[0], a[1] - b[1] };
+        const int32_t even[2] = { a[0] + b[0], a[1] - b[1] };
         int32_t odd[2] = { a[1] + b[1], b[0] - a[0] };
         turn(odd, cosine(angle), sine(angle), odd);
         uint64_t low = power(wage_floor_shift(even[0] + odd[0], 1),
@@ -161,20 +161,20 @@ static uint64_t energy(const union wage_bin *work, const uint32_t edge[3])
     return sum;
 }
 
-/* 256 log2(x / 2^down), 0 when that is negative. */
-static int32_t log2_below(uint64_t x, int down)
+/* 256 log2(sum / 2^down), 0 when that is negative. */
+static int32_t log2_below(uint64_t sum, int down)
 {
     int exponent = 7 - down;
-    if (!x)
+    if (!sum)
         return 0;
     for (int n = 32; n; n /= 2)
-        if (x >> (n + 7)) {
-            x >>= n;
+        if (sum >> (n + 7)) {
+            sum >>= n;
             exponent += n;
         }
-    for (; x < 128; x *= 2)
+    for (; sum < 128; sum *= 2)
         exponent--;
-    int32_t y = exponent * 256 + wage_fetch8(&wage_log2[x - 128]);
+    int32_t y = exponent * 256 + wage_fetch8(&wage_log2[sum - 128]);
     return y > 0 ? y : 0;
 }
 
