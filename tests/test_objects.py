@@ -281,7 +281,8 @@ def test_files_functions_and_lines_are_short():
     c = c_files(*ours, *boards())
     python = [p for f in ("host", "tests", "boards") for p in (native.ROOT / f).rglob("*.py")]
     found = all_faults(c, length_faults, 400, 80) + all_faults(c, function_faults)
-    manuals = [native.ROOT / "runtime" / name for name in ("wage.h", "store.h", "guard.h", "prepare.h")]
+    names = ("wage.h", "store.h", "guard.h", "prepare.h")
+    manuals = [native.ROOT / "runtime" / name for name in names]
     found += all_faults(manuals, length_faults, 200, 80)
     found += all_faults(python, length_faults, 400, 100)
     assert found == []

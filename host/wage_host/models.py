@@ -69,7 +69,7 @@ def rules(policy: str, loss: str | None, batch: int | None, momentum: int) -> Ru
 @click.option("--network", "text", required=True, help="'8x8x1 8C3-MP2 10FC', a name, or: list.")
 @click.option("-o", "--output", type=FILE, help="The network, .npz. Required.")
 @LABEL
-@click.option("--prepare", help="Steps from data to input, as 'resize 16x16, grey'; see SPEC 10.")
+@click.option("--prepare", help="Steps from data to input, as 'resize 16x16, grey'.")
 @click.option("--classes", help="Names of all classes in order, a,b,c; default: those found.")
 @click.option("--epochs", type=click.IntRange(1), default=16, show_default=True)
 @rules_options
@@ -104,6 +104,15 @@ def do_train(screen: Screen, text: str, **options: Any) -> dict[str, Any]:
       +2    adds the input of the layer two below
     Behind a convolution: v no zeros around, /2 stride 2, -MP2 max-pool.
     Behind these and FC: s signed output, no ReLU; :2/8 bits in use/stored.
+
+    \b
+    Steps of --prepare, commas between them; the model carries them to later commands:
+      resize 16x16, crop 14x14, grey     pictures
+      cut 8000                           the first samples of sound, zeros behind
+      window 50/25                       of each recording 50 rows, 25 later the next 50
+      logmel 8000 256/128 24 60-3800     Hz; samples of a frame, from one to the next; bands; Hz
+      decimals 2                         to whole numbers; without a number: what columns need
+      normalise                          to activations, as these data need it
     """
     if text == "list":
         return _list(screen)
