@@ -255,7 +255,8 @@ def seeds_of_samples() -> list[bytes]:
     x, y = np.arange(48).reshape(4, 2, 2, 3).astype(np.uint8), np.uint8([1, 3, 1, 9])
     np.savez(FOLDER / "seed.npz", x=x, y=y.astype(np.int64))
     rows = zip(y.tolist(), x.reshape(4, -1).tolist(), strict=True)
-    csv = "label,a\n" + "".join(",".join(map(str, [label, *row])) + "\n" for label, row in rows)
+    lines = [["label", *"abcdefghijkl"], *([label, *row] for label, row in rows)]
+    csv = "".join(",".join(map(str, line)) + "\n" for line in lines)
     images = struct.pack(">4B3I", 0, 0, 8, 3, 4, 2, 6) + x.tobytes()
     idx = struct.pack("<H", len(images)) + images + struct.pack(">4BI", 0, 0, 8, 1, 4) + y.tobytes()
     arrays = mat("X", 9, (2, 2, 3, 4), x.tobytes()), mat("y", 9, (4, 1), y.tobytes())

@@ -12,7 +12,7 @@ import native
 import numpy as np
 import pytest
 import reference as ref
-from blobs import dense, make_blob, patch, seal, small_blob
+from blobs import average_pool, dense, make_blob, patch, seal, small_blob
 from mutate import change
 from wage_host import core, extras, network, pack
 from wage_host._core import ffi, lib
@@ -164,6 +164,12 @@ def test_extras_that_cannot_be_walked_through_are_refused(raw: bytes, name: str)
 def test_extras_beyond_the_end() -> None:
     head = make_blob([dense(3, flags=1)], (1, 1, 4))[:FIRST]
     head = head[:31] + b"\4" + head[32:]
+    bare = make_blob([average_pool(3, (2, 2), flags=1)], (2, 2, 3))  # nothing behind its record
+    assert len(bare) == FIRST
+    for raw in (b"", b"\4", b"\4\0\1", b"\5\0\1\0"):
+        blob = bare[:31] + b"\4" + bare[32:] + raw
+        blob = seal(blob[:8] + struct.pack("<I", len(blob)) + blob[12:])
+        assert refused(blob) == refused_by_oracle(blob) == "RANGE"
     for raw, name in ((b"", "RANGE"), (b"\4\0\1", "RANGE"), (b"\5\0\1\0", "RANGE")):
         blob = head + raw  # its weights are beyond the end, too: that is said first
         blob = seal(blob[:8] + struct.pack("<I", len(blob)) + blob[12:])

@@ -75,6 +75,19 @@ def test_any_edges_that_are_allowed_give_the_oracle_s_integers() -> None:
         assert np.array_equal(frames(params, x), wanted), params
 
 
+def test_the_softest_sounds_are_zero_or_the_oracle_s() -> None:
+    """Sums of a few units, below the table's range."""
+    edges, seen = (63, 100, 200, 2000, 2047, 2048), set()
+    for at in range(0, 64, 3):
+        for size in (-1, 1, 2, 40):
+            x = np.zeros(64, np.int16)
+            x[at] = size
+            wanted = oracle.logmel(x.reshape(1, -1, 1), 1, 64, 1, 64, *edges)[..., 0]
+            assert np.array_equal(frames((1, 64, 1, 64, *edges), x), wanted)
+            seen |= set(wanted.reshape(-1).tolist())
+    assert 0 in seen and max(seen) > 100
+
+
 def float_logmel(params: tuple[int, ...], sound: np.ndarray) -> np.ndarray:
     """256 log2 of the energies in floats: SciPy's window and transform, triangles from edges."""
     _, window, hop, fft, *edges = params

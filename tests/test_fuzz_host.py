@@ -28,7 +28,9 @@ MUTANTS = {
     ),
     "more bits than are stored": ("texts", "network.py", "if stored > 16:", "if stored > 99:"),
     "an add of the input's input": ("texts", "network.py", "if source < 0:", "if source < -1:"),
-    "more samples than labels": ("samples", "data.py", "if len(x) != len(labels):", "if False:"),
+    "more samples than labels": (
+        "samples", "data/__init__.py", "if len(raw.x) != len(raw.labels):", "if False:",
+    ),
     "an element without an end": ("samples", "matlab.py", "at = start + (", "at = at + ("),
     "a damaged archive": ("checkpoints", "files.py", "    zipfile.BadZipFile,\n", ""),
     "any step": ("checkpoints", "core.py", "return 0, (1 << 32) - 1",
