@@ -338,6 +338,14 @@ def learned(log: Path, count: int) -> bool:
     return False
 
 
+def test_each_live_sample_is_sent_once(tmp_path: Path) -> None:
+    model = small_model(tmp_path)
+    port = ("--port", "sim", "--model", model, "--log", tmp_path / "log")
+    said = run("learn", *port, "--data", "-", text="sit,3,1\nrun,45,2\nwalk,22,0\n" * 5)
+    assert "learning: 15, " in said
+    assert "learned 15 samples" in said
+
+
 def test_bad_line_ends_the_run_with_its_number(tmp_path: Path) -> None:
     model = small_model(tmp_path)
     port = ("--port", "sim", "--model", model, "--log", tmp_path / "log")
