@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: MIT
 
 import dataclasses
+import io
 import struct
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import native
 import numpy as np
 import pytest
 from test_data_readers import put, wav
-from wage_host import data, network, train
+from wage_host import data, link, network, sim, stream, train
 from wage_host.core import Config, Core
-from wage_host.extras import Extras
+from wage_host.data.live import Live
+from wage_host.device import Device
+from wage_host.extras import NOTHING, Extras
 
 RNG = np.random.default_rng(4)
 SAMPLES = 896
@@ -78,3 +81,46 @@ def test_emulated_devices_agree(cpu: str, made: tuple, tmp_path: Path) -> None:
     blob, order, loaded = made
     found = native.emulate("prepare", cpu, cases(blob, order), tmp_path)
     assert found == wanted(blob, loaded)
+
+
+# -- a live source over a bad link ---------------------------------------------------------
+
+
+class Flaky(link.SimLink):
+    """A link that is lost at every seventh write."""
+
+    writes = 0
+
+    def write(self, frame: bytes) -> None:
+        """A frame, or nothing for good."""
+        Flaky.writes += 1
+        if Flaky.writes % 7 == 0:
+            raise link.LinkLost("the cable was pulled")
+        super().write(frame)
+
+
+@pytest.mark.parametrize("resets", [False, True])
+def test_live_source_survives_faults_of_link_and_board(resets: bool) -> None:
+    """What a reset board forgot is learned again from what came in; nothing twice."""
+    net = network.parse("1x1x2 3FC", 1)
+    blob, lines = train.convert(net, "live", CONFIG, 1, 4, []), "".join(
+        f"{k % 3},{k * 3},{200 - k}\n" for k in range(40)
+    )  # fmt: skip
+    boards = [sim.SimBoard(blob)]
+
+    def connect() -> link.Link:
+        if resets:
+            boards.append(sim.SimBoard(blob))
+        return Flaky(boards[-1])
+
+    learned: list = []
+    with Device(connect, answer_s=1.0, hello_s=0.02) as device:
+        device.start(1, CONFIG)
+        list(stream._follow(device, Live(io.StringIO(lines), NOTHING), learned))
+        stats = device.stats()
+    twin = Core(blob)
+    twin.start(1, CONFIG)
+    list(twin.learn(learned))
+    assert len(learned) == stats.last_id == 40
+    assert stats.state_crc == twin.state_crc()
+    assert Flaky.writes > 45
