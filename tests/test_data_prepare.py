@@ -223,9 +223,11 @@ def test_steps_of_a_blob_that_do_not_exist_are_refused(step: Step) -> None:
 def fitted(text: str, *arrays: Any) -> tuple[tuple[Step, ...], list[np.ndarray]]:
     """Steps with the parameters that samples give, and what they make of them."""
     items = [Item(np.asarray(x), 0, "d") for x in arrays]
-    found = prepare.fit(steps.parse(text), items)
+    found, ready = prepare.fit(steps.parse(text), iter(items))
     assert all(map(steps.allowed, found))
-    return found, [item.x for item in prepare.apply(found, items)]
+    again = [item.x for item in prepare.apply(found, items)]
+    assert all(np.array_equal(a.x, b) for a, b in zip(ready, again, strict=True))
+    return found, again
 
 
 @pytest.mark.parametrize("scale", [1e-3, 0.5, 1.0, 40.0, 9000.0])

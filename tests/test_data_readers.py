@@ -122,8 +122,11 @@ def test_names_need_a_model_that_has_them(tmp_path: Path) -> None:
 
 def test_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_bytes(b"1,2\n\xff\xfe\n")
-    with pytest.raises(DataError, match=r"is truncated or not what its name says: copy it again"):
+    with pytest.raises(DataError, match=r"d.csv, line 1: no text in UTF-8: save it as such"):
         data.load(tmp_path / "d.csv")
+    file = io.TextIOWrapper(io.BytesIO(b"sit,2,3\n\xff,1,2\n"), encoding="utf-8")
+    with pytest.raises(DataError, match=r"standard input, line \d: no text in UTF-8"):
+        list(Live(file, NAMES).samples(parse("1x1x2 3FC", 1).info()))
 
 
 def test_decimals_of_arrays_need_preparing_and_gaps_are_named(tmp_path: Path) -> None:

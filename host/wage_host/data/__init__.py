@@ -174,9 +174,10 @@ def prepared_from(raw: Raw, text: str | None, classes: Sequence[str] = ()) -> tu
     if len(set(classes)) != len(classes):
         raise WrongUsage("--classes names a class twice")
     labels, names = raw.numbered(tuple(classes) or None)
-    if wanted:
-        wanted = prepare.fit(wanted, list(raw.items(labels)))
-    return _prepared(raw, labels, names, wanted), Extras(wanted, names)
+    if not wanted:
+        return _prepared(raw, labels, names, ()), Extras((), names)
+    found, done = prepare.fit(wanted, raw.items(labels))
+    return _finished(raw, done, names, found), Extras(found, names)
 
 
 def _prepared(raw: Raw, labels: np.ndarray, names: tuple[str, ...], how: Sequence[Step]) -> Data:
@@ -192,7 +193,13 @@ def _prepared(raw: Raw, labels: np.ndarray, names: tuple[str, ...], how: Sequenc
             x = _table(raw, x)
         return Data(raw.name, x, labels, names)
     steps.check(how)
-    done = list(prepare.apply(how, raw.items(labels)))
+    return _finished(raw, list(prepare.apply(how, raw.items(labels))), names, how)
+
+
+def _finished(
+    raw: Raw, done: Sequence[prepare.Item], names: tuple[str, ...], how: Sequence[Step]
+) -> Data:
+    """Items after all steps as one."""
     if not done:
         raise DataError(f"{raw.name}: no recording is as long as a window: make it shorter")
     x = finished([item.x for item in done], how, raw.name)

@@ -212,25 +212,38 @@ _APPLY: dict[str, Callable[[Step, Iterable[Item]], Iterator[Item]]] = {
 # -- what the data must give ---------------------------------------------------------------
 
 
-def fit(steps: Sequence[Step], items: Sequence[Item]) -> tuple[Step, ...]:
-    """The steps with the parameters that the data give: of decimals and normalise.
+def fit(steps: Sequence[Step], items: Iterable[Item]) -> tuple[tuple[Step, ...], list[Item]]:
+    """The steps with the parameters that the data give, of decimals and normalise; and the items
+    after all of them.
 
     Where values have decimals and no step rounds them before normalise, one is put there.
+    Samples as they were recorded are not kept: of large pictures only what steps leave is.
     """
     done: list[Step] = []
+    ahead: list[Step] = []  # steps that `items` have not gone through yet
     for step in steps:
-        if step.kind == lib.WAGE_NORMALISE and not step.params:
-            fractions = any(
-                item.x.dtype.kind == "f" and not np.array_equal(item.x, np.rint(item.x))
-                for item in apply(done, items)
-            )
-            if fractions:
-                done.append(_fit_decimals(apply(done, items)))
-            step = _fit_normalise(done, items)
-        elif step.kind == lib.WAGE_DECIMALS and not step.params:
-            step = _fit_decimals(apply(done, items))
+        if step.kind in (lib.WAGE_NORMALISE, lib.WAGE_DECIMALS) and not step.params:
+            some = list(apply(ahead, items))
+            items, ahead = some, []
+            if not some:
+                raise DataError("the pre-processing leaves no sample: make its windows shorter")
+            if step.kind == lib.WAGE_DECIMALS or _has_fractions(some):
+                found = _fit_decimals(some)
+                items = some = list(apply([found], some))
+                done.append(found)
+            if step.kind == lib.WAGE_DECIMALS:
+                continue
+            bands = bool(done) and done[-1].kind == lib.WAGE_LOGMEL
+            step = _fit_normalise(some, bands)
         done.append(step)
-    return tuple(done)
+        ahead.append(step)
+    return tuple(done), list(apply(ahead, items))
+
+
+def _has_fractions(items: Iterable[Item]) -> bool:
+    return any(
+        item.x.dtype.kind == "f" and not np.array_equal(item.x, np.rint(item.x)) for item in items
+    )
 
 
 def _moments(items: Iterable[Item], ways: int) -> tuple[np.ndarray, np.ndarray]:
@@ -243,17 +256,14 @@ def _moments(items: Iterable[Item], ways: int) -> tuple[np.ndarray, np.ndarray]:
             origin = x[0]
         count, total = count + len(x), total + (x - origin).sum(0)
         square = square + ((x - origin) ** 2).sum(0)
-    if origin is None:
-        raise DataError("the pre-processing leaves no sample: make its windows shorter")
     mean = total / count
     return origin + mean, np.sqrt(np.maximum(square / count - mean**2, 0))
 
 
-def _fit_decimals(items: Iterable[Item]) -> Step:
+def _fit_decimals(items: Sequence[Item]) -> Step:
     """By column, as many as the values have; or fewer, when they are fine enough for 8 bits."""
-    some = list(items)
-    ways = some[0].x.shape[2] if some else 1
-    found = [_decimals_of(some, ways, k) for k in range(ways)]
+    ways = items[0].x.shape[2]
+    found = [_decimals_of(items, ways, k) for k in range(ways)]
     return Step(KINDS["decimals"], tuple(found[:1] if len(set(found)) == 1 else found))
 
 
@@ -272,14 +282,10 @@ def _decimals_of(items: Sequence[Item], ways: int, way: int) -> int:
     return max(fits, default=0)
 
 
-def _fit_normalise(before: Sequence[Step], items: Sequence[Item]) -> Step:
-    """Offset and factor of each column, band or channel."""
-    first = next(apply(before, items), None)
-    if first is None:
-        raise DataError("the pre-processing leaves no sample: make its windows shorter")
-    bands = bool(before) and before[-1].kind == lib.WAGE_LOGMEL
-    ways = first.x.shape[1] if bands else first.x.shape[2]
-    means, deviations = _moments(apply(before, items), ways)
+def _fit_normalise(items: Sequence[Item], bands: bool) -> Step:
+    """Offset and factor of each column, channel, or band of log-mel."""
+    ways = items[0].x.shape[1 if bands else 2]
+    means, deviations = _moments(items, ways)
     params: list[int] = []
     for mean, deviation in zip(means.tolist(), deviations.tolist(), strict=True):
         if not abs(mean) < INT32 - 1 or SPREAD * deviation > LIMIT:

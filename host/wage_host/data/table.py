@@ -35,6 +35,9 @@ def rows(lines: Iterable[str], name: str, label: str | None = None) -> Iterator[
             cells = [cell.strip() for cell in next(reader)]
         except StopIteration:
             return
+        except UnicodeDecodeError:
+            at_line = reader.line_num + 1
+            raise DataError(f"{name}, line {at_line}: no text in UTF-8: save it as such") from None
         except csv.Error as error:
             raise DataError(f"{name}, line {reader.line_num}: no CSV ({error})") from None
         where = f"{name}, line {reader.line_num}"
