@@ -336,7 +336,7 @@ static int check_header(const uint8_t *h, const uint8_t *blob, uint32_t count)
         return WAGE_E_LAYERS;
     if (count < WAGE_HEADER_BYTES + (uint32_t)h[16] * WAGE_RECORD_BYTES)
         return WAGE_E_RANGE;
-    if ((h[31] & ~(3 | WAGE_EXTRAS)) || h[59] || h[26] > 1)
+    if ((h[31] / (2 * WAGE_EXTRAS) | h[59]) || h[26] > 1)
         return WAGE_E_RESERVED;
     uint16_t classes = load16(h + 18);
     return classes < 2 || classes > WAGE_CLASSES_MAX ? WAGE_E_SHAPE : WAGE_OK;
@@ -354,7 +354,7 @@ int wage_blob_read(wage_t *w, const uint8_t *blob, uint32_t blob_bytes)
     *w = (wage_t){ .blob = blob, .blob_bytes = blob_bytes,
                    .blob_crc = load32(h + 12), .layer_count = h[16],
                    .classes = (uint8_t)load16(h + 18),
-                   .paper = h[31] & 1, .sse = (h[31] & 2) != 0,
+                   .paper = h[31] & 1, .sse = h[31] & 2,
                    .batch = load16(h + 60), .momentum = h[62] };
     w->config = (struct wage_config){
         .seed = load32(h + 32), .lr_shift = (int8_t)h[28],
@@ -373,5 +373,5 @@ int wage_blob_read(wage_t *w, const uint8_t *blob, uint32_t blob_bytes)
         error = check_layers(w);
     if (!error)
         error = check_replay(w);
-    return error || !(h[31] & WAGE_EXTRAS) ? error : wage_extras_check(w);
+    return error;
 }

@@ -15,10 +15,6 @@ int wage_blob_read(wage_t *w, const uint8_t *blob, uint32_t blob_bytes);
  * one its out_h, out_w, out_c are the input's. Returns 0 or an error. */
 int wage_blob_layer(const wage_t *w, unsigned k, struct wage_layer *layer);
 
-/* Checks the extras of an otherwise right blob whose flag says that it has
- * them. Returns 0 or an error. */
-int wage_extras_check(const wage_t *w);
-
 /* 0, or WAGE_E_CONFIG for a setting outside its range. */
 int wage_check_config(const struct wage_config *config);
 

@@ -45,8 +45,9 @@ struct wage_prepare {
     const uint8_t *params; /* (count) int32, in the blob (flash.h) */
 };
 
-/* Step `k`, from 0, of a blob that wage_info() or wage_open() has accepted.
- * Returns 1, or 0 when there are not so many. */
+/* Step `k`, from 0, of a blob that wage_info() or wage_open() has accepted:
+ * they do not look at steps, this checks them all. Returns 1, 0 when there
+ * are not so many, or RANGE, RESERVED, SHAPE (SPEC 9.7). */
 int wage_prepare_step(const uint8_t *blob, uint32_t blob_bytes, unsigned k,
                       struct wage_prepare *step);
 

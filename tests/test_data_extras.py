@@ -40,17 +40,18 @@ def with_extras(blob: bytes, raw: bytes) -> bytes:
 
 
 def refused(blob: bytes) -> str:
-    """How the C loader calls it."""
-    error = lib.wage_info(
-        ffi.from_buffer("uint8_t[]", blob), len(blob), ffi.new("struct wage_info *")
-    )
-    return "OK" if not error else ERROR_NAMES[error].removeprefix("WAGE_E_")
+    """How C calls it, the loader or whoever asks for steps."""
+    data = ffi.from_buffer("uint8_t[]", blob)
+    error = lib.wage_info(data, len(blob), ffi.new("struct wage_info *"))
+    error = error or lib.wage_prepare_step(data, len(blob), 0, ffi.new("struct wage_prepare *"))
+    return "OK" if error >= 0 else ERROR_NAMES[error].removeprefix("WAGE_E_")
 
 
 def refused_by_oracle(blob: bytes) -> str:
     """How the oracle calls it."""
     try:
         ref.open_model(blob)
+        ref.check_extras(blob)
     except ref.RefusedError as error:
         return str(error).removeprefix("WAGE_E_")
     return "OK"

@@ -133,7 +133,8 @@ def info(blob: bytes) -> Info:
     out = ffi.new("struct wage_info *")
     data = ffi.from_buffer("uint8_t[]", blob)
     error = lib.wage_info(data, len(blob), out)
-    if error:
+    error = error or lib.wage_prepare_step(data, len(blob), 0, ffi.new("struct wage_prepare *"))
+    if error < 0:
         name = ERROR_NAMES[error]
         raise ModelError(f"unusable model ({short(name)}): {REMEDY[name]}")
     return Info(

@@ -7,6 +7,7 @@
  */
 #include "cases.h"
 #include "layer.h"
+#include "prepare.h"
 #include "store.h"
 
 #define PATTERN 0xa5
@@ -145,6 +146,10 @@ static void open_it(const uint8_t *blob, uint32_t bytes, uint32_t needed)
     }
     free(arena);
     check_arena(blob, bytes, needed);
+    struct wage_prepare step;
+    for (unsigned k = 0; wage_prepare_step(blob, bytes, k, &step) > 0; k++)
+        if (step.count)
+            (void)wage_fetch32(step.params + 4 * (step.count - 1u));
     putchar('\n');
 }
 

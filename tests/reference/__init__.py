@@ -7,7 +7,7 @@ Python integers), tables are integers.
 
 # SPDX-License-Identifier: MIT
 
-from .blob import open_model
+from .blob import check_extras, open_model
 from .layers import (
     ADD,
     AVERAGE_POOL,
@@ -68,7 +68,8 @@ from .steps import (
 __all__ = [
     "ADD", "AVERAGE_POOL", "CONV2D", "DENSE", "DEPTHWISE", "MAX_POOL", "NONE", "RELU", "SIGNED",
     "Config", "Layer", "Metrics", "Model", "Pass", "Rate", "Record", "RefusedError", "Step",
-    "activate", "below", "blocked", "checkpoint", "checkpoint_bytes", "clamp", "crc32", "draw",
+    "activate", "below", "blocked", "check_extras", "checkpoint", "checkpoint_bytes", "clamp",
+    "crc32", "draw",
     "floor_shift", "forward", "fraction", "ilog2_round", "input_activations", "key", "learn",
     "load_state", "max_pool", "mix", "open_model", "opened", "output_error", "predict",
     "probabilities", "quantise_error", "replay_offer", "rne", "run", "saturated", "start",

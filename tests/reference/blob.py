@@ -75,8 +75,6 @@ def open_model(blob: bytes) -> Model:
     refuse_if(factory_count > capacity or (factory_count == 0 and factory_offset != 0), "REPLAY")
     replay = factory_samples(blob, layers, factory_count, factory_offset, first)
     refuse_if(any(label >= classes for label, _ in replay), "REPLAY")
-    if flags & EXTRAS:
-        check_extras(blob, first, classes)
     model = Model(
         layers=layers,
         classes=classes,
@@ -96,8 +94,11 @@ def open_model(blob: bytes) -> Model:
     return model
 
 
-def check_extras(blob: bytes, at: int, classes: int) -> None:
-    """Pre-processing and names can be walked through (9.7)."""
+def check_extras(blob: bytes) -> None:
+    """Pre-processing and names of a blob that was opened can be walked through (9.7)."""
+    if not blob[31] & EXTRAS:
+        return
+    at, classes = HEADER.size + RECORD.size * blob[16], blob[18]
     refuse_if(len(blob) < at + 4, "RANGE")
     size, version, zero = struct.unpack_from("<HBB", blob, at)
     refuse_if(at + size > len(blob), "RANGE")
