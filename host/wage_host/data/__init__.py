@@ -30,20 +30,20 @@ STANDARD_INPUT = Path("-")
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """A format: whether a path is of it, and how to read it."""
+    """A format: whether a path is of it, and how to read it (a label's column: of CSV)."""
 
     name: str
     matches: Callable[[Path], bool]
-    read: Callable[[Path], Raw]
+    read: Callable[[Path, str | None], Raw]
 
 
 def _ends(*endings: str) -> Callable[[Path], bool]:
     return lambda path: path.name.removesuffix(".gz").endswith(endings)
 
 
-def _arrays(read: Callable[[Path], datasets.Arrays]) -> Callable[[Path], Raw]:
+def _arrays(read: Callable[[Path], datasets.Arrays]) -> Callable[[Path, str | None], Raw]:
     """A reader of arrays x and labels."""
-    return lambda path: Raw(path.name, *read(path))
+    return lambda path, _: Raw(path.name, *read(path))
 
 
 def _npz(path: Path) -> datasets.Arrays:
@@ -53,7 +53,7 @@ def _npz(path: Path) -> datasets.Arrays:
         return np.asarray(file["x"]), np.asarray(file["y"])
 
 
-def _pictures(path: Path) -> Raw:
+def _pictures(path: Path, _: str | None) -> Raw:
     found = images.find(path)
     names = tuple(found.classes)
     place = lambda k: f"{found.where}: {found.names[k]}"  # noqa: E731
@@ -65,7 +65,11 @@ def _is_folder(path: Path) -> bool:
 
 
 READERS = (
-    Reader("recordings, WAV", lambda path: _is_folder(path) and sound.is_sound(path), sound.load),
+    Reader(
+        "recordings, WAV",
+        lambda path: _is_folder(path) and sound.is_sound(path),
+        lambda path, _: sound.load(path),
+    ),
     Reader(
         "CIFAR-10's binary version",
         lambda path: path.is_dir() and any(path.glob("data_batch_*.bin")),
@@ -103,9 +107,7 @@ def read(path: Path, label: str | None = None) -> Raw:
                 f"{path}: data are .npz, .csv, IDX (…-images-idx3-ubyte[.gz]), CIFAR-10's .bin, "
                 "SVHN's .mat, or a folder or zip file of <class>/NAME.jpg or <class>/NAME.wav"
             )
-        if reader.name == "CSV":
-            return _checked(table.load(path, label), path)
-        return _checked(reader.read(path), path)
+        return _checked(reader.read(path, label), path)
     except UNREADABLE:
         raise DataError(f"{path} is truncated or not what its name says: copy it again") from None
 

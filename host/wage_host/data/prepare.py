@@ -21,6 +21,11 @@ INT32 = 1 << 31
 TENS = np.array([10.0**d for d in range(DECIMALS_MAX + 1)])
 
 
+def shape_text(shape: Sequence[int]) -> str:
+    """For people: 28x28x1."""
+    return "x".join(map(str, shape)) or "1"
+
+
 @dataclasses.dataclass(frozen=True)
 class Item:
     """A sample on its way: (height, width, channels), its class, Hz of sound (0: not known)."""
@@ -29,6 +34,11 @@ class Item:
     label: int
     where: str
     rate: int = 0
+
+    @property
+    def shape(self) -> str:
+        """For people."""
+        return shape_text(self.x.shape)
 
     def now(self, x: np.ndarray) -> "Item":
         """The same after a step."""
@@ -56,10 +66,6 @@ def _refuse(item: Item, text: str) -> DataError:
     return DataError(f"{item.where}: {text}")
 
 
-def _shape(x: np.ndarray) -> str:
-    return "x".join(map(str, x.shape))
-
-
 def _overlaps(before: int, after: int) -> np.ndarray:
     """(after, before): the length that an old and a new pixel share, in 1 / (before · after)."""
     r, i = np.arange(before), np.arange(after)[:, None]
@@ -84,7 +90,7 @@ def _crop(step: Step, item: Item) -> np.ndarray:
     h, w = step.params
     height, width, _ = item.x.shape
     if h > height or w > width:
-        raise _refuse(item, f"{_shape(item.x)} is too small for 'crop {h}x{w}': resize it before")
+        raise _refuse(item, f"{item.shape} is too small for 'crop {h}x{w}': resize it before")
     top, left = (height - h) // 2, (width - w) // 2
     return item.x[top : top + h, left : left + w]
 
@@ -101,7 +107,7 @@ def _grey(step: Step, item: Item) -> np.ndarray:
 def _whole(step: Step, item: Item) -> np.ndarray:
     ways = len(step.params)
     if item.x.size % ways:
-        raise _refuse(item, f"decimals are for {ways} columns, which do not fit {_shape(item.x)}")
+        raise _refuse(item, f"decimals are for {ways} columns, which do not fit {item.shape}")
     x = np.asarray(item.x, np.float64).reshape(-1, ways) * TENS[list(step.params)]
     x = np.rint(x).reshape(item.x.shape)
     if np.abs(x).max(initial=0) >= INT32:
@@ -111,7 +117,7 @@ def _whole(step: Step, item: Item) -> np.ndarray:
 
 def _row(item: Item, name: str) -> np.ndarray:
     if item.x.shape[0] != 1:
-        raise _refuse(item, f"{name} is for sound and sensors, not for pictures ({_shape(item.x)})")
+        raise _refuse(item, f"{name} is for sound and sensors, not for pictures ({item.shape})")
     return item.x
 
 
@@ -180,7 +186,7 @@ def _normalise_all(step: Step, items: Iterable[Item]) -> Iterator[Item]:
     for item in items:
         if item.x.size % ways:
             raise _refuse(
-                item, f"normalise has {ways} factors, which do not fit {_shape(item.x)} values"
+                item, f"normalise has {ways} factors, which do not fit {item.shape} values"
             )
         x = np.ascontiguousarray(_integers(item), np.int32)
         out = np.empty(x.shape, np.int8)

@@ -8,6 +8,7 @@ import numpy as np
 
 from wage_host._core import lib
 from wage_host.core import Info, Sample
+from wage_host.data.prepare import shape_text
 from wage_host.errors import DataError, LabelError, ShapeError
 from wage_host.extras import Step
 
@@ -43,8 +44,8 @@ def check(data: Data, info: Info) -> None:
     size = data.x[0].size if len(data) else info.input_bytes
     if size != info.input_bytes:
         raise ShapeError(
-            f"{data.name} has samples of {_shape(data.x.shape[1:])} ({size} values), the model "
-            f"takes {_shape(info.shape)} ({info.input_bytes}): use the data of this model"
+            f"{data.name} has samples of {shape_text(data.x.shape[1:])} ({size} values), the model "
+            f"takes {shape_text(info.shape)} ({info.input_bytes}): use the data of this model"
         )
     bad = np.flatnonzero((data.labels < 0) | (data.labels >= info.classes))
     if len(bad):
@@ -61,17 +62,13 @@ def samples(data: Data, info: Info) -> Sequence[Sample]:
     return list(zip(x, data.labels.tolist(), strict=True))
 
 
-def _shape(shape: Sequence[int]) -> str:
-    return "x".join(str(n) for n in shape)
-
-
 def finished(arrays: Sequence[np.ndarray], steps: Sequence[Step], where: str) -> np.ndarray:
     """Arrays (h, w, c) after all steps as one (n, h, w, c): activations, or bytes (SPEC 10.1)."""
     shapes = {x.shape for x in arrays}
     if len(shapes) > 1:
-        first, other = sorted(shapes)[:2]
+        some = " and ".join(map(shape_text, sorted(shapes)[:2]))
         raise DataError(
-            f"{where}: samples have several shapes, {_shape(first)} and {_shape(other)}: give "
+            f"{where}: samples have several shapes, {some}: give "
             "--prepare with 'resize' for pictures, 'cut' or 'window' for sound"
         )
     x = np.stack(arrays)
@@ -95,7 +92,3 @@ def as_bytes(x: np.ndarray, where: str) -> np.ndarray:
             "give --prepare normalise, or scale them"
         )
     return x.astype(np.int8 if low < 0 else np.uint8)
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return "x".join(str(n) for n in shape)

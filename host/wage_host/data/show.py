@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from wage_host.data.prepare import shape_text
 from wage_host.data.raw import Raw
 from wage_host.data.ready import Data
 from wage_host.screen import table
@@ -54,7 +55,7 @@ def summary(raw: Raw, data: Data | None = None) -> dict[str, Any]:
         "name": raw.name,
         "samples": len(labels),
         "shape_count": len(shapes),
-        "shapes": {_shape(shape): n for shape, n in shapes.most_common(SHAPES_SHOWN)},
+        "shapes": {shape_text(shape): n for shape, n in shapes.most_common(SHAPES_SHOWN)},
         "type": ", ".join(sorted(kinds)),
         "low": float(values.low), "high": float(values.high),
         "range": values.text(),
@@ -62,10 +63,6 @@ def summary(raw: Raw, data: Data | None = None) -> dict[str, Any]:
         "rates": [] if data else sorted(set(raw.rates)),
         "classes": {names[k] if k < len(names) else str(k): counts.get(k, 0) for k in numbers},
     }  # fmt: skip
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "1"
 
 
 def _seconds(raw: Raw) -> list[float]:
