@@ -257,6 +257,11 @@ def test_a_column_that_never_changes_is_zero() -> None:
     assert [row.reshape(-1)[0] for row in x] == [0, 0, 0]
 
 
+def test_a_small_spread_far_from_zero_loses_no_digits() -> None:
+    near, far = ([[[[k + at]]] for k in range(10)] for at in (0, 2_000_000_000))
+    assert fitted("normalise", *near)[0][0].params[1:] == fitted("normalise", *far)[0][0].params[1:]
+
+
 def test_bands_of_sound_have_factors_of_their_own() -> None:
     sounds = [RNG.integers(-9000, 9000, (1, 700, 1)) for _ in range(4)]
     found, x = fitted("cut 640, logmel 8000 256/128 12, normalise", *sounds)

@@ -8,6 +8,7 @@
     cifar10-jpeg     cifar10/cifar10-jpeg.zip, <part>/<class>/NAME.jpg  50,000 + 10,000
     svhn             svhn/train_32x32.mat, svhn/test_32x32.mat          73,257 + 26,032
     fsdd             fsdd/fsdd.zip or fsdd/recordings/0_george_0.wav …   2,700 +    300
+                     (release 1.0.9, which is fetched:               2,250 +    250)
     imagenet         imagenet/train/<synset>/NAME.JPEG, imagenet/val/…  1,281,167 + 50,000
 """
 
