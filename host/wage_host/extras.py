@@ -6,7 +6,7 @@ import struct
 from wage_host._core import lib
 from wage_host.errors import ModelError
 
-NAMES_BYTES = 60_000  # at most, of all names or all steps: their sizes have 16 bits
+CONTENTS_MAX = 30_000  # bytes of all names, or of all steps: the size of both has 16 bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ def pack(extras: Extras) -> bytes:
     if any("\0" in name for name in extras.names):
         raise ModelError("the name of a class has a zero byte: choose another")
     for kind, contents in ((lib.WAGE_EXTRA_PREPARE, steps), (lib.WAGE_EXTRA_NAMES, names)):
-        if len(contents) > NAMES_BYTES // 2:
+        if len(contents) > CONTENTS_MAX:
             raise ModelError("names of classes or pre-processing are too long: shorten them")
         if contents:
             body += struct.pack("<BxH", kind, len(contents)) + contents

@@ -1,5 +1,6 @@
 """Data from the command line: what a file holds, public sets from their publishers."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -66,22 +67,17 @@ def do_fetch(screen: Screen, name: str, folder: Path | None) -> dict[str, Any]:
 
 def _fetch(screen: Screen, name: str, root: Path) -> Path:
     """Downloads under a progress display, a file after the other."""
-    begun: dict[str, Any] = {}
+    last, update = "", None
+    with contextlib.ExitStack() as shown:
 
-    def progress(file: str, done: int, total: int) -> None:
-        if file not in begun:
-            for shown in begun.values():
-                shown[0].__exit__(None, None, None)
-            begun.clear()
-            shown = screen.progress(file, total)
-            begun[file] = (shown, shown.__enter__())
-        begun[file][1](done, "bytes")
+        def progress(file: str, done: int, total: int) -> None:
+            nonlocal last, update
+            if file != last:
+                shown.close()
+                last, update = file, shown.enter_context(screen.progress(file, total))
+            update(done, "bytes")
 
-    try:
         return fetch.fetch(name, root, progress)
-    finally:
-        for shown in begun.values():
-            shown[0].__exit__(None, None, None)
 
 
 @click.group()

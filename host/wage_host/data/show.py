@@ -30,10 +30,8 @@ class Range:
         """One more sample."""
         if x.size:
             self.low, self.high = min(self.low, x.min()), max(self.high, x.max())
-            self.total, self.count = (
-                self.total + float(x.sum(dtype=np.float64)),
-                self.count + x.size,
-            )
+            self.total += float(x.sum(dtype=np.float64))
+            self.count += x.size
 
     def text(self) -> str:
         """For people."""
