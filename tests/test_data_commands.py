@@ -347,6 +347,15 @@ def test_each_live_sample_is_sent_once(tmp_path: Path) -> None:
     assert "learned 15 samples" in said
 
 
+def test_what_a_live_source_taught_is_saved_at_its_end(tmp_path: Path) -> None:
+    model = small_model(tmp_path)
+    port = ("--port", "sim", "--model", model, "--store", tmp_path / "store")
+    log = ("--log", tmp_path / "log")
+    told = answer("learn", *port, *log, "--data", "-", text="sit,3,1\nrun,45,2\n")
+    kept = answer("persist", "show", *port)
+    assert told["samples"] == 2 and kept["generation"] == 1  # once, not after each sample
+
+
 def test_bad_line_ends_the_run_with_its_number(tmp_path: Path) -> None:
     model = small_model(tmp_path)
     port = ("--port", "sim", "--model", model, "--log", tmp_path / "log")

@@ -33,17 +33,20 @@ VALUES = (
 
 
 def c_refusal(blob: bytes) -> str:
-    """The name of what wage_info answers."""
+    """The name of what wage_info answers, or of why its extras are refused."""
     data = ffi.from_buffer("uint8_t[]", blob)
     error = lib.wage_info(data, len(blob), ffi.new("struct wage_info *"))
-    return ERROR_NAMES[error]
+    error = error or lib.wage_prepare_step(data, len(blob), 0, ffi.new("struct wage_prepare *"))
+    return ERROR_NAMES[min(0, error)]
 
 
 def verdict(blob: bytes) -> tuple[str, ref.Model | None]:
     """The oracle's refusal or its model; both loaders must agree."""
     model, name = None, "WAGE_OK"
     try:
-        model = ref.open_model(blob)
+        opened = ref.open_model(blob)
+        ref.check_extras(blob)
+        model = opened
     except ref.RefusedError as error:
         name = error.name
     assert c_refusal(blob) == name, blob.hex()[:1000]
