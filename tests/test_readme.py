@@ -107,7 +107,7 @@ def test_sizes_are_those_of_the_table() -> None:
     table = json.dumps(json.loads((ROOT / "tests" / "size.json").read_text()))
     figures = re.search(
         r"library takes\n?\s*([\d,]+) bytes of flash.*?needs ([\d,]+) bytes of arena.*?"
-        r"and ([\d,]+) bytes of stack, ([\d,]+),000 instructions",
+        r"and ([\d,]+) bytes of stack,\s+([\d,]+),000 instructions",
         README,
         re.DOTALL,
     )
