@@ -46,7 +46,7 @@ from importlib.metadata import version
 
 import click
 
-from wage_host import commands, hardware, models, persist, plan
+from wage_host import commands, conversion, hardware, models, persist, plan, verify
 from wage_host.data.commands import data_group
 from wage_host.errors import Interrupted
 

@@ -1,5 +1,6 @@
 """The command that makes a model for a board, of our own networks and of other programs'."""
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,16 @@ from wage_host import data, files, network, rates, train, unpack
 from wage_host.convert import export, model, read_arrays, report
 from wage_host.core import Config, Core, info
 from wage_host.errors import ModelError, TwinDiffers, WrongUsage
+from wage_host.extras import NOTHING, Extras
 from wage_host.layers import Network
 from wage_host.models import rules, rules_options, shown
-from wage_host.options import FILE, RATE, command, open_device, port_options
+from wage_host.options import FILE, LABEL, PREPARE, RATE, command, open_device, port_options
 from wage_host.screen import Screen, table
 
 FOREIGN = {  # options that are for other programs' models only
     "samples": None, "eval_data": None, "input_scale": None, "mean": None, "std": None,
     "description": None, "tensors": None, "until": None, "classes": None, "room": None,
-    "fresh": False, "weights": None,
+    "fresh": False, "weights": None, "prepare": None,
 }  # fmt: skip
 
 
@@ -36,6 +38,7 @@ def import_options(function: Any) -> Any:
         click.option("--classes", type=int, help="That a last layer begun anew tells apart."),
         click.option("--max-classes", "room", type=int, help="With room for new ones."),
         click.option("--fresh-head", "fresh", is_flag=True, help="Begin the last layer anew."),
+        PREPARE,
         click.option("--weights", type=click.Choice(["2", "8"]), help="Bits of what learns."),
     )):  # fmt: skip
         function = option(function)
@@ -51,6 +54,7 @@ def import_options(function: Any) -> Any:
 @import_options
 @click.option("--replay", default=0, show_default=True, help="Samples the replay can hold.")
 @click.option("--replay-data", type=FILE, help="Samples to fill it with, classes in turn.")
+@LABEL
 @click.option("--replays", default=3, show_default=True, help="Replayed samples a new one.")
 @click.option("--lr", type=RATE, default="2^-5", show_default=True, help="Learning rate.")
 @rules_options
@@ -65,6 +69,7 @@ def do_convert(
     train_last: int | None,
     replay: int,
     replay_data: Path | None,
+    label: str | None,
     lr: rates.Rate,
     policy: str,
     loss: str | None,
@@ -109,14 +114,16 @@ def do_convert(
             last, options["until"], options["classes"], options["room"], options["fresh"],
             int(options["weights"] or 8), gain_shift, seed,
         )  # fmt: skip
-        imp, known, test = read(source, wish, options)
+        imp, known, test = read(source, wish, options, label)
         net, last, gain_shift = imp.network, imp.train_last, imp.gain_shift
     config = Config(
         lr_factor=lr[0], lr_shift=lr[1], replays=replays, threshold=threshold, seed=seed,
         gain_shift=gain_shift,
     )  # fmt: skip
     chosen = rules(policy, loss, batch, momentum)
-    filling = data.samples(data.load(replay_data), net.info()) if replay_data else []
+    filling = []
+    if replay_data:
+        filling = data.samples(data.load(replay_data, net.extras, label), net.info())
     packed = functools.partial(train.convert, net, name or output.stem, config, last)
     blob = packed(replay, filling, chosen)
     answer: dict[str, Any] = {}
@@ -153,13 +160,18 @@ def load(source: Path) -> tuple[Network, int, int]:
 
 
 def read(
-    source: Path, wish: model.Wish, options: dict[str, Any]
+    source: Path, wish: model.Wish, options: dict[str, Any], label: str | None
 ) -> tuple[model.Imported, data.Data | None, data.Data | None]:
     """Another program's model, the samples it was calibrated with, those to judge it by."""
     graph = model.read(source, options["description"], options["tensors"])
-    known, test = (
-        data.load(options[name]) if options[name] else None for name in ("samples", "eval_data")
-    )
+    known = test = None
+    extras = NOTHING
+    if options["samples"]:
+        known, extras = data.learn_from(options["samples"], options["prepare"], label)
+    elif options["prepare"]:
+        raise WrongUsage("--prepare is how --samples become inputs: give --samples, too")
+    if options["eval_data"]:
+        test = data.load(options["eval_data"], extras, label)
     scale = options["input_scale"]
     given = model.Input(
         None if scale is None else model.fraction(scale, "--input-scale"),
@@ -167,6 +179,11 @@ def read(
         model.numbers(options["std"] or "1", "--std"),
     )
     imp = model.imported(source, graph, known, given, wish)
+    if known:
+        if extras.names and len(extras.names) != imp.network.classes:
+            told = f"{known.name} has {len(extras.names)} classes: the model's stay without names"
+            imp, extras = dataclasses.replace(imp, notes=(*imp.notes, told)), Extras(extras.steps)
+        imp = dataclasses.replace(imp, network=dataclasses.replace(imp.network, extras=extras))
     for one in filter(None, (known, test)):
         data.check(one, imp.network.info(), labels=not imp.fresh)
     return imp, known, test

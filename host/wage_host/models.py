@@ -9,9 +9,9 @@ import click
 
 from wage_host import augment, data, files, initial, network, rates, train, zoo
 from wage_host._core import ffi, lib
-from wage_host.core import ERROR_NAMES, Config, Core, Info, info
-from wage_host.errors import ModelError, WrongUsage, short
-from wage_host.options import FILE, LABEL, RATE, command, open_device
+from wage_host.core import ERROR_NAMES, Config, Core, Info
+from wage_host.errors import WrongUsage, short
+from wage_host.options import FILE, LABEL, PREPARE, RATE, command, open_device
 from wage_host.pack import Rules
 from wage_host.screen import Screen
 
@@ -69,7 +69,7 @@ def rules(policy: str, loss: str | None, batch: int | None, momentum: int) -> Ru
 @click.option("--network", "text", required=True, help="'8x8x1 8C3-MP2 10FC', a name, or: list.")
 @click.option("-o", "--output", type=FILE, help="The network, .npz. Required.")
 @LABEL
-@click.option("--prepare", help="Steps from data to input, as 'resize 16x16, grey'.")
+@PREPARE
 @click.option("--classes", help="Names of all classes in order, a,b,c; default: those found.")
 @click.option("--epochs", type=click.IntRange(1), default=16, show_default=True)
 @rules_options
@@ -201,55 +201,6 @@ def watch_training(
 
 
 @command
-@click.argument("source", type=FILE)
-@click.option("-o", "--output", type=FILE, required=True, help="The model, .wage.")
-@click.option("--name", help="At most 15 bytes; default: the output's name.")
-@click.option("--train-last", default=1, show_default=True, help="Layers that go on learning.")
-@click.option("--replay", default=0, show_default=True, help="Samples the replay can hold.")
-@click.option("--replay-data", type=FILE, help="Samples to fill it with, classes in turn.")
-@LABEL
-@click.option("--replays", default=3, show_default=True, help="Replayed samples a new one.")
-@click.option("--lr", type=RATE, default="2^-5", show_default=True, help="Learning rate.")
-@rules_options
-@click.option("--gain-shift", default=2, show_default=True, help="Softmax sharpness 2^N.")
-@click.option("--threshold", default=0, show_default=True, help="Skip errors below N / 127.")
-@click.option("--seed", default=1, show_default=True, help="Of the board's random draws.")
-def do_convert(
-    screen: Screen,
-    source: Path,
-    output: Path,
-    name: str | None,
-    train_last: int,
-    replay: int,
-    replay_data: Path | None,
-    label: str | None,
-    lr: rates.Rate,
-    policy: str,
-    loss: str | None,
-    batch: int | None,
-    momentum: int,
-    **settings: int,
-) -> dict[str, Any]:
-    """Make a model for a board from a trained network."""
-    files.check_output(output)
-    if replay_data and not replay:
-        raise WrongUsage("--replay-data fills a replay: say with --replay how large it is")
-    net = network.load(source)
-    filling = []
-    if replay_data:
-        filling = data.samples(data.load(replay_data, net.extras, label), net.info())
-    if not 0 <= replay <= 65535:
-        raise ModelError("--replay is 0 to 65535 samples")
-    config = Config(lr_factor=lr[0], lr_shift=lr[1], **settings)
-    rules = _rules(policy, loss, batch, momentum)
-    blob = train.convert(net, name or output.stem, config, train_last, replay, filling, rules)
-    about = info(blob)
-    files.write_whole(output, blob)
-    screen.say(f"{output}: {len(blob)} bytes of flash, {about.arena_bytes} bytes of arena")
-    return {"model": str(output), "flash_bytes": len(blob), **_shown(about)}
-
-
-@command
 @click.argument("model", type=FILE, required=False)
 @click.option("--port", envvar="WAGE_PORT", help="Ask a board instead of a file.")
 @click.option("--baud", default=115200, show_default=True, help="Of a serial device.")
@@ -304,11 +255,11 @@ def _layer(layer: Any) -> str:
     return ", ".join([*parts, "trainable" if layer.trainable else "frozen"])
 
 
-def _shown(about: Info) -> dict[str, Any]:
-    shown = dataclasses.asdict(about)
-    del shown["extras"]
+def shown(about: Info) -> dict[str, Any]:
+    fields = dataclasses.asdict(about)
+    del fields["extras"]
     if about.extras.names:
-        shown["names"] = ", ".join(about.extras.names)
+        fields["names"] = ", ".join(about.extras.names)
     if about.extras.steps:
-        shown["prepare"] = [data.steps.say(step) for step in about.extras.steps]
-    return {**shown, "crc": f"{about.crc:08x}", "shape": "x".join(map(str, about.shape))}
+        fields["prepare"] = [data.steps.say(step) for step in about.extras.steps]
+    return {**fields, "crc": f"{about.crc:08x}", "shape": "x".join(map(str, about.shape))}

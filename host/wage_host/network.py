@@ -262,9 +262,7 @@ def save(network: Network, path: Path) -> None:
         layers.append(_fields(layer))
     about = {"wage": FILE_FORMAT, "shape": network.shape, "input_map": network.input_map}
     about |= {"paper": network.paper, "layers": layers}
-    if network.extras != NOTHING:
-        about["steps"] = [[step.kind, *step.params] for step in network.extras.steps]
-        about["names"] = network.extras.names
+    about |= extras_fields(network.extras)
     file = io.BytesIO()
     np.savez_compressed(file, about=json.dumps(about), **arrays)
     write_whole(path, file.getvalue())
@@ -306,12 +304,22 @@ def _rebuilt(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Network
         layers.append(layer)
     if about["input_map"] not in (0, 1) or about["paper"] not in (False, True):
         raise ValueError("no such input or policy")
-    extras = _extras(about, layers[-1].out)
+    extras = extras_of(about, layers[-1].out)
     return Network(given, int(about["input_map"]), tuple(layers), bool(about["paper"]), extras)
 
 
-def _extras(about: dict[str, Any], classes: int) -> Extras:
-    """Pre-processing and names of classes; ValueError for what a blob could not carry."""
+def extras_fields(extras: Extras) -> dict[str, Any]:
+    """Pre-processing and names of classes, in JSON's types; nothing where there are none."""
+    if extras == NOTHING:
+        return {}
+    return {
+        "steps": [[step.kind, *step.params] for step in extras.steps],
+        "names": list(extras.names),
+    }
+
+
+def extras_of(about: dict[str, Any], classes: int) -> Extras:
+    """What extras_fields() wrote; ValueError for what a blob could not carry."""
     found = tuple(
         Step(int(kind), tuple(map(int, params))) for kind, *params in about.get("steps", [])
     )

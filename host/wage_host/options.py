@@ -40,6 +40,7 @@ RATE = RateType()
 LABEL = click.option(
     "--label", help="Column of the labels in a CSV file; default: label, or the first."
 )
+PREPARE = click.option("--prepare", help="Steps from data to input, as 'resize 16x16, grey'.")
 
 
 def command(function: Callable[..., dict[str, Any]]) -> click.Command:

@@ -57,7 +57,9 @@ def unpacked(blob: bytes) -> Unpacked:
         for k in range(stored)
     ]
     return Unpacked(
-        Network((height, width, channels), input_map, layers, bool(flags & PAPER)),
+        Network(
+            (height, width, channels), input_map, layers, bool(flags & PAPER), core.info.extras
+        ),
         name.rstrip(b"\0").decode("utf-8", "replace"),
         Config(seed, lr_shift, replays, gain_shift, threshold, lr_factor),
         Rules(bool(flags & PAPER), bool(flags & SSE), batch, momentum),

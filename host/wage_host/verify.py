@@ -18,7 +18,7 @@ from wage_host._core import lib
 from wage_host.core import Config, Core, info
 from wage_host.device import Device
 from wage_host.errors import DataError, LayerDiffers, WageError, WrongUsage
-from wage_host.options import FILE, board_line, command, open_device, port_options
+from wage_host.options import FILE, LABEL, board_line, command, open_device, port_options
 from wage_host.screen import Screen
 
 INPUTS = 4
@@ -183,9 +183,10 @@ def names(blob: bytes) -> list[str]:
 @command
 @functools.partial(port_options, model=False)
 @click.option("--data", "file", type=FILE, help="Its first samples instead of made-up inputs.")
+@LABEL
 @click.option("--inputs", default=INPUTS, show_default=True, help="How many of them.")
 def do_verify(
-    screen: Screen, file: Path | None, inputs: int, **port: Any
+    screen: Screen, file: Path | None, label: str | None, inputs: int, **port: Any
 ) -> dict[str, Any]:
     """Prove that a board computes a model right, layer by layer.
 
@@ -199,7 +200,7 @@ def do_verify(
     if not 1 <= inputs <= 1000:
         raise WrongUsage("--inputs is 1 to 1000")
     if file:
-        known = data.load(file)
+        known = data.load(file, about.extras, label)
         xs = [x.ravel() for x, _ in data.samples(known, about)[:inputs]]
         if not xs:
             raise DataError(f"{known.name} has no samples: leave out --data for made-up inputs")

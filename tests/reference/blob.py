@@ -27,7 +27,7 @@ from .num import crc32
 from .steps import BIAS_MAX
 
 HEADER = struct.Struct("<4sHHIIBBHHHHBBbBBBIHHI16sHBB")  # 9.1
-RECORD = struct.Struct("<BBBBH2B2B4BBBIIBBHI16s")  # 9.2
+RECORD = struct.Struct("<BBBbH2B2B4BBBIIBBHI16s")  # 9.2
 PAPER, SSE, EXTRAS = 1, 2, 4  # flags of the header
 TRAINABLE, BIAS = 1, 2  # flags of a record
 SUM_MAX, FACTOR_MAX = 131072, (1 << 24) - 1  # 2.6

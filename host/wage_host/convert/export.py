@@ -17,6 +17,7 @@ from wage_host.convert.source import wanted
 from wage_host.core import info
 from wage_host.errors import ModelError, WrongUsage
 from wage_host.layers import Layer, Network, Place
+from wage_host.network import extras_fields, extras_of
 from wage_host.unpack import Unpacked, unpacked
 
 EXPORT_FORMAT = 1
@@ -59,6 +60,7 @@ def about(up: Unpacked) -> dict[str, Any]:
             }
             for layer in up.network.layers
         ],
+        **extras_fields(up.network.extras),
     }  # fmt: skip
 
 
@@ -97,7 +99,8 @@ def rebuilt(path: Path, told: Any, found: dict[str, np.ndarray]) -> tuple[Networ
             raise ModelError(f"{path} was made by another version of wage-host: export it again")
         layers = tuple(_layer(k, fields, found) for k, fields in enumerate(told["layers"]))
         h, w, c = (int(n) for n in told["shape"])
-        network = Network((h, w, c), int(told["input_map"]), layers)
+        extras = extras_of(told, layers[-1].out)
+        network = Network((h, w, c), int(told["input_map"]), layers, extras=extras)
         return network, int(told["train_last"]), int(told["gain_shift"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise ModelError(f"{path} is no export, or is damaged: export the model again") from None
@@ -280,6 +283,7 @@ class _Onnx:
             "gain_shift": self.up.config.gain_shift,
             "weight_bits": [layer.weight_bits for layer in network.layers],
             "stored": self.stored,
+            **extras_fields(network.extras),
         }
 
     def layer(self, k: int, at: Place, x: str, tensors: dict[int, str]) -> str:

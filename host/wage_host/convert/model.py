@@ -17,6 +17,7 @@ from wage_host.convert.graph import ADD, DENSE, INPUT, Graph
 from wage_host.data import Data, activations
 from wage_host.errors import DataError, ModelError, ShapeError, WrongUsage
 from wage_host.layers import Layer, Network
+from wage_host.network import extras_of
 
 CALIBRATION = 512  # samples that are looked at
 READERS = {".onnx": read_onnx.read, ".tflite": read_tflite.read}
@@ -177,7 +178,11 @@ def _own(graph: Graph, blocks: tuple[Block, ...], wish: Wish) -> Imported | None
     # blocks for whole inputs
     given = fold.with_input(blocks[0], *(np.full(graph.shape[2], v) for v in (whole.UNIT, 0.0)))
     done = dataclasses.replace(done, blocks=(given, *blocks[1:])) if given else done
-    network = Network(graph.shape, told["input_map"], layers)
+    try:
+        extras = extras_of(told, layers[-1].out)
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        raise Unfit("its pre-processing or names are damaged: export the model again") from None
+    network = Network(graph.shape, told["input_map"], layers, extras=extras)
     last = len([k for k in network.weighted if k >= first])
     return Imported(network, last, gain, blocks, done, 0, Input(), whole=True)
 

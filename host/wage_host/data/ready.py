@@ -39,14 +39,16 @@ def activations(x: np.ndarray, input_map: int) -> np.ndarray:
     return mapped.astype(np.int8)
 
 
-def check(data: Data, info: Info) -> None:
-    """Raises when a shape or a label is not one of the model's."""
+def check(data: Data, info: Info, labels: bool = True) -> None:
+    """Raises when a shape or, with `labels`, a label is not one of the model's."""
     size = data.x[0].size if len(data) else info.input_bytes
     if size != info.input_bytes:
         raise ShapeError(
             f"{data.name} has samples of {shape_text(data.x.shape[1:])} ({size} values), the model "
             f"takes {shape_text(info.shape)} ({info.input_bytes}): use the data of this model"
         )
+    if not labels:
+        return
     bad = np.flatnonzero((data.labels < 0) | (data.labels >= info.classes))
     if len(bad):
         raise LabelError(
