@@ -104,6 +104,11 @@ struct wage_rate {
                                  * and do not shift and add instead */
 };
 
+/* n inputs through layers `from` to `to` - 1. Returns the activations of the
+ * last of them, or NULL when it gives logits. */
+const int8_t *wage_forward(wage_t *w, uint32_t n, const int8_t *in,
+                           unsigned from, unsigned to);
+
 /* Weights in use of output `o`; `row` (row_count) may serve as scratch. */
 const int8_t *wage_row(const struct wage_layer *layer, uint32_t o,
                        int8_t *row);

@@ -205,33 +205,3 @@ uint32_t wage_weight_crc(const wage_t *w)
         walk_weights(&k, (struct wage_layer *)&w->layers[i]);
     return k.crc;
 }
-
-static uint8_t byte_of(uint32_t word, uint32_t place)
-{
-    return (uint8_t)(word >> (8 * place));
-}
-
-/* Byte `i` of a layer's part of SPEC 7.1. */
-static uint8_t weight_byte(const struct wage_layer *l, uint32_t i)
-{
-    uint32_t wide = l->low ? 1 : 0, weights = l->weight_count << wide;
-    uint32_t at = i - weights; // in the bias
-    if (WAGE_HAS(WAGE_USE_BIAS) && l->bias && i >= weights)
-        return byte_of((uint32_t)l->bias[at / 4], at % 4);
-    return byte_of((uint32_t)wage_weight(l, i >> wide), i & wide);
-}
-
-uint32_t wage_read_weights(const wage_t *w, uint32_t at, uint8_t *bytes,
-                           uint32_t count)
-{
-    uint32_t first = 0; // byte of the layer
-    for (unsigned k = w->frozen_count; k < w->layer_count; k++) {
-        const struct wage_layer *l = &w->layers[k];
-        uint32_t biased = WAGE_HAS(WAGE_USE_BIAS) && l->bias ? l->out_c : 0;
-        uint32_t size = (l->weight_count << (l->low ? 1 : 0)) + 4 * biased;
-        for (; at - first < size && count; at++, count--)
-            *bytes++ = weight_byte(l, at - first); // at >= first, always
-        first += size;
-    }
-    return first;
-}

@@ -18,8 +18,8 @@ static int8_t *output_of(const wage_t *w, unsigned k)
     return k & 1 ? w->odd : w->even;
 }
 
-static void forward(wage_t *w, uint32_t n, const int8_t *in, unsigned from,
-                    unsigned to)
+const int8_t *wage_forward(wage_t *w, uint32_t n, const int8_t *in,
+                           unsigned from, unsigned to)
 {
     const int8_t *first = in;
     for (unsigned k = from; k < to; k++) {
@@ -34,6 +34,7 @@ static void forward(wage_t *w, uint32_t n, const int8_t *in, unsigned from,
                                                    (int8_t *)w->wide);
         in = out.a;
     }
+    return in;
 }
 
 /* Samples through the frozen layers, to the cut. */
@@ -42,12 +43,12 @@ static void forward_frozen(wage_t *w, uint32_t n, const int8_t *x)
     if (w->frozen_count == 0)
         memcpy(w->latent, x, n * w->latent_bytes);
     else
-        forward(w, n, x, 0, w->frozen_count);
+        (void)wage_forward(w, n, x, 0, w->frozen_count);
 }
 
 static void forward_trainable(wage_t *w, uint32_t n)
 {
-    forward(w, n, w->latent, w->frozen_count, w->layer_count);
+    (void)wage_forward(w, n, w->latent, w->frozen_count, w->layer_count);
 }
 
 /* Whether output `o` has an error in any sample or place. */
@@ -261,21 +262,6 @@ int wage_predict(wage_t *w, uint32_t n, const int8_t *x,
     for (uint32_t s = 0; s < n; s++)
         look(w, s, &records[s]);
     return WAGE_OK;
-}
-
-uint32_t wage_probe(wage_t *w, const int8_t *x, uint32_t layer)
-{
-    if (WAGE_HAS(WAGE_USE_FROZEN) && layer < w->frozen_count) {
-        forward(w, 1, x, 0, layer + 1);
-    } else {
-        forward_frozen(w, 1, x);
-        forward(w, 1, w->latent, w->frozen_count, layer + 1);
-    }
-    const int8_t *a = output_of(w, layer);
-    uint32_t count = w->layers[layer].out_count;
-    // a board is little-endian, as SPEC 8.8 has the logits
-    return wage_crc(0, a ? (const uint8_t *)a : (const uint8_t *)w->logits,
-                    a ? count : 4 * count);
 }
 
 int wage_train(wage_t *w, uint32_t n, const int8_t *x, const uint8_t *labels,

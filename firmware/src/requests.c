@@ -74,17 +74,28 @@ static int take(struct serve *s, int learn, struct wage_record *record)
     return keep(s);
 }
 
+/* 1: the tail is no input or the label no class, and that was answered. */
+static int unfit(struct serve *s, uint32_t label)
+{
+    const wage_t *w = &s->model;
+    uint32_t bytes = s->message.tail_bytes;
+    if (bytes != w->input_bytes)
+        serve_refuse(s, WAGE_E_INPUT, w->input_bytes, bytes);
+    else if (label >= w->classes)
+        serve_refuse(s, WAGE_E_LABEL, w->classes, label);
+    else
+        return 0;
+    return 1;
+}
+
 int serve_sample(struct serve *s)
 {
     uint32_t *f = s->message.field;
     uint32_t id = f[WAGE_SAMPLE_ID], label = f[WAGE_SAMPLE_LABEL];
     const wage_t *w = &s->model;
     int learn = s->message.type == WAGE_SAMPLE;
-    if (s->message.tail_bytes != w->input_bytes)
-        return serve_refuse(s, WAGE_E_INPUT, w->input_bytes,
-                            s->message.tail_bytes);
-    if (label >= w->classes)
-        return serve_refuse(s, WAGE_E_LABEL, w->classes, label);
+    if (unfit(s, label))
+        return WAGE_OK;
     if (learn && !s->started)
         return WAGE_E_STREAM;
     if (learn && id > w->last_id + 1)
@@ -197,11 +208,8 @@ int serve_guard(struct serve *s)
     uint32_t label = f[WAGE_GUARD_LABEL];
     if (!s->store)
         return WAGE_E_STORE;
-    if (s->message.tail_bytes != s->model.input_bytes)
-        return serve_refuse(s, WAGE_E_INPUT, s->model.input_bytes,
-                            s->message.tail_bytes);
-    if (label >= s->model.classes)
-        return serve_refuse(s, WAGE_E_LABEL, s->model.classes, label);
+    if (unfit(s, label))
+        return WAGE_OK;
     port_phase(s->port, PHASE_SAVE);
     int error = wage_guard_put(&s->model, s->store, f[WAGE_GUARD_ID],
                                f[WAGE_GUARD_COUNT], f[WAGE_GUARD_SET],
@@ -278,10 +286,10 @@ int serve_pull(struct serve *s)
 
 int serve_probe(struct serve *s)
 {
-    uint32_t *f = s->message.field, size = s->model.input_bytes;
+    uint32_t *f = s->message.field;
     const int8_t *x = (const int8_t *)s->message.tail;
-    if (s->message.tail_bytes != size)
-        return serve_refuse(s, WAGE_E_INPUT, size, s->message.tail_bytes);
+    if (unfit(s, 0))
+        return WAGE_OK;
     if (f[WAGE_PROBE_LAYER] >= s->model.layer_count)
         return WAGE_E_RANGE;
     port_phase(s->port, PHASE_WORK);

@@ -19,8 +19,6 @@ extern "C" {
 struct serve {
     struct port *port;
     const struct wage_store *store; /* NULL: none */
-    wage_t model;
-    struct wage_info about;     /* the model; zeros when unusable */
     int model_error;            /* why there is no usable model, or 0 */
     int store_error;            /* what restoring gave */
     uint32_t memory_bytes;      /* left for it */
@@ -43,6 +41,8 @@ struct serve {
     struct wage_message message; /* the request, then the reply */
     uint8_t *frame;             /* (frame_bytes) the reply, encoded */
     uint32_t frame_bytes;
+    struct wage_info about;     /* the model; zeros when unusable */
+    wage_t model;
 };
 
 /* Divides the port's memory, opens the model, takes the newest checkpoint.
