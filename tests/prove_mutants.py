@@ -138,8 +138,7 @@ MUTANTS = {
     ),
     "an input shorter than the model's": (
         "requests-sample", "firmware/src/requests.c",
-        "if (s->message.tail_bytes != w->input_bytes)",
-        "if (s->message.tail_bytes > w->input_bytes)",
+        "if (bytes != w->input_bytes)", "if (bytes > w->input_bytes)",
     ),
     "a label of no class": (
         "requests-eval", "firmware/src/requests.c",
@@ -147,8 +146,8 @@ MUTANTS = {
     ),
     "a guard's input of any size": (
         "requests-guard", "firmware/src/requests.c",
-        "if (s->message.tail_bytes != s->model.input_bytes)",
-        "if (s->message.tail_bytes == 0)",
+        "if (unfit(s, label))\n        return WAGE_OK;\n    port_phase(",
+        "if (s->message.tail_bytes == 0)\n        return WAGE_OK;\n    port_phase(",
     ),
     "a tag before the frame": (
         "requests-start", "firmware/src/keyed.c",
@@ -174,6 +173,14 @@ MUTANTS = {
     "a class too many": (
         "requests-stats", "firmware/src/requests.c",
         "c < w->classes; c++", "c <= w->classes; c++",
+    ),
+    "a part as long as the rest": (
+        "requests-pull", "firmware/src/requests.c",
+        "all - at < WAGE_PULL_PART_BYTES\n", "all\n",
+    ),
+    "a layer too many": (
+        "requests-probe", "firmware/src/requests.c",
+        ">= s->model.layer_count", "> s->model.layer_count",
     ),
     "half a model used": (
         "requests-push", "firmware/src/requests.c",

@@ -67,7 +67,7 @@ int32_t wage_frame_encode(const struct wage_message *m, uint8_t *frame,
     uint32_t body = WAGE_BODY_HEADER_BYTES + 4u * m->fields + m->tail_bytes;
     must(m->fields <= WAGE_FIELDS_MAX && m->type >= WAGE_WELCOME);
     must(wage_frame_bytes(body) <= frame_bytes);
-    must((asked >= WAGE_HELLO && asked <= WAGE_PUSH) || m->type == WAGE_NAK);
+    must((asked >= WAGE_HELLO && asked <= WAGE_PROBE) || m->type == WAGE_NAK);
     readable(m->tail, m->tail_bytes);
     writable(frame, frame_bytes);
     answers++;
@@ -119,6 +119,26 @@ int wage_learn(wage_t *w, uint32_t id, const int8_t *x, uint8_t label,
     must(id == w->last_id + 1);
     w->last_id = nondet_u32();
     return use_sample(w, x, label, record);
+}
+
+uint32_t wage_read_weights(const wage_t *w, uint32_t at, uint8_t *bytes,
+                           uint32_t count)
+{
+    uint32_t all = nondet_u32();
+    act();
+    (void)w;
+    assume(all < 1u << 31); // of an arena
+    if (at < all)
+        writable(bytes, all - at < count ? all - at : count);
+    return all;
+}
+
+uint32_t wage_probe(wage_t *w, const int8_t *x, uint32_t layer)
+{
+    act();
+    must(layer < w->layer_count);
+    readable(x, w->input_bytes);
+    return nondet_u32();
 }
 
 int wage_class_metrics(const wage_t *w, uint8_t label, uint32_t *seen,
@@ -488,12 +508,18 @@ void prove_guard(void) { request(WAGE_GUARD, 255); }
 // --unwind 65 --boolector
 void prove_push(void) { request(WAGE_PUSH, 255); }
 
+// --unwind 65
+void prove_pull(void) { request(WAGE_PULL, 255); }
+
+// --unwind 65 --boolector
+void prove_probe(void) { request(WAGE_PROBE, 255); }
+
 /* Any other type, the replies among them. */
 // --unwind 65
 void prove_unknown(void)
 {
     uint8_t type = nondet_u8();
-    assume(type != 0 && (type < WAGE_HELLO || type > WAGE_PUSH));
+    assume(type != 0 && (type < WAGE_HELLO || type > WAGE_PROBE));
     request(type, 255);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Slots of checkpoints. Geometry: 2 slots in up to 1 KB, erased in units of
- * 0, 16, 48 or 128 bytes, the rest any. Looking, selection, saving, erasing ahead, restoring, forgetting: 2 to 4 slots of 64 bytes in
- * units of 32 with any contents, where any erase or program may fail.
+ * 0, 16, 48 or 128 bytes, the rest any. Looking, selection, saving, erasing
+ * ahead, restoring, forgetting: 2 to 4 slots of 64 bytes in units of 32 with
+ * any contents, where any erase or program may fail.
  */
 #include "runtime/persist.c"
 
