@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx_models
 import pytest
 from click.testing import CliRunner
+from native import ROOT
 from test_cli import refused
 from test_convert import HERE, LEAST_DB, known
 from wage_host import cli, data, unpack
+from wage_host._core import lib
 from wage_host.convert import model
+from wage_host.core import info
 from wage_host.errors import WageError
 
 
@@ -121,3 +125,27 @@ def test_what_is_missing_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "tflite", None)
     with pytest.raises(WageError, match=r"pip install 'wage-host\[tflite\]'"):
         model.read(HERE / "sounds.tflite", None, None)
+
+
+def test_samples_of_any_format_give_names_and_steps_that_exports_keep(tmp_path: Path) -> None:
+    maker = onnx_models.Maker((4,))
+    maker.dense(3, 4)
+    source, first = onnx_models.save(maker.model(), tmp_path), tmp_path / "first.wage"
+    known = ("--samples", ROOT / "docs/iris.csv", "--label", "species", "--prepare", "normalise")
+    run = CliRunner()
+
+    def do(*arguments: object) -> None:
+        done = run.invoke(cli.wage_host, list(map(str, arguments)), standalone_mode=False)
+        assert done.exit_code == 0, done.output
+
+    do("convert", source, *known, "--input-scale", "1/128", "-o", first)
+    extras = info(first.read_bytes()).extras
+    assert extras.names == ("setosa", "versicolor", "virginica")
+    assert [step.kind for step in extras.steps] == [lib.WAGE_DECIMALS, lib.WAGE_NORMALISE]
+    for ending in (".onnx", ".npz", ".safetensors"):
+        do("export", first, "-o", tmp_path / f"out{ending}")
+        do("convert", tmp_path / f"out{ending}", "--name", "first", "-o", tmp_path / "again.wage")
+        assert (tmp_path / "again.wage").read_bytes() == first.read_bytes()
+    do("convert", source, *known, "--input-scale", "1/128", "--fresh-head", "--classes", "2",
+       "--max-classes", "5", "-o", first)  # fmt: skip
+    assert info(first.read_bytes()).extras.names == ()
