@@ -24,7 +24,7 @@ test: tools $(VENV)/.dev lint ## all tests but the long ones; under 12 minutes
 soak: tools $(VENV)/.dev ## the long tests; under 45 minutes
 	$(BIN)/pytest -m soak
 
-prove: $(VENV)/.dev ## bounded proofs of arithmetic, frames, requests, blob, slots, with ESBMC; 20 minutes
+prove: $(VENV)/.dev ## bounded proofs of arithmetic, frames, requests, blob, slots, with ESBMC; ten minutes
 	$(BIN)/pytest -m prove -n 2
 
 lint: $(VENV)/.dev ## style of the Python files
