@@ -65,6 +65,7 @@ def test_fuzzer_finds_nothing_in_a_minute(target: str, tmp_path: Path) -> None:
     hunt(command(target), prepare(target, tmp_path), 60)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", MUTANTS)
 def test_fuzzer_finds_a_mutant(name: str, tmp_path: Path) -> None:
     target, file, old, new = MUTANTS[name]
