@@ -354,7 +354,7 @@ int wage_blob_read(wage_t *w, const uint8_t *blob, uint32_t blob_bytes)
     *w = (wage_t){ .blob = blob, .blob_bytes = blob_bytes,
                    .blob_crc = load32(h + 12), .layer_count = h[16],
                    .classes = (uint8_t)load16(h + 18),
-                   .paper = h[31] & 1, .sse = h[31] & 2,
+                   .paper = h[31] & 1, .sse = h[31] >> 1 & 1,
                    .batch = load16(h + 60), .momentum = h[62] };
     w->config = (struct wage_config){
         .seed = load32(h + 32), .lr_shift = (int8_t)h[28],

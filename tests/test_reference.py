@@ -17,9 +17,19 @@ from blobs import dense, make_blob
 # Primitives (SPEC 1)
 
 
+TABLES = {"SIN15", "LOG8"}  # of log-mel: SPEC 10.4 says of which floats these integers are made
+
+
 def test_oracle_has_no_float() -> None:
     for path in (Path(__file__).parent / "reference").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        tree = ast.parse(path.read_text())
+        tables = [
+            node for node in tree.body
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in TABLES
+        ]  # fmt: skip
+        assert len(tables) in (0, len(TABLES))
+        tree.body = [node for node in tree.body if node not in tables]
+        for node in ast.walk(tree):
             assert not isinstance(node, ast.Constant) or not isinstance(node.value, float), path
             assert not isinstance(node, ast.Div), path
             assert "float" not in getattr(node, "attr", ""), path
