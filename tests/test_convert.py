@@ -333,6 +333,18 @@ def test_a_million_weights_take_less_than_thirty_seconds(tmp_path: Path) -> None
     assert time.process_time() - started < 60  # of one core
 
 
+def with_a_head(make: Maker, folder: Path) -> tuple[model.Imported, Data]:
+    """A net of 6 x 6 x 4 with three classes on top, imported, and the noise it was given."""
+    make.node("GlobalAveragePool")
+    make.node("Flatten")
+    make.dense(3, 4)
+    path = save(make.model(), folder)
+    x = np.random.default_rng(1).integers(0, 256, (64, 6, 6, 4), np.uint8)
+    given = Data("noise", x, np.zeros(64, np.int64))
+    graph = model.read(path, None, None)
+    return model.imported(path, graph, given, model.Input(), model.Wish()), given
+
+
 def test_steps_that_no_weights_fit_are_found(tmp_path: Path) -> None:
     """Weights above 1, behind each other around a sum: steps would grow without end."""
     make = Maker((4, 6, 6))
@@ -343,13 +355,7 @@ def test_steps_that_no_weights_fit_are_found(tmp_path: Path) -> None:
     make.node("Relu")
     make.node("Conv", make.array(np.eye(4).reshape(4, 4, 1, 1) * 0.5 - 0.25))
     make.node("Add", start)
-    make.node("GlobalAveragePool")
-    make.node("Flatten")
-    make.dense(3, 4)
-    path = save(make.model(), tmp_path)
-    x = np.random.default_rng(1).integers(0, 256, (64, 6, 6, 4), np.uint8)
-    given = Data("noise", x, np.zeros(64, np.int64))
-    imp = model.imported(path, model.read(path, None, None), given, model.Input(), model.Wish())
+    imp, given = with_a_head(make, tmp_path)
     assert min(one.sqnr_db for one in report.losses(imp, given)) > 20
     assert Core(blob_of(imp)).info.classes == 3
     assert graph.INPUT == -1
@@ -362,13 +368,7 @@ def test_sum_that_grows_is_shifted(tmp_path: Path) -> None:
     start = make.node("Relu")
     make.node("Conv", make.array(np.eye(4).reshape(4, 4, 1, 1)))
     make.node("Add", start)
-    make.node("GlobalAveragePool")
-    make.node("Flatten")
-    make.dense(3, 4)
-    path = save(make.model(), tmp_path)
-    x = np.random.default_rng(1).integers(0, 256, (64, 6, 6, 4), np.uint8)
-    given = Data("noise", x, np.zeros(64, np.int64))
-    imp = model.imported(path, model.read(path, None, None), given, model.Input(), model.Wish())
+    imp, given = with_a_head(make, tmp_path)
     (shift,) = (one.alpha_shift for one in imp.network.layers if one.skip)
     assert shift == 1
     assert min(one.sqnr_db for one in report.losses(imp, given)) >= LEAST_DB
