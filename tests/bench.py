@@ -95,7 +95,7 @@ def measured(board: str, name: str, count: int = SAMPLES) -> Cell:
 
 
 def energy(board: str, count: int) -> Cell:
-    """Of a training step, from the current in the chip's datasheet; a cycle an instruction."""
+    """Of a training step, from the chip's current as board.ini has it; a cycle an instruction."""
     current = float(emulate.setting(board, "microamps_per_mhz", "0"))
     volts = float(emulate.setting(board, "volts", "0"))
     return {"train_uj_estimate": round(count * current * volts * 1e-6, 2)} if current else {}
@@ -118,7 +118,7 @@ def table(boards: dict[str, dict[str, Cell]]) -> str:
     notes = (
         "Instructions, a mean over {} digits (emulator; not cycles: memory waits are not seen). "
         "Arena, code of the trainer with its checkpoints, and stack in bytes, of the same build. "
-        "Energy of a training step in µJ: an estimate from the datasheet's current, one cycle an "
+        "Energy of a training step in µJ: an estimate from a typical current, one cycle an "
         "instruction."
     )
     return "\n".join([*rows, "", notes.format(SAMPLES), ""])
