@@ -3,10 +3,12 @@
 # SPDX-License-Identifier: MIT
 
 import json
+import os
 from typing import Any
 
 import pytest
 from converted import sets, table
+from native import ROOT
 from wage_host.errors import DataError
 
 ROWS = json.loads((table.DOCS / "convert.json").read_text())["rows"]
@@ -17,6 +19,13 @@ WANTED = {
     ("separable", "cifar10-jpeg"), ("sound", "spoken"), ("pictures", "fashion-mnist"),
     ("sounds", "spoken"),
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def data_beside_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where data sets are looked for when WAGE_DATA names no folder."""
+    if not os.environ.get("WAGE_DATA"):
+        monkeypatch.setenv("WAGE_DATA", str(ROOT.parent / "shared/data"))
 
 
 def test_page_is_made_of_the_rows() -> None:
