@@ -1,24 +1,16 @@
-"""wage-host data show and fetch, and learning from names, sound and standard input."""
+"""wage-host data show, the column of labels, and learning from names, sound and standard input."""
 
 # SPDX-License-Identifier: MIT
 
-import dataclasses
-import gzip
-import hashlib
-import http.server
-import io
 import json
-import re
 import sqlite3
 import subprocess
 import sys
-import tarfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
+import click
 import numpy as np
 import pytest
 from blobs import small_blob
@@ -27,9 +19,10 @@ from test_data_extras import chunks, with_extras
 from test_data_readers import png, put, wav
 from wage_host import data
 from wage_host.cli import wage_host
-from wage_host.data import fetch
+from wage_host.errors import DataError, WrongUsage
 
 RNG = np.random.default_rng(2)
+FIXTURES = Path(__file__).parent / "converted"
 
 
 def run(*words: object, code: int = 0, text: str | None = None) -> str:
@@ -94,175 +87,78 @@ def test_show_reads_standard_input() -> None:
     assert "-: 2 samples of 1, int64" in done.stdout
 
 
-# -- fetch ---------------------------------------------------------------------
+# -- the column of the labels --------------------------------------------------
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """A server that tells nobody; what is in `short` ends early."""
-
-    short: ClassVar[set[str]] = set()
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-    def do_GET(self) -> None:
-        """A file, or part of it."""
-        name = self.path.rsplit("/", 1)[1]
-        if name not in self.short:
-            return super().do_GET()
-        raw = Path(self.directory, name).read_bytes()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(raw)))
-        self.end_headers()
-        self.wfile.write(raw[: len(raw) // 2])
-        return None
+LABELLED = {  # each command with --label, and its options that name samples
+    "data show": ("",), "train": ("--data",), "eval": ("--data",), "verify": ("--data",),
+    "learn": ("--data", "--eval-data", "--guard"),
+    "convert": ("--samples", "--eval-data", "--replay-data"),
+}  # fmt: skip
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """An address on this computer and the folder that is there."""
-    folder = tmp_path / "published"
-    folder.mkdir()
-    Quiet.short = set()
-    handler = lambda *a, **k: Quiet(*a, directory=str(folder), **k)  # noqa: E731
-    own = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=own.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{own.server_port}/", folder
-    own.shutdown()
-    own.server_close()
+def commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """All commands of a group by their words."""
+    for name, one in group.commands.items():
+        if isinstance(one, click.Group):
+            yield from commands(one, f"{before}{name} ")
+        else:
+            yield before + name, one
 
 
-def publish(
-    monkeypatch: pytest.MonkeyPatch, name: str, url: str, files: dict[str, bytes], folder: Path
+def test_every_command_with_a_label_is_looked_at() -> None:
+    found = {name for name, one in commands(wage_host) if "label" in {p.name for p in one.params}}
+    assert found == set(LABELLED)
+
+
+@pytest.mark.parametrize(
+    "command, option", [(name, option) for name, some in LABELLED.items() for option in some]
+)
+def test_label_of_data_without_columns_is_refused(
+    command: str, option: str, tmp_path: Path
 ) -> None:
-    """Puts files onto the server and makes them a set's."""
-    for file, raw in files.items():
-        (folder / file).write_bytes(raw)
-    remotes = tuple(
-        fetch.Remote((url + "gone/" + file, url + file), hashlib.sha256(raw).hexdigest())
-        for file, raw in files.items()
+    model, table, out = small_model(tmp_path), tmp_path / "d.csv", tmp_path / "out"
+    data.save(tmp_path / "d.npz", np.zeros((3, 2), np.int8), np.arange(3))
+    port, fixture = ("--port", "sim", "--model", model), FIXTURES / "sounds.tflite"
+    rest = {
+        "data show": (), "train": ("--network", "1x1x2 3FC", "-o", out), "eval": port,
+        "verify": (model, "--port", "sim"), "learn": (*port, "--data", table),
+        "convert": {
+            "--replay-data": (tmp_path / "n.npz", "--replay", 9, "-o", out),
+            "--samples": (fixture, "-o", out),
+            "--eval-data": (fixture, "--samples", table, "-o", out),
+        }.get(option),
+    }[command]  # fmt: skip
+    at = (option, tmp_path / "d.npz") if option else (tmp_path / "d.npz",)
+    log = ("--log", tmp_path / "log") if command in ("learn", "eval") else ()
+    error = answer(*command.split(), *rest, *log, *at, "--label", "label", code=2)["error"]
+    assert error == (
+        f"--label label: {tmp_path / 'd.npz'} is no CSV and has no columns: leave out --label (a "
+        "column that is called label is found without it)"
     )
-    source = dataclasses.replace(fetch.SOURCES[name], files=remotes)
-    monkeypatch.setitem(fetch.SOURCES, name, source)
+    assert not out.exists() and not (tmp_path / "log").exists()
 
 
-def idx_files(names: list[str]) -> dict[str, bytes]:
-    """Small files where MNIST has large ones."""
-    x = RNG.integers(0, 256, (3, 4, 4)).astype(np.uint8)
-    out = {}
-    for name in names:
-        array = x if "images" in name else np.uint8([1, 0, 2])
-        head = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
-        out[name] = gzip.compress(head + array.tobytes())
-    return out
+def test_label_is_for_csv_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 1), np.int8), y=[0, 1])
+    put(tmp_path / "fsdd/recordings/3_ann_1.wav", wav(np.arange(9)))
+    monkeypatch.setenv("WAGE_DATA", str(tmp_path))
+    for name in ("d.npz", "fsdd/recordings", "fsdd:test"):
+        assert len(data.read(Path(name)).labels)
+        with pytest.raises(WrongUsage, match=rf"--label y: \S*{name} is no CSV and has no columns"):
+            data.read(Path(name), "y")
+    with pytest.raises(DataError, match=r"there is no data file gone.npz"):
+        data.read(Path("gone.npz"), "y")
 
 
-MNIST = [remote.name for remote in fetch.SOURCES["mnist"].files]
-
-
-@pytest.fixture
-def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder of data sets."""
-    folder = tmp_path / "sets"
-    folder.mkdir()
-    monkeypatch.setenv("WAGE_DATA", str(folder))
-    return folder
-
-
-def test_fetch_takes_the_first_place_that_has_it(
-    server: tuple, room: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publish(monkeypatch, "mnist", server[0], idx_files(MNIST), server[1])
-    about = answer("data", "fetch", "mnist")
-    assert about["fetched"] and about["folder"] == str(room / "mnist")
-    assert sorted(p.name for p in room.rglob("*")) == sorted(["mnist", *MNIST])
-    assert data.load(Path("mnist:train")).labels.tolist() == [1, 0, 2]
-    again = answer("data", "fetch", "mnist")
-    assert not again["fetched"]
-    assert "already in" in run("data", "fetch", "mnist")
-
-
-@pytest.mark.parametrize("name", ["cifar10", "fsdd"])
-def test_fetch_unpacks_what_belongs_to_the_set_and_nothing_else(
-    name: str, server: tuple, room: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    good = {
-        "cifar10": {f"cifar-10-batches-bin/{b}.bin": bytes([3]) + bytes(3072)
-                    for b in ("data_batch_1", "test_batch")},
-        "fsdd": {f"free-spoken-digit-dataset-1.0.9/recordings/7_ann_{n}.wav": wav(np.arange(9))
-                 for n in (3, 20)},
-    }[name]  # fmt: skip
-    bad = ("../../evil.bin", "/data_batch_9.bin", "x/README.md", "x/../../recordings/1_a_1.wav.sh")
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz") as file:
-        for member, raw in good.items() | {(b, b"bad") for b in bad}:
-            about = tarfile.TarInfo(member)
-            about.size = len(raw)
-            file.addfile(about, io.BytesIO(raw))
-        link = tarfile.TarInfo("x/recordings/1_a_1.wav")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        file.addfile(link)
-    (remote,) = fetch.SOURCES[name].files
-    publish(monkeypatch, name, server[0], {remote.name: archive.getvalue()}, server[1])
-    run("data", "fetch", name)
-    found = sorted(p.name for p in room.rglob("*") if p.is_file())
-    assert found == sorted(member.rsplit("/", 1)[1] for member in good)
-    assert not [p for p in room.rglob("*") if p.is_symlink()]
-    assert len(data.read(Path(f"{name}:train")).labels) == 1
-
-
-def test_fetch_takes_nothing_that_was_changed_or_cut(
-    server: tuple, room: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = idx_files(MNIST)
-    publish(monkeypatch, "mnist", server[0], files, server[1])
-    (server[1] / MNIST[2]).write_bytes(files[MNIST[2]] + b"\0")
-    error = answer("data", "fetch", "mnist", code=8)["error"]
-    assert f"{MNIST[2]}: not the file that was published (SHA-256 " in error
-    assert list(room.iterdir()) == []
-    (server[1] / MNIST[2]).write_bytes(files[MNIST[2]])
-    Quiet.short = {MNIST[1]}
-    error = answer("data", "fetch", "mnist", code=8)["error"]
-    assert re.search(rf"{MNIST[1]}: the connection ended after \d+ of \d+ bytes", error)
-    assert list(room.iterdir()) == []
-    Quiet.short = set()
-    run("data", "fetch", "mnist")
-
-
-def test_fetch_without_a_network_says_what_to_do(
-    room: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    remotes = tuple(
-        dataclasses.replace(r, urls=("http://127.0.0.1:9/" + r.name,))
-        for r in fetch.SOURCES["mnist"].files
-    )
-    source = dataclasses.replace(fetch.SOURCES["mnist"], files=remotes)
-    monkeypatch.setitem(fetch.SOURCES, "mnist", source)
-    error = answer("data", "fetch", "mnist", code=8)["error"]
-    assert "mnist could not be fetched (http://127.0.0.1:9/train-images" in error
-    assert f"put it into the folder that WAGE_DATA names, here {room / 'mnist'}" in error
-    assert "published at yann.lecun.com" in error
-    assert list(room.iterdir()) == []
-    error = answer("data", "fetch", "minst", code=8)["error"]
-    assert error == "'minst' cannot be fetched: what can is mnist, fashion-mnist, cifar10, fsdd"
-    gone = tmp_path / "gone"
-    error = answer("data", "fetch", "mnist", "--to", gone, code=19)["error"]
-    assert error == f"there is no folder {gone}: make it, or choose another with --to"
-
-
-def test_fetch_finds_what_is_in_the_folder_that_wage_data_names(room: Path, tmp_path: Path) -> None:
-    put(room / "mnist" / MNIST[0], b"")
-    about = answer("data", "fetch", "mnist", "--to", tmp_path)
-    assert not about["fetched"] and about["folder"] == str(room / "mnist")
-
-
-def test_checksums_are_whole() -> None:
-    for name, source in fetch.SOURCES.items():
-        assert name in data.datasets.KNOWN
-        assert source.folder in data.datasets.KNOWN[name].places
-        for remote in source.files:
-            assert len(bytes.fromhex(remote.sha256)) == 32
-            assert {url.rsplit("/", 1)[1] for url in remote.urls} == {remote.name}
+def test_label_without_data_is_refused(tmp_path: Path) -> None:
+    model = small_model(tmp_path)
+    words = ("convert", tmp_path / "n.npz", "-o", tmp_path / "out", "--label", "label")
+    error = answer(*words, code=2)["error"]
+    assert error == "--label names a column of --samples or --replay-data: give one of them"
+    assert not (tmp_path / "out").exists()
+    error = answer("verify", model, "--port", "sim", "--label", "label", code=2)["error"]
+    assert error == "--label names a column of --data: give both, or neither"
 
 
 # -- from data to a board ------------------------------------------------------

@@ -121,6 +121,9 @@ def test_names_need_a_model_that_has_them(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "d.csv.gz").write_bytes(b"\x1f\x8b")  # only IDX is read packed
+    with pytest.raises(DataError, match=r"d.csv.gz: data are .npz, .csv, IDX"):
+        data.load(tmp_path / "d.csv.gz")
     (tmp_path / "d.csv").write_bytes(b"1,2\n\xff\xfe\n")
     with pytest.raises(DataError, match=r"d.csv, line 1: no text in UTF-8: save it as such"):
         data.load(tmp_path / "d.csv")

@@ -94,6 +94,8 @@ def do_convert(
     files.check_output(output)
     if replay_data and not replay:
         raise WrongUsage("--replay-data fills a replay: say with --replay how large it is")
+    if label is not None and not (replay_data or options["samples"] or options["eval_data"]):
+        raise WrongUsage("--label names a column of --samples or --replay-data: give one of them")
     if not 0 <= replay <= 65535:
         raise ModelError("--replay is 0 to 65535 samples")
     every = bool(options.pop("train"))

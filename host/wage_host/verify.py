@@ -199,6 +199,8 @@ def do_verify(
     about = info(blob)
     if not 1 <= inputs <= 1000:
         raise WrongUsage("--inputs is 1 to 1000")
+    if label is not None and not file:
+        raise WrongUsage("--label names a column of --data: give both, or neither")
     if file:
         known = data.load(file, about.extras, label)
         xs = [x.ravel() for x, _ in data.samples(known, about)[:inputs]]

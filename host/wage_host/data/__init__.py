@@ -38,7 +38,7 @@ class Reader:
 
 
 def _ends(*endings: str) -> Callable[[Path], bool]:
-    return lambda path: path.name.removesuffix(".gz").endswith(endings)
+    return lambda path: path.name.endswith(endings)
 
 
 def _arrays(read: Callable[[Path], datasets.Arrays]) -> Callable[[Path, str | None], Raw]:
@@ -64,6 +64,7 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() or images.in_zip(path)
 
 
+CSV = Reader("CSV", _ends(".csv"), table.load)
 READERS = (
     Reader(
         "recordings, WAV",
@@ -77,7 +78,7 @@ READERS = (
     ),
     Reader("pictures", _is_folder, _pictures),
     Reader("NumPy", _ends(".npz"), _arrays(_npz)),
-    Reader("CSV", _ends(".csv"), table.load),
+    CSV,
     Reader("CIFAR-10's binary version", _ends(".bin"), _arrays(datasets.cifar)),
     Reader("SVHN", _ends(".mat"), _arrays(datasets.svhn)),
     Reader("IDX", lambda path: "idx3-ubyte" in path.name, _arrays(datasets.idx_pair)),
@@ -89,12 +90,13 @@ def read(path: Path, label: str | None = None) -> Raw:
 
     A part of a zip file of pictures is SET.zip/train, one of a known set NAME:train. What is not
     there under this name may be in the folder of data sets, which WAGE_DATA names. `-` is CSV on
-    standard input. `label`: the column of the labels in a CSV file.
+    standard input. `label`: the column of the labels in CSV; WrongUsage for anything else.
     """
     if path == STANDARD_INPUT:
         return _checked(table.collect(table.rows(sys.stdin, "standard input", label), "-"), path)
     name, _, part = str(path).partition(":")
     if name in datasets.KNOWN and part:
+        _no_column(path, label)
         return _checked(_known(name, part), path)
     places = (path, datasets.root() / path)
     path = next((p for p in places if p.exists() or images.in_zip(p)), path)
@@ -107,9 +109,19 @@ def read(path: Path, label: str | None = None) -> Raw:
                 f"{path}: data are .npz, .csv, IDX (…-images-idx3-ubyte[.gz]), CIFAR-10's .bin, "
                 "SVHN's .mat, or a folder or zip file of <class>/NAME.jpg or <class>/NAME.wav"
             )
+        if reader is not CSV:
+            _no_column(path, label)
         return _checked(reader.read(path, label), path)
     except UNREADABLE:
         raise DataError(f"{path} is truncated or not what its name says: copy it again") from None
+
+
+def _no_column(path: Path, label: str | None) -> None:
+    if label is not None:
+        raise WrongUsage(
+            f"--label {label}: {path} is no CSV and has no columns: leave out --label (a column "
+            "that is called label is found without it)"
+        )
 
 
 def _known(name: str, part: str) -> Raw:
