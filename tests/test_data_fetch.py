@@ -3,11 +3,14 @@
 # SPDX-License-Identifier: MIT
 
 import dataclasses
+import errno
 import gzip
 import hashlib
+import http.client
 import http.server
 import io
 import re
+import ssl
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -181,6 +184,60 @@ def test_fetch_finds_what_is_in_the_folder_that_wage_data_names(room: Path, tmp_
     put(room / "mnist" / MNIST[0], b"")
     about = answer("data", "fetch", "mnist", "--to", tmp_path)
     assert not about["fetched"] and about["folder"] == str(room / "mnist")
+    assert f"with WAGE_DATA={room}\n" in run("data", "fetch", "mnist", "--to", tmp_path)
+
+
+@pytest.mark.parametrize("trouble", [ssl.SSLEOFError(8, "EOF in violation"), TimeoutError("slow")])
+def test_fetch_tells_trouble_of_the_network_from_that_of_the_disk(
+    trouble: OSError, server: tuple, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(monkeypatch, "mnist", server[0], idx_files(MNIST), server[1])
+    read = http.client.HTTPResponse.read
+
+    def fails(answer: http.client.HTTPResponse, count: int | None = None) -> bytes:
+        if MNIST[1] in answer.url:
+            raise trouble
+        return read(answer, count)
+
+    with monkeypatch.context() as now:
+        now.setattr(http.client.HTTPResponse, "read", fails)
+        error = answer("data", "fetch", "mnist", code=8)["error"]
+    assert f"{server[0]}{MNIST[1]}: {trouble})" in error and "\n" not in error
+    assert list(room.iterdir()) == []
+
+    class Full(io.FileIO):
+        def write(self, _: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as now:
+        now.setattr(Path, "open", lambda path, mode: Full(path, mode.replace("b", "")))
+        error = answer("data", "fetch", "mnist", code=19)["error"]
+    assert error == f"cannot write {room / 'mnist'}: No space left on device"
+    assert list(room.iterdir()) == []
+
+
+def test_fetch_waits_no_longer_than_its_patience(
+    server: tuple, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(monkeypatch, "mnist", server[0], idx_files(MNIST), server[1])
+    ended = threading.Event()
+    monkeypatch.setattr(fetch, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(Quiet, "do_GET", lambda _: ended.wait(60) and None)
+    try:
+        error = answer("data", "fetch", "mnist", code=8)["error"]
+    finally:
+        ended.set()
+    assert f"{server[0]}gone/{MNIST[0]}: timed out; {server[0]}{MNIST[0]}: timed out" in error
+    assert list(room.iterdir()) == []
+
+
+def test_fetch_fills_an_empty_folder(
+    server: tuple, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(monkeypatch, "mnist", server[0], idx_files(MNIST), server[1])
+    (room / "mnist").mkdir()
+    assert answer("data", "fetch", "mnist")["fetched"]
+    assert data.load(Path("mnist:train")).labels.tolist() == [1, 0, 2]
 
 
 def test_checksums_are_whole() -> None:

@@ -54,12 +54,14 @@ def do_show(
 def do_fetch(screen: Screen, name: str, folder: Path | None) -> dict[str, Any]:
     """Get a public data set from its publisher, unless it is there already."""
     root = folder or data.datasets.root()
-    place = fetch.there(name, root)
-    fetched = place is None
-    if fetched:
-        if not root.is_dir():
-            raise FileError(f"there is no folder {root}: make it, or choose another with --to")
+    found = fetch.there(name, root)
+    if found:
+        place, root = found
+    elif not root.is_dir():
+        raise FileError(f"there is no folder {root}: make it, or choose another with --to")
+    else:
         place = _fetch(screen, name, root)
+    fetched = found is None
     screen.say(f"{name} is {'now' if fetched else 'already'} in {place}")
     screen.say(f"use it as --data {name}:train and {name}:test, with WAGE_DATA={root}")
     return {"set": name, "folder": str(place), "fetched": fetched}

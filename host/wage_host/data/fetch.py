@@ -106,15 +106,17 @@ SOURCES = {
 }
 
 
-def there(name: str, folder: Path) -> Path | None:
-    """Where a set lies already: in this folder, or in the one that WAGE_DATA names."""
+def there(name: str, folder: Path) -> tuple[Path, Path] | None:
+    """Where a set lies already, and in which folder of data sets: this, or that of WAGE_DATA."""
     if name not in SOURCES:
         raise DataError(f"'{name}' cannot be fetched: what can is {', '.join(SOURCES)}")
     for root in (folder, datasets.root()):
         try:
-            return datasets.find(name, root)
+            place = datasets.find(name, root)
         except DataError:
             continue
+        if place.is_file() or any(place.iterdir()):
+            return place, root
     return None
 
 
@@ -168,7 +170,7 @@ def _take(url: str, path: Path, name: str, progress: Progress) -> str:
     request = urllib.request.Request(url, headers={"User-Agent": "wage-host"})
     with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer, path.open("wb") as file:
         total = int(answer.headers.get("Content-Length") or 0)
-        while block := answer.read(CHUNK_BYTES):
+        while block := _block(answer):
             done += len(block)
             if done > MOST_BYTES:
                 raise ValueError("too large")
@@ -178,6 +180,14 @@ def _take(url: str, path: Path, name: str, progress: Progress) -> str:
     if total and done != total:
         raise ConnectionError(f"the connection ended after {done} of {total} bytes")
     return digest.hexdigest()
+
+
+def _block(answer: http.client.HTTPResponse) -> bytes:
+    """The next bytes; what fails here is the network's, not the file's."""
+    try:
+        return answer.read(CHUNK_BYTES)
+    except OSError as error:
+        raise ConnectionError(error) from None
 
 
 def _unpack(archive: Path, members: str, folder: Path) -> None:
