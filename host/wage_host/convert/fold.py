@@ -172,9 +172,10 @@ class _Folded:
     def _under(self, pool: Block, node: Node) -> Block | None:
         """A clip behind a max-pool does the same in front of it."""
         source = pool.sources[0]
-        users = sum(source in block.sources for block in self.made)
-        if source == INPUT or users != 1 or self.made[source].op not in (*WEIGHTED, ADD):
+        if source == INPUT or self.made[source].op not in (*WEIGHTED, ADD):
             return None
+        if self.users[max(n for n, at in self.at.items() if at == source)] != 1:
+            return None  # others take it without the clip
         under = self._into(self.made[source], node)
         if under is None:
             return None

@@ -20,6 +20,7 @@ from wage_host.layers import Pair, Shape
 
 CONV, DEPTHWISE, DENSE, AFFINE = "conv", "depthwise", "dense", "affine"
 CLIP, MAX, AVERAGE, ADD = "clip", "max", "average", "add"
+SUMS = (CONV, DEPTHWISE, DENSE, AFFINE, ADD)
 NO_PAD = (0, 0, 0, 0)
 INPUT = -1  # the source of the model's input
 INF = math.inf
@@ -235,7 +236,7 @@ class Builder:
 
     def clip(self, name: str, t: Tensor, low: float, high: float) -> Tensor:
         """ReLU (0, inf), ReLU6 (0, 6), or a clip that is symmetrical."""
-        if not low < high or (low not in (0, -INF) and low != -high):
+        if not low < high or (low != 0 and low != -high):
             raise Unsupported(
                 f"a clip to {low:g} … {high:g}: from 0, or as far below it as above, can be"
             )
@@ -266,9 +267,8 @@ class Builder:
         if op == AVERAGE and any(padding) and not counts_padding:
             raise Unsupported("an average that does not count its padding: count it, or do not pad")
         check_window(kernel, stride)
-        output = (*size, shape[2])
         about = {"kernel": kernel, "stride": stride, "padding": padding}
-        node = Node(op, name, (t.source,), shape, output, **about)
+        node = Node(op, name, (t.source,), shape, (*size, shape[2]), **about)
         return self._put(node, t.order.ndim, first)
 
     def mean(self, name: str, t: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
@@ -289,6 +289,8 @@ class Builder:
             raise Unsupported("a sum of tensors that are not alike: both need the same shape")
         if a.memory != b.memory:
             raise Unsupported("a sum of tensors that lie differently: leave out the reshape")
+        if a.source == b.source:
+            return self.affine(name, a, np.full(1, 2.0), np.zeros(1))
         return self._same(Node(ADD, name, (a.source, b.source), a.memory, a.memory), a)
 
     def reshape(self, t: Tensor, shape: Sequence[int]) -> Tensor:
@@ -319,8 +321,7 @@ class Builder:
         channels = pads[0] if first else pads[-1]
         if any(channels) or min(map(min, around)) < 0:
             raise Unsupported("padding of channels, or cutting")
-        around = around if rank == 3 else [[0, 0], *around]
-        (top, bottom), (left, right) = around
+        (top, bottom), (left, right) = around if rank == 3 else [[0, 0], *around]
         return dataclasses.replace(t, pad=(top, left, bottom, right))
 
     def quantised(self, t: Tensor, scale: float) -> None:

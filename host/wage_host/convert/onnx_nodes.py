@@ -20,6 +20,7 @@ class Operators:
     tensors: dict[str, Tensor]
     scales: dict[str, np.ndarray]
     input_step: tuple[float, int] | None
+    whole: dict[str, tuple[float, int]]  # tensors in whole numbers: their step and zero
     input: str
 
     def _at_end(self, node: Any, name: str) -> None:
@@ -44,7 +45,8 @@ class Operators:
         scale = self.scales.get(node.input[1])
         w = w[:, :, None] if w.ndim == 3 else w
         w = w.transpose(0, 2, 3, 1).astype(np.float64)
-        if settings.get("kernel_shape", list(w.shape[1:3]))[-1] != w.shape[2]:
+        kernel = settings.get("kernel_shape", [])
+        if kernel and kernel != list(w.shape[1:3])[-len(kernel) :]:
             raise Unsupported("its kernel_shape is not that of its weights")
         stride, padding = self._windows(settings)
         bias, groups = self._bias(node, 2, w.shape[0]), settings.get("group", 1)
@@ -168,7 +170,8 @@ class Operators:
         t, op = self.tensor(node), node.op_type
         old = (1, *t.order.shape)
         if op == "Flatten":
-            if self.settings(node).get("axis", 1) % (len(old) + 1) != 1:
+            axis = self.settings(node).get("axis", 1)
+            if axis + len(old) * (axis < 0) != 1:
                 raise Unsupported("it flattens the batch, too: use axis 1")
             new = [1, -1]
         elif op == "Reshape":
@@ -209,29 +212,50 @@ class Operators:
         by_axis = list(zip(pads[1:rank], pads[rank + 1 :], strict=True))
         self.behind(node, self.builder.pad(t, by_axis, True))
 
+    def cast(self, node: Any, where: str) -> None:
+        """Cast from floats to floats."""
+        if self.settings(node).get("to") not in values.FLOATS:
+            raise Unsupported(f"to whole numbers: {values.USUAL}")
+        self.behind(node, self.tensor(node))
+
     def quantise(self, node: Any, where: str) -> None:
-        """QuantizeLinear, DequantizeLinear of a tensor: only how fine it is."""
-        t = self.tensor(node)
-        if node.op_type == "QuantizeLinear":
-            scale, zero = self.value(self._input(node, 1)), np.zeros((), np.uint8)
-            zero = self.value(node.input[2]) if self._input(node, 2) else zero
-            if scale.size != 1 or not scale > 0:
-                raise Unsupported("a tensor with one scale a channel: one for all can be")
-            step, z = float(scale.reshape(())), int(zero.reshape(()))
-            if zero.dtype not in (np.int8, np.uint8):
-                raise Unsupported(f"a tensor in {zero.dtype}: int8 and uint8 can be")
-            low = np.iinfo(zero.dtype).min
-            if self.node_is_input(node):
-                self.input_step = (step, z - low - 128)
-            most = max(127 if zero.dtype == np.int8 else 255, 0) - z
-            self.builder.quantised(t, step * max(most, min(z - low, 127 if z == 0 else 256)) / 127)
+        """QuantizeLinear, DequantizeLinear of a tensor: only how fine it is.
+
+        But those who write them leave out a Relu or Clip that the range of the numbers makes.
+        """
+        t, name = self.tensor(node), node.input[0]
+        scale, zero = self.value(self._input(node, 1)), np.zeros((), np.uint8)
+        zero = self.value(node.input[2]) if self._input(node, 2) else zero
+        if scale.size != 1 or not scale > 0:
+            raise Unsupported("a tensor with one scale a channel: one for all can be")
+        step, z = float(scale.reshape(())), int(zero.reshape(()))
+        if node.op_type == "DequantizeLinear":
+            if self.whole.get(name) != (step, z):
+                raise Unsupported("a QuantizeLinear of the same step and zero must be in front")
+            return self.behind(node, t)
+        if zero.dtype not in (np.int8, np.uint8):
+            raise Unsupported(f"a tensor in {zero.dtype}: int8 and uint8 can be")
+        low, high = np.iinfo(zero.dtype).min, np.iinfo(zero.dtype).max
+        if name == self.input:
+            self.input_step = (step, z - low - 128)
+        elif z == low and t.source != graph.INPUT and self.builder.nodes[t.source].op in graph.SUMS:
+            t = self.builder.clip(where, t, 0.0, step * (high - low))  # for a Relu or Clip
+        most = max(127 if zero.dtype == np.int8 else 255, 0) - z
+        self.builder.quantised(t, step * max(most, min(z - low, 127 if z == 0 else 256)) / 127)
         self.behind(node, t)
+        self.whole[node.output[0]] = (step, z)
+        return None
 
-    def node_is_input(self, node: Any) -> bool:
-        """It takes the model's input."""
-        return node.input[0] == self.input
+    def _whole(self, node: Any, live: list[str]) -> None:
+        """Between QuantizeLinear and DequantizeLinear values are only moved."""
+        if not any(name in self.whole for name in live) or node.op_type == "DequantizeLinear":
+            return
+        if node.op_type not in MOVES:
+            raise Unsupported("of whole numbers: put DequantizeLinear in front")
+        self.whole[node.output[0]] = self.whole[node.input[0]]
 
 
+MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "MaxPool")
 TAKES: dict[str, Callable[[Operators, Any, str], None]] = {
     "Conv": Operators.conv,
     "Gemm": Operators.gemm,
@@ -245,6 +269,7 @@ TAKES: dict[str, Callable[[Operators, Any, str], None]] = {
     "ReduceMean": Operators.mean,
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), Operators.arithmetic),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), Operators.reshape),
+    "Cast": Operators.cast,
     "Transpose": Operators.transpose,
     "Pad": Operators.pad,
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), Operators.quantise),

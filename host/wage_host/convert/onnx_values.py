@@ -11,6 +11,7 @@ import numpy as np
 
 from wage_host.convert.graph import Unsupported
 
+FLOATS = (1, 10, 11, 16)  # TensorProto.DataType
 SMALL = 4096  # elements of a constant that is computed from others
 INSTEAD = {
     **dict.fromkeys(
@@ -39,7 +40,7 @@ def computed(op: str, given: list[np.ndarray], settings: dict[str, Any]) -> np.n
     """What exporters compute from constants: shapes, and weights that are moved."""
     a = given[0] if given else np.zeros(0)
     if op in ("Identity", "Cast"):
-        if op == "Cast" and a.dtype.kind == "f" and settings.get("to") not in (1, 10, 11):
+        if op == "Cast" and a.dtype.kind == "f" and settings.get("to") not in FLOATS:
             raise Unsupported("weights that are cast to whole numbers")
         return a
     if op == "Transpose":

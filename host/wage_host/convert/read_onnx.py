@@ -16,7 +16,7 @@ from wage_host.convert.source import read_whole, wanted
 from wage_host.errors import ModelError
 
 OPSETS = range(13, 22)
-ALIKE = ("Identity", "Dropout", "Cast")
+ALIKE = ("Identity", "Dropout")
 AT_END = ("Softmax", "LogSoftmax")
 
 
@@ -59,6 +59,7 @@ class Reader(Operators):
         self.constants: dict[str, np.ndarray] = {}
         self.scales: dict[str, np.ndarray] = {}  # of constants that came as integers
         self.input_step: tuple[float, int] | None = None
+        self.whole: dict[str, tuple[float, int]] = {}
         self.input = ""
         self.told = values.told({p.key: p.value for p in model.metadata_props}.get("wage", ""))
 
@@ -129,6 +130,7 @@ class Reader(Operators):
             elif node.op_type in ALIKE:
                 self.tensors[node.output[0]] = self.tensors[inputs[0]]
             elif node.op_type in TAKES:
+                self._whole(node, live)
                 TAKES[node.op_type](self, node, where)
             else:
                 raise Unsupported(values.INSTEAD.get(node.op_type, values.USUAL))
