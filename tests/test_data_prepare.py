@@ -298,3 +298,20 @@ def test_columns_have_decimals_of_their_own() -> None:
         done("decimals 1 2", x[0, :, :1])
     rows = RNG.normal(0, 1, (60, 1, 1, 2)) * [0.001, 1000]
     assert fitted("decimals", *rows)[0][0].params == (6, 0)
+
+
+@pytest.mark.parametrize("step", ["resize 2x2", "grey"])
+def test_fractions_are_not_cut_off_on_the_way(step: str) -> None:
+    x = RNG.integers(0, 10, (4, 4, 4, 3)) / 10
+    with pytest.raises(DataError, match=rf"put 'decimals' before '{step.split()[0]}'"):
+        fitted(f"{step}, normalise", *x)
+    whole = fitted(f"decimals, {step}", *x)[1]
+    for one, other in zip(whole, np.rint(x * 10).astype(int), strict=True):
+        assert np.array_equal(one, done(step, other)[0])
+
+
+def test_pictures_with_and_without_colour_are_named() -> None:
+    x = [RNG.integers(0, 256, (6, 6, c)).astype(np.uint8) for c in (3, 3, 1)]
+    with pytest.raises(DataError, match=r"6x6x1 has other channels than 6x6x3 before: put 'grey'"):
+        fitted("normalise", *x)
+    assert {one.shape for one in fitted("grey, normalise", *x)[1]} == {(6, 6, 1)}

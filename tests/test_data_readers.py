@@ -92,6 +92,7 @@ def test_classes_may_be_named_before_they_are_met(tmp_path: Path) -> None:
         ("a,b\n1,1e999\n", None, "d.csv, line 2: column b is 1e999: leave out rows"),
         ("a,b\n1,2 3\n", None, "d.csv, line 2: column b is '2 3', no number"),
         ("a,b\n1,0x1\n", None, "d.csv, line 2: column b is '0x1', no number"),
+        ("1,1_0\n2,3\n", None, "d.csv, line 1: column 2 is '1_0', no number"),
         ("a,b\n1,300\n", None, "d.csv, line 2: 300 is outside 0 to 255: give --prepare normalise"),
         ("a,b\n1,-1\n1,200\n", None, "d.csv, line 3: 200 is outside -128 to 127"),
         ('a,b\n1,"2\n', None, "d.csv, line 2: no CSV (unexpected end of data)"),
@@ -221,6 +222,15 @@ def test_spoken_digits_have_the_usual_parts(
     assert sorted(x.size for x in data.read(Path("fsdd:train")).x) == [6, 7, 9]
     with pytest.raises(DataError, match=r"'val' is no part of a data set"):
         data.read(Path("fsdd:val"))
+    put(tmp_path / "fsdd/fsdd.zip", b"PK\3\4")
+    with pytest.raises(DataError, match=r"recordings is truncated or not the set fsdd: copy it a"):
+        data.read(Path("fsdd:test"))
+
+
+def test_samples_without_values_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 0), np.uint8), y=[0, 1])
+    with pytest.raises(DataError, match=r"d.npz: samples without any value: give one a sample"):
+        data.read(tmp_path / "d.npz")
 
 
 def test_sound_that_cannot_be_read_is_named(tmp_path: Path) -> None:

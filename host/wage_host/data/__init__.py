@@ -129,7 +129,10 @@ def _known(name: str, part: str) -> Raw:
     if name == "fsdd":
         wanted = datasets.check_part(part) == "test"
         folder = datasets.find(name) / "recordings"
-        found = sound.load(folder, lambda file: datasets.fsdd_is_test(file) == wanted)
+        try:
+            found = sound.load(folder, lambda file: datasets.fsdd_is_test(file) == wanted)
+        except UNREADABLE:
+            raise DataError(f"{folder} is truncated or not the set {name}: copy it again") from None
         return dataclasses.replace(found, name=f"{name}:{part}")
     return Raw(f"{name}:{part}", *datasets.named(name, part))
 
@@ -148,6 +151,8 @@ def _checked(raw: Raw, path: Path) -> Raw:
             raise DataError(f"{path}: x has type {raw.x.dtype}; give numbers, best uint8 or int8")
     if len(raw.x) == 0:
         raise DataError(f"{path} holds no samples: give at least one")
+    if isinstance(raw.x, np.ndarray) and raw.x.size == 0:
+        raise DataError(f"{path}: samples without any value: give one a sample at least")
     if len(raw.x) != len(raw.labels):
         text = f"{len(raw.x)} samples but {len(raw.labels)} labels: one is cut off"
         raise DataError(f"{path}: {text}")

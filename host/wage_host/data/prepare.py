@@ -74,11 +74,10 @@ def _overlaps(before: int, after: int) -> np.ndarray:
 
 
 def _resize(step: Step, item: Item) -> np.ndarray:
-    h, w = step.params
-    x = item.x.astype(np.float64)  # exact: sums of integers stay below 2^53
-    height, width, _ = x.shape
+    (h, w), (height, width, _) = step.params, item.x.shape
     if (height, width) == (h, w):
         return item.x
+    x = _integers(item, "resize").astype(np.float64)  # exact: their sums stay below 2^53
     down, across = _overlaps(height, h), _overlaps(width, w)
     total = np.tensordot(down, x, (1, 0))  # (h, width, channels)
     total = np.tensordot(across, total, (1, 1)).transpose(1, 0, 2)
@@ -100,7 +99,7 @@ def _grey(step: Step, item: Item) -> np.ndarray:
         return item.x
     if item.x.shape[2] != 3:
         raise _refuse(item, f"grey takes 3 channels or 1, not {item.x.shape[2]}")
-    total = item.x.astype(np.int64) @ np.array([77, 150, 29]) + 128
+    total = _integers(item, "grey").astype(np.int64) @ np.array([77, 150, 29]) + 128
     return (total >> 8).astype(item.x.dtype)[..., None]
 
 
@@ -188,7 +187,7 @@ def _normalise_all(step: Step, items: Iterable[Item]) -> Iterator[Item]:
             raise _refuse(
                 item, f"normalise has {ways} factors, which do not fit {item.shape} values"
             )
-        x = np.ascontiguousarray(_integers(item), np.int32)
+        x = np.ascontiguousarray(_integers(item, "normalise"), np.int32)
         out = np.empty(x.shape, np.int8)
         lib.wage_normalise(
             c, ffi.from_buffer("int32_t[]", x), 0, x.size, ffi.from_buffer("int8_t[]", out)
@@ -197,11 +196,12 @@ def _normalise_all(step: Step, items: Iterable[Item]) -> Iterator[Item]:
     del alive
 
 
-def _integers(item: Item) -> np.ndarray:
+def _integers(item: Item, name: str) -> np.ndarray:
+    """The values of an item as the step `name` takes them."""
     x = item.x
     if x.dtype.kind == "f":
         if not np.array_equal(x, np.rint(x)):
-            raise _refuse(item, "a value is no whole number: put 'decimals' before 'normalise'")
+            raise _refuse(item, f"a value is no whole number: put 'decimals' before '{name}'")
         x = x.astype(np.int64)
     if x.size and (x.min() < -INT32 or x.max() >= INT32):
         raise _refuse(item, "a value does not fit into 32 bits")
@@ -233,6 +233,7 @@ def fit(steps: Sequence[Step], items: Iterable[Item]) -> tuple[tuple[Step, ...],
             items, ahead = some, []
             if not some:
                 raise DataError("the pre-processing leaves no sample: make its windows shorter")
+            _check_channels(some)
             if step.kind == lib.WAGE_DECIMALS or _has_fractions(some):
                 found = _fit_decimals(some)
                 items = some = list(apply([found], some))
@@ -244,6 +245,18 @@ def fit(steps: Sequence[Step], items: Iterable[Item]) -> tuple[tuple[Step, ...],
         done.append(step)
         ahead.append(step)
     return tuple(done), list(apply(ahead, items))
+
+
+def _check_channels(items: Sequence[Item]) -> None:
+    """All items have as many."""
+    wanted = items[0].x.shape[2]
+    for item in items:
+        if item.x.shape[2] != wanted:
+            raise _refuse(
+                item,
+                f"{item.shape} has other channels than {items[0].shape} before: put 'grey' in "
+                "front for pictures of both kinds",
+            )
 
 
 def _has_fractions(items: Iterable[Item]) -> bool:

@@ -71,7 +71,7 @@ def finished(arrays: Sequence[np.ndarray], steps: Sequence[Step], where: str) ->
         some = " and ".join(map(shape_text, sorted(shapes)[:2]))
         raise DataError(
             f"{where}: samples have several shapes, {some}: give "
-            "--prepare with 'resize' for pictures, 'cut' or 'window' for sound"
+            "--prepare with 'resize' or 'grey' for pictures, 'cut' or 'window' for sound"
         )
     x = np.stack(arrays)
     if x.dtype in (np.int8, np.uint8) or (steps and steps[-1].kind == lib.WAGE_NORMALISE):

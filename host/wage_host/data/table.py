@@ -95,12 +95,15 @@ def _value(cell: str, where: str, column: str) -> int | float:
     if not cell:
         raise DataError(f"{where}: column {column} is empty: fill it in, or leave the row out")
     try:
-        value = int(cell) if cell.isascii() and cell.lstrip("+-").isdigit() else float(cell)
+        if "_" in cell or not cell.isascii():  # though Python reads 1_000
+            raise ValueError(cell)
+        value = int(cell) if cell.lstrip("+-").isdigit() else float(cell)
     except ValueError:
         raise DataError(f"{where}: column {column} is '{cell}', no number") from None
     if not math.isfinite(value) or abs(value) > INTEGER_MAX:
         raise DataError(
-            f"{where}: column {column} is {cell}: leave out rows with values that are missing"
+            f"{where}: column {column} is {cell}: leave out rows with values that are missing or "
+            "far too large"
         )
     return value
 
