@@ -13,10 +13,11 @@ from click.testing import CliRunner
 from native import ROOT
 from test_cli import refused
 from test_convert import HERE, LEAST_DB, known
-from wage_host import cli, data, unpack
+from wage_host import cli, data, network, pack, unpack
 from wage_host._core import lib
-from wage_host.convert import model
-from wage_host.core import info
+from wage_host.convert import export, model
+from wage_host.core import Config, info
+from wage_host.data import Data
 from wage_host.errors import WageError
 
 
@@ -149,3 +150,65 @@ def test_samples_of_any_format_give_names_and_steps_that_exports_keep(tmp_path: 
     do("convert", source, *known, "--input-scale", "1/128", "--fresh-head", "--classes", "2",
        "--max-classes", "5", "-o", first)  # fmt: skip
     assert info(first.read_bytes()).extras.names == ()
+
+
+def test_our_own_export_goes_on_with_its_steps_names_and_inputs(tmp_path: Path) -> None:
+    first, own, again = tmp_path / "first.wage", tmp_path / "own.onnx", tmp_path / "again.wage"
+    maker = onnx_models.Maker((4,))
+    maker.dense(3, 4)
+    source, iris = onnx_models.save(maker.model(), tmp_path), ROOT / "docs/iris.csv"
+    label, scale = ("--label", "species"), ("--input-scale", "1/128")
+
+    def do(*words: object) -> dict:
+        done = CliRunner().invoke(
+            cli.wage_host, [*map(str, words), "--json"], standalone_mode=False
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+
+    known = ("--samples", iris, *label)
+    judged = do("convert", source, *known, "--prepare", "normalise", *scale, "-o", first)
+    assert do("export", first, "-o", own)["ok"]
+    out = ("-o", again, "--name", "first")
+    for more in (known, ("--eval-data", iris, *label)):
+        told = do("convert", own, *more, *out)
+        assert again.read_bytes() == first.read_bytes()
+        assert told["accuracy"] == judged["accuracy"]
+    extras = info(first.read_bytes()).extras
+    assert do("convert", own, *known, "--fresh-head", *out)["ok"]
+    assert info(again.read_bytes()).extras == extras
+    told = do("convert", own, *known, "--prepare", "normalise", *out)
+    assert told["code"] == 2 and "carries its own pre-processing" in told["error"]
+    for more in (scale, ("--mean", 3), ("--std", 2)):
+        told = do("convert", own, *more, *out)
+        assert told["code"] == 2 and "leave out --input-scale, --mean and" in told["error"]
+
+
+@pytest.mark.parametrize("input_map", [0, 1])
+def test_our_own_export_with_more_room_takes_the_same_bytes(input_map: int, tmp_path: Path) -> None:
+    net = network.parse("8x8x1 6C3 MP2 8FC 3FC", 1, input_map)
+    blob = pack.blob(net, "first", Config(1, -5, 2, 2, 0), 2, 0, [])
+    (tmp_path / "first.onnx").write_bytes(export.exported(blob, tmp_path / "first.onnx"))
+    x = np.random.default_rng(1).integers(0, 256, (200, 8, 8, 1)).astype(np.uint8)
+    known = Data("d", x, np.zeros(200, np.int64))
+    graph = model.read(tmp_path / "first.onnx", None, None)
+    same = model.imported(tmp_path, graph, None, model.Input(), model.Wish())
+    more = model.imported(tmp_path, graph, known, model.Input(), model.Wish(room=5))
+    assert (more.train_last, more.network.input_map) == (2, input_map)
+    half = 0.5 / 128 + 1e-7  # a whole number stands for two bytes, or for the place between two
+    for kind, near in ((np.uint8, half), (np.int8, 1e-7)):
+        given = x if kind == np.uint8 else (x >> 1).astype(kind)
+        other = model.imported(tmp_path, graph, Data("d", given, known.labels), model.Input(),
+                               model.Wish(room=5))  # fmt: skip
+        assert np.abs(same.exact(given) - other.exact(given)).max() <= near
+
+
+def test_mean_and_std_count_more_than_the_steps_of_an_int8_file() -> None:
+    path, one = HERE / "sounds-int8.tflite", known("sounds-int8")
+    graph = model.read(path, None, None)
+    for given, mean, std in (
+        (model.Input(None, (0.25,), (0.5,)), 0.25, 0.5),
+        (model.Input(), 0.5, 0.25),  # with which it was trained
+    ):
+        found = model.imported(path, graph, one, given, model.Wish()).exact(one.x[:1])
+        wanted = (one.x[:1] / 255 - mean) / std
+        assert np.abs(found.ravel() - wanted.ravel()).max() < 0.02, given

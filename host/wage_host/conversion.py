@@ -11,7 +11,7 @@ from wage_host import data, files, network, rates, train, unpack
 from wage_host.convert import export, model, read_arrays, report
 from wage_host.core import Config, Core, info
 from wage_host.errors import ModelError, TwinDiffers, WrongUsage
-from wage_host.extras import NOTHING, Extras
+from wage_host.extras import Extras
 from wage_host.layers import Network
 from wage_host.models import rules, rules_options, shown
 from wage_host.options import FILE, LABEL, PREPARE, RATE, command, open_device, port_options
@@ -166,14 +166,7 @@ def read(
 ) -> tuple[model.Imported, data.Data | None, data.Data | None]:
     """Another program's model, the samples it was calibrated with, those to judge it by."""
     graph = model.read(source, options["description"], options["tensors"])
-    known = test = None
-    extras = NOTHING
-    if options["samples"]:
-        known, extras = data.learn_from(options["samples"], options["prepare"], label)
-    elif options["prepare"]:
-        raise WrongUsage("--prepare is how --samples become inputs: give --samples, too")
-    if options["eval_data"]:
-        test = data.load(options["eval_data"], extras, label)
+    known, test, extras = _samples(model.told_extras(source, graph), wish, options, label)
     scale = options["input_scale"]
     given = model.Input(
         None if scale is None else model.fraction(scale, "--input-scale"),
@@ -189,6 +182,26 @@ def read(
     for one in filter(None, (known, test)):
         data.check(one, imp.network.info(), labels=not imp.fresh)
     return imp, known, test
+
+
+def _samples(
+    told: Extras, wish: model.Wish, options: dict[str, Any], label: str | None
+) -> tuple[data.Data | None, data.Data | None, Extras]:
+    """Samples to calibrate with and to judge by, and extras; told: what the file says of them."""
+    samples, text, known, extras = options["samples"], options["prepare"], None, told
+    if text and told.steps:
+        raise WrongUsage("the model carries its own pre-processing: leave out --prepare")
+    if text and not samples:
+        raise WrongUsage("--prepare is how --samples become inputs: give --samples, too")
+    if samples and told.steps:
+        raw = data.read(samples, label)
+        names = raw.numbered(None)[1] if wish.fresh else told.names
+        extras = dataclasses.replace(told, names=names)
+        known = data.prepared(raw, extras)
+    elif samples:
+        known, extras = data.learn_from(samples, text, label, () if wish.fresh else told.names)
+    test = data.load(options["eval_data"], extras, label) if options["eval_data"] else None
+    return known, test, extras
 
 
 def show(

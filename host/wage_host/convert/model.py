@@ -16,6 +16,7 @@ from wage_host.convert.fold import WEIGHTED, Block, Unfit
 from wage_host.convert.graph import ADD, DENSE, INPUT, Graph
 from wage_host.data import Data, activations
 from wage_host.errors import DataError, ModelError, ShapeError, WrongUsage
+from wage_host.extras import NOTHING, Extras
 from wage_host.layers import Layer, Network
 from wage_host.network import extras_of
 
@@ -30,7 +31,8 @@ BYTE = 255.0  # what a picture's 1.0 is
 class Input:
     """How values of the data become what the model takes: (value * scale - mean) / std.
 
-    scale None: 1 / 255 for bytes; mean and std by channel, or one for all.
+    scale None: 1 / 255 for bytes, or as the file says when mean and std are not given, either;
+    mean and std by channel, or one for all.
     """
 
     scale: float | None = None
@@ -108,9 +110,16 @@ def imported(path: Path, graph: Graph, data: Data | None, given: Input, wish: Wi
 
     They may be missing where the file is one of our own exports.
     """
+    if graph.told and wish.train is None and wish.until is None:
+        wish = dataclasses.replace(wish, train=graph.told["train_last"])
     try:
         blocks = fold.blocks(graph)
-        own = _own(graph, blocks, wish)
+        own = _own(path, graph, blocks, wish)
+        if own and given != Input():
+            raise WrongUsage(
+                f"{path} is an export of a board's model, which says itself what bytes are to it: "
+                "leave out --input-scale, --mean and --std"
+            )
         if own:
             return own
         if data is None:
@@ -153,7 +162,19 @@ def _imported(
     )  # fmt: skip
 
 
-def _own(graph: Graph, blocks: tuple[Block, ...], wish: Wish) -> Imported | None:
+def told_extras(path: Path, graph: Graph) -> Extras:
+    """Pre-processing and names of classes that our own export carries; of others: nothing."""
+    if graph.told is None:
+        return NOTHING
+    try:
+        return extras_of(graph.told, graph.nodes[-1].output[2])
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        raise ModelError(
+            f"{path}: its pre-processing or names are damaged: export the model again"
+        ) from None
+
+
+def _own(path: Path, graph: Graph, blocks: tuple[Block, ...], wish: Wish) -> Imported | None:
     """Our own export as it was; None when it is none, or another head is wished for."""
     told = graph.told
     if told is None or wish.fresh or wish.room is not None or wish.bits != 8:
@@ -167,8 +188,7 @@ def _own(graph: Graph, blocks: tuple[Block, ...], wish: Wish) -> Imported | None
         if k + 1 < len(blocks) else b
         for k, (b, s) in enumerate(zip(blocks, steps, strict=True))
     )  # fmt: skip
-    count = told["train_last"] if wish.train is None and wish.until is None else wish.train
-    first = _cut(blocks, dataclasses.replace(wish, train=count))
+    first = _cut(blocks, wish)
     unit = steps[-1] * 2.0 ** -integers.shift_of(layers[-1])
     by_channel = [np.full(b.output[2], s) for b, s in zip(blocks, (*steps[:-1], unit), strict=True)]
     gain = told["gain_shift"] if wish.gain_shift is None else wish.gain_shift
@@ -178,11 +198,9 @@ def _own(graph: Graph, blocks: tuple[Block, ...], wish: Wish) -> Imported | None
     # blocks for whole inputs
     given = fold.with_input(blocks[0], *(np.full(graph.shape[2], v) for v in (whole.UNIT, 0.0)))
     done = dataclasses.replace(done, blocks=(given, *blocks[1:])) if given else done
-    try:
-        extras = extras_of(told, layers[-1].out)
-    except (TypeError, ValueError, AttributeError, OverflowError):
-        raise Unfit("its pre-processing or names are damaged: export the model again") from None
-    network = Network(graph.shape, told["input_map"], layers, extras=extras)
+    network = Network(
+        graph.shape, told["input_map"], layers, extras=told_extras(path, graph)
+    )
     last = len([k for k in network.weighted if k >= first])
     return Imported(network, last, gain, blocks, done, 0, Input(), whole=True)
 
@@ -196,7 +214,13 @@ def _input(graph: Graph, data: Data, given: Input) -> Input:
         raise WrongUsage("--std and --input-scale are above 0")
     if given.scale is not None:
         return given
-    if graph.input_scale is not None:  # bytes stand for its steps
+    if given == Input() and graph.told:  # of a board's activations
+        if data.x.dtype == np.int8:
+            return Input(whole.UNIT)
+        if graph.told["input_map"] == 0:
+            return Input(whole.UNIT / 2)
+        return Input(whole.UNIT, (127.5 * whole.UNIT,))
+    if given == Input() and graph.input_scale is not None:  # bytes stand for its steps
         zero = graph.input_zero + (128 if data.x.dtype == np.uint8 else 0)
         return Input(graph.input_scale, (graph.input_scale * zero,), (1.0,))
     if data.x.dtype == np.int8:
