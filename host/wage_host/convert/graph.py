@@ -20,7 +20,6 @@ from wage_host.layers import Pair, Shape
 
 CONV, DEPTHWISE, DENSE, AFFINE = "conv", "depthwise", "dense", "affine"
 CLIP, MAX, AVERAGE, ADD = "clip", "max", "average", "add"
-SUMS = (CONV, DEPTHWISE, DENSE, AFFINE, ADD)
 NO_PAD = (0, 0, 0, 0)
 INPUT = -1  # the source of the model's input
 INF = math.inf

@@ -12,6 +12,9 @@ from wage_host.convert import graph
 from wage_host.convert import onnx_values as values
 from wage_host.convert.graph import Builder, Tensor, Unsupported
 
+# behind which there may have been an activation
+SUMS = (graph.CONV, graph.DEPTHWISE, graph.DENSE, graph.AFFINE, graph.ADD)
+
 
 class Operators:
     """What read_onnx.Reader does with nodes; each takes a node and what messages call it."""
@@ -238,7 +241,7 @@ class Operators:
         low, high = np.iinfo(zero.dtype).min, np.iinfo(zero.dtype).max
         if name == self.input:
             self.input_step = (step, z - low - 128)
-        elif z == low and t.source != graph.INPUT and self.builder.nodes[t.source].op in graph.SUMS:
+        elif z == low and t.source != graph.INPUT and self.builder.nodes[t.source].op in SUMS:
             t = self.builder.clip(where, t, 0.0, step * (high - low))  # for a Relu or Clip
         most = max(127 if zero.dtype == np.int8 else 255, 0) - z
         self.builder.quantised(t, step * max(most, min(z - low, 127 if z == 0 else 256)) / 127)

@@ -14,7 +14,7 @@ import numpy as np
 from wage_host import network
 from wage_host._core import lib
 from wage_host.convert.graph import AVERAGE, MAX, Builder, Graph, Tensor, Unsupported
-from wage_host.convert.source import FILE_BYTES_MAX, read_whole, wanted
+from wage_host.convert.source import FILE_BYTES_MAX, read_whole, shown, wanted
 from wage_host.errors import ModelError, WrongUsage
 from wage_host.files import UNREADABLE
 from wage_host.layers import Place
@@ -34,7 +34,7 @@ def read(path: Path, description: str | None, tensors: str | None) -> Graph:
     """
     arrays = load(path)
     if not description or not tensors:
-        names = ", ".join(list(arrays)[:SHOWN]) + (", …" if len(arrays) > SHOWN else "")
+        names = ", ".join(map(shown, list(arrays)[:SHOWN])) + (", …" if len(arrays) > SHOWN else "")
         raise WrongUsage(
             f"{path} holds arrays only ({names}): describe the layers with --network, as "
             "'28x28x1 16C3-MP2 10FC', and name theirs with --tensors, as conv1,fc"

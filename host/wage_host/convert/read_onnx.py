@@ -12,7 +12,7 @@ from wage_host.convert import graph
 from wage_host.convert import onnx_values as values
 from wage_host.convert.graph import Builder, Graph, Tensor, Unsupported
 from wage_host.convert.onnx_nodes import TAKES, Operators
-from wage_host.convert.source import read_whole, wanted
+from wage_host.convert.source import read_whole, shown, wanted
 from wage_host.errors import ModelError
 
 OPSETS = range(13, 22)
@@ -93,7 +93,7 @@ class Reader(Operators):
         shape = tuple(d.dim_value for d in dims[1:])
         if len(dims) < 2 or min(shape, default=0) < 1:
             raise Unsupported(
-                f"'{value.name}' has no fixed size behind the batch: export it with one"
+                f"'{shown(value.name)}' has no fixed size behind the batch: export it with one"
             )
         if dims[0].dim_value > 1:
             raise Unsupported(f"a batch of {dims[0].dim_value}: export it with a batch of 1")
@@ -110,7 +110,8 @@ class Reader(Operators):
 
     def _node(self, number: int, node: Any, output: str) -> None:
         """Takes one node; what it cannot be goes to the troubles."""
-        where = f"{node.op_type} '{node.name or node.output[0]}' (node {number})"
+        name = shown(node.name or node.output[0])
+        where = f"{shown(node.op_type)} '{name}' (node {number})"
         inputs = [name for name in node.input if name]
         live = [name for name in inputs if name in self.tensors]
         lost = [
@@ -119,12 +120,12 @@ class Reader(Operators):
         ]  # fmt: skip
         try:
             if node.domain not in ("", "ai.onnx"):
-                raise Unsupported(f"of the domain {node.domain}: {values.USUAL}")
+                raise Unsupported(f"of the domain {shown(node.domain)}: {values.USUAL}")
             if node.op_type in AT_END and node.output[0] == output and live:
                 self._at_end(node, live[0])
             elif lost:
                 if not self.troubles:
-                    raise Unsupported(f"its input '{lost[0]}' comes from nowhere")
+                    raise Unsupported(f"its input '{shown(lost[0])}' comes from nowhere")
             elif not live or node.op_type == "Shape":
                 self._constant(node)
             elif node.op_type in ALIKE:

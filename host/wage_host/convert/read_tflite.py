@@ -12,7 +12,7 @@ import numpy as np
 
 from wage_host.convert import graph
 from wage_host.convert.graph import Builder, Graph, Tensor, Unsupported
-from wage_host.convert.source import read_whole, wanted
+from wage_host.convert.source import read_whole, shown, wanted
 from wage_host.errors import ModelError
 
 OPERATORS_MAX = 1000
@@ -124,7 +124,7 @@ class Reader:
     def _node(self, number: int, node: Any, output: int) -> None:
         """Takes one operator; what it cannot be goes to the troubles."""
         op, out = self._name(node), node.Outputs(0)
-        name = (self.g.Tensors(out).Name() or b"").decode("utf-8", "replace")
+        name = shown(self.g.Tensors(out).Name() or b"")
         where = f"{op} '{name[-60:]}' (node {number})"
         inputs = self._list(node.Inputs, node.InputsLength())
         live = [n for n in inputs if n in self.tensors]

@@ -21,6 +21,12 @@ def read_whole(path: Path) -> bytes:
         raise ModelError(f"cannot read the model {path}: {error.strerror}") from None
 
 
+def shown(name: str | bytes) -> str:
+    """A name that stands in a file, for a message of one line."""
+    text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def wanted(module: str, extra: str) -> ModuleType:
     """A module of an optional package; ToolMissing says how to get it."""
     try:
