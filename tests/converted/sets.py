@@ -3,12 +3,10 @@
 # SPDX-License-Identifier: MIT
 
 import functools
-import io
-import wave
-import zipfile
+from pathlib import Path
 
 import numpy as np
-from wage_host import datasets
+from wage_host import data, datasets
 
 RATE, FRAME, HOP = 8000, 256, 128  # Hz; samples
 BANDS, FRAMES = 16, 48
@@ -46,14 +44,6 @@ def features(sound: np.ndarray) -> np.ndarray:
 
 
 def spoken() -> tuple[Part, Part]:
-    """Free Spoken Digit Dataset; tests are the recordings 0 to 4 of each speaker and digit."""
-    parts: tuple[list, list] = ([], [])
-    with zipfile.ZipFile(datasets.root() / "fsdd/fsdd.zip") as file:
-        for name in sorted(n for n in file.namelist() if n.endswith(".wav")):
-            digit, _, number = name.rsplit("/", 1)[-1].removesuffix(".wav").split("_")
-            with wave.open(io.BytesIO(file.read(name))) as sound:
-                data = np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
-            parts[int(number) < 5].append((features(data), int(digit)))
-    return tuple(
-        (np.stack([x for x, _ in part]), np.array([y for _, y in part])) for part in parts
-    )
+    """Free Spoken Digit Dataset, in its usual parts."""
+    raws = [data.read(Path(f"fsdd:{part}")) for part in ("train", "test")]
+    return tuple((np.stack([features(x.ravel()) for x in raw.x]), raw.labels) for raw in raws)
