@@ -144,3 +144,26 @@ def test_layers_give_what_onnxruntime_gives(case: object, tmp_path: Path) -> Non
     np.testing.assert_allclose(ours(path, x).reshape(3, 3), wanted, rtol=1e-4, atol=1e-5)
     for block in fold.blocks(read_onnx.read(path)):
         assert len(set(block.sources)) == len(block.sources)  # a board adds two tensors
+
+
+@pytest.mark.parametrize("low", [0.0, -0.7])
+@pytest.mark.parametrize("train", [1, 2])
+def test_a_clip_behind_a_sum_is_kept(low: float, train: int, tmp_path: Path) -> None:
+    make = Maker((3, 8, 8))
+    make.conv(4, 3, 3, 3, pads=[1] * 4)
+    start = make.node("Relu")
+    make.conv(4, 4, 3, 3, pads=[1] * 4)
+    make.node("Add", start)
+    make.node("Clip", make.array(low), make.array(0.7))
+    make.conv(6, 4, 3, 3)
+    make.node("Relu")
+    make.node("GlobalAveragePool")
+    make.node("Flatten")
+    make.dense(3, 6)
+    x = np.random.default_rng(0).integers(0, 256, (99, 8, 8, 3)).astype(np.uint8)
+    known, path = Data("d", x, np.zeros(99, np.int64)), save(make.model(), tmp_path)
+    given, wish = model.Input(8 / 255, (4.0,)), model.Wish(train)
+    imp = model.imported(path, model.read(path, None, None), known, given, wish)
+    assert len(imp.network.layers) == len(imp.blocks) + imp.extra + 1  # what clips
+    lost = report.losses(imp, known)
+    assert min(one.sqnr_db for one in lost) > LEAST_DB - 5, [one.sqnr_db for one in lost]

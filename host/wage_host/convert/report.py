@@ -59,11 +59,13 @@ def losses(imp: Imported, data: Data) -> list[Loss]:
     kept, found = {-1: a.astype(np.float32)}, []
     for k, whole in enumerate(integers.run(made.blocks, layers, a)):
         kept[k] = (whole * made.steps[k]).astype(np.float32)
+        at = made.origin[k] - imp.extra
+        ends = (imp.blocks[at].low, imp.blocks[at].high) if at >= 0 else (-np.inf, np.inf)
         power, lost = (float(np.square(v, dtype=np.float64).sum()) for v in (
-            exact[k], exact[k] - kept[k]
+            exact[k], exact[k] - np.clip(kept[k], *ends)  # the next layer may be what cuts
         ))  # fmt: skip
-        ends = list(floats.run(made.blocks, kept, k + 1))
-        right = ((ends[-1] if ends else kept[k]).reshape(len(x), -1).argmax(1) == labels).mean()
+        rest = list(floats.run(made.blocks, kept, k + 1))
+        right = ((rest[-1] if rest else kept[k]).reshape(len(x), -1).argmax(1) == labels).mean()
         sqnr = 10 * math.log10(power / lost) if lost and power else math.inf
         least = float(bound(imp, k).max())
         found.append(Loss(made.blocks[k].name, sqnr, least, float(right)))

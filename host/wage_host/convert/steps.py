@@ -118,17 +118,23 @@ def shared(
 
 
 def with_scaler(blocks: tuple[Block, ...], k: int) -> tuple[Block, ...]:
-    """A layer behind block k that only gives its output other steps."""
+    """A layer behind block k that only gives its output other steps.
+
+    A sum has the steps of its parts, so that its clip goes to the new layer.
+    """
     below = blocks[k]
     if k in (b.sources[0] for b in blocks if b.op == MAX):
         raise Unfit(f"{below.names[-1]}: a clip and a max-pool in front of a sum: use Relu there")
-    channels = below.output[2]
+    channels, low, high = below.output[2], below.low, INF
+    if below.op == ADD:
+        high, free = below.high, 0.0 if low == 0 else -INF
+        below = dataclasses.replace(below, low=free, high=INF)
     scaler = Block(
         DEPTHWISE, (f"other steps behind {below.names[-1]}",), (k,), below.output, below.output,
-        below.output, np.ones((channels, 1, 1)), np.zeros(channels), low=below.low, acts=True,
+        below.output, np.ones((channels, 1, 1)), np.zeros(channels), low=low, high=high, acts=True,
     )  # fmt: skip
     moved = [
         dataclasses.replace(b, sources=tuple(s + (s >= k) for s in b.sources))
         for b in blocks[k + 1 :]
     ]
-    return (*blocks[: k + 1], scaler, *moved)
+    return (*blocks[:k], below, scaler, *moved)
