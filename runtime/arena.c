@@ -38,11 +38,11 @@ static void take_layer(const wage_t *w, struct arena *arena,
     uint32_t n = wage_batch(w);
     uint32_t codes = (uint32_t)(((uint64_t)l->out_count * n + 3) / 4);
     l->in = take(arena, l->in_count, n);
-    l->high = take(arena, l->weight_count, 1);
+    l->high = take(arena, wage_learned(l), 1);
     if (l->store_bits > 8)
         l->low = take(arena, l->weight_count, 1);
     if (wage_momentum(w))
-        l->velocity = take(arena, l->weight_count, 2);
+        l->velocity = take(arena, wage_learned(l), 2);
     if (WAGE_HAS(WAGE_USE_BIAS) && l->blob_bias)
         l->bias = take(arena, l->out_c, 4);
     if (WAGE_HAS_SLIDING && l->pool == 2)
@@ -83,7 +83,7 @@ static void widen(const wage_t *w, unsigned k, const struct wage_layer *l,
     if (k + 1u != w->frozen_count && !l->last)
         most->narrow = larger(most->narrow, l->out_count);
     // forward has its row there, as int8
-    most->wide = larger(most->wide, !l->trainable ? (l->row_count + 3) / 4
+    most->wide = larger(most->wide, !l->store_bits ? (l->row_count + 3) / 4
                         : whole ? l->weight_count : l->row_count);
     if (k <= w->frozen_count)
         return;
@@ -123,8 +123,12 @@ static void lay_out(wage_t *w, struct arena *arena)
     w->class_total = take(arena, w->classes, 4);
     w->class_seen = take(arena, w->classes, 4);
     w->class_correct = take(arena, w->classes, 4);
+    if (wage_table(w)) {
+        w->confusion = take(arena, (uint32_t)w->classes * w->classes, 2);
+        w->names = take(arena, w->classes, WAGE_NAME_BYTES);
+    }
     w->replay_label = take(arena, w->replay_capacity, 1);
-    w->replay_latent = take(arena, w->replay_capacity, w->latent_bytes);
+    w->replay_sample = take(arena, w->replay_capacity, wage_replay_bytes(w));
 }
 
 /* Checks the blob, fills what of `w` needs no arena, and measures that. */
@@ -152,7 +156,8 @@ int wage_info(const uint8_t *blob, uint32_t blob_bytes,
         .input_h = wage_fetch16(blob + 20), .input_w = wage_fetch16(blob + 22),
         .input_c = wage_fetch16(blob + 24), .input_map = wage_fetch8(blob + 26),
         .classes = w.classes, .batch = w.batch, .input_bytes = w.input_bytes,
-        .latent_bytes = w.latent_bytes, .arena_bytes = arena_bytes,
+        .latent_bytes = w.latent_bytes, .replay_bytes = wage_replay_bytes(&w),
+        .arena_bytes = arena_bytes,
         .crc = w.blob_crc, .name = (const char *)blob + 44 };
     return WAGE_OK;
 }
@@ -164,28 +169,33 @@ int32_t wage_arena_bytes(const uint8_t *blob, uint32_t blob_bytes)
     return error ? error : (int32_t)info.arena_bytes;
 }
 
-static void load_layer(struct wage_layer *l)
+void wage_load_outputs(struct wage_layer *l, uint32_t from, uint32_t count)
 {
-    for (uint32_t i = 0; i < l->weight_count; i++)
+    uint32_t first = from * l->row_count, weights = count * l->row_count;
+    if (!wage_learned(l))
+        weights = 0;
+    for (uint32_t i = first; i < first + weights; i++)
         wage_set_weight(l, i, l->low
                         ? (int16_t)wage_fetch16(l->blob + 2 * i)
                         : (int8_t)wage_fetch8(l->blob + i));
-    uint32_t biases = WAGE_HAS(WAGE_USE_BIAS) && l->bias ? l->out_c : 0;
-    for (uint32_t o = 0; o < biases; o++)
+    uint32_t biases = WAGE_HAS(WAGE_USE_BIAS) && l->bias ? count : 0;
+    for (uint32_t o = from; o < from + biases; o++)
         l->bias[o] = (int32_t)wage_fetch32(l->blob_bias + 4 * o);
     if (WAGE_HAS(WAGE_USE_MOMENTUM) && l->velocity)
-        memset(l->velocity, 0, l->weight_count * sizeof *l->velocity);
+        memset(l->velocity + first, 0, weights * sizeof *l->velocity);
 }
 
 void wage_load_factory(wage_t *w)
 {
     const uint8_t *factory = w->blob + wage_fetch32(w->blob + 40);
     for (unsigned k = w->frozen_count; k < w->layer_count; k++)
-        load_layer(&w->layers[k]);
+        wage_load_outputs(&w->layers[k], 0, w->layers[k].out_c);
     w->replay_count = wage_fetch16(w->blob + 38);
     wage_fetch(w->replay_label, factory, w->replay_count);
-    wage_fetch(w->replay_latent, factory + w->replay_count,
-               w->replay_count * w->latent_bytes);
+    wage_fetch(w->replay_sample, factory + w->replay_count,
+               w->replay_count * wage_replay_bytes(w));
+    if (wage_table(w))
+        memset(w->names, 0, (uint32_t)w->classes * WAGE_NAME_BYTES);
     memset(w->class_total, 0, w->classes * sizeof *w->class_total);
     for (uint32_t i = 0; i < w->replay_count; i++)
         w->class_total[w->replay_label[i]]++;

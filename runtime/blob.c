@@ -8,6 +8,10 @@
 
 #include <stddef.h>
 
+/* Flags of the header and of a layer's record. */
+enum { PAPER = 1, SSE = 2, INPUTS = 8, MEANS = 16, TABLE = 32 };
+enum { TRAINABLE = 1, BIASED = 2, FIXED = 4 };
+
 static int all_zero(const uint8_t *p, uint32_t count)
 {
     while (count--)
@@ -37,12 +41,14 @@ static int has_weights(const struct wage_layer *l)
 }
 
 /* Whether it needs what this build has not; its kind exists. */
-static int left_out(const struct wage_layer *l, int biased)
+static int left_out(const struct wage_layer *l, int biased, int fixed)
 {
     if (!WAGE_HAS(l->kind))
         return 1;
-    if (!l->trainable)
-        return !WAGE_HAS(WAGE_USE_FROZEN);
+    if ((!l->trainable || fixed) && !WAGE_HAS(WAGE_USE_FROZEN))
+        return 1;
+    if (!l->trainable || fixed)
+        return fixed && !WAGE_HAS(WAGE_USE_BIAS);
     return (biased && !WAGE_HAS(WAGE_USE_BIAS))
         || (!WAGE_HAS(WAGE_USE_ROUND_ROW) && !l->halves_up
             && l->store_bits != l->weight_bits);
@@ -54,9 +60,9 @@ static int check_kind(const wage_t *w, const struct wage_layer *l,
 {
     static const int8_t shift_max[] = { 20, 20, 20, 24, 0, 7 };
     int8_t shift = (int8_t)r[3];
-    int frozen = !l->trainable, bits = l->weight_bits;
+    int frozen = !l->trainable || (r[2] & FIXED), bits = l->weight_bits;
     if (l->kind < WAGE_DENSE || l->kind > WAGE_ADD
-        || left_out(l, r[2] & 2))
+        || left_out(l, r[2] & BIASED, r[2] & FIXED))
         return WAGE_E_KIND;
     if (has_weights(l)
         ? bits < 2 || bits > 8
@@ -64,7 +70,7 @@ static int check_kind(const wage_t *w, const struct wage_layer *l,
                      : l->store_bits < bits || l->store_bits > 16)
         : bits || l->store_bits)
         return WAGE_E_BITS;
-    if ((r[2] & 2) && l->trainable && wage_paper(w))
+    if ((r[2] & BIASED) && l->trainable && wage_paper(w))
         return WAGE_E_POLICY;
     return shift > shift_max[l->kind - 1]
         || shift < (has_weights(l) ? 2 - bits : 0) ? WAGE_E_LIMIT : WAGE_OK;
@@ -159,7 +165,7 @@ static int check_shape(const wage_t *w, struct wage_layer *l)
 
 static uint32_t weight_bytes(const struct wage_layer *l)
 {
-    if (l->trainable)
+    if (l->store_bits)
         return l->weight_count << (l->store_bits > 8);
     return l->weight_bits == 2 ? (l->weight_count + 3) / 4 : l->weight_count;
 }
@@ -172,10 +178,10 @@ static int check_sections(const wage_t *w, struct wage_layer *l,
     if (load32(r + 20) != weight_bytes(l))
         return WAGE_E_SHAPE;
     if ((has_weights(l) && outside(w, at, load32(r + 20)))
-        || ((r[2] & 2) && outside(w, bias_at, (uint32_t)4 * l->out_c)))
+        || ((r[2] & BIASED) && outside(w, bias_at, (uint32_t)4 * l->out_c)))
         return WAGE_E_RANGE;
     l->blob = w->blob + at;
-    l->blob_bias = r[2] & 2 ? w->blob + bias_at : NULL;
+    l->blob_bias = r[2] & BIASED ? w->blob + bias_at : NULL;
     return WAGE_OK;
 }
 
@@ -190,7 +196,7 @@ int wage_blob_layer(const wage_t *w, unsigned k, struct wage_layer *l)
                               .in_c = l->out_c, .joined = WAGE_NO_LAYER };
     l->kind = r[0];
     l->weight_bits = r[1];
-    l->trainable = r[2] & 1;
+    l->trainable = r[2] & TRAINABLE;
     l->shift = (uint8_t)(r[3] + (r[1] ? r[1] - 1 : 0));
     l->out_c = load16(r + 4);
     l->kernel_h = r[6];
@@ -208,8 +214,11 @@ int wage_blob_layer(const wage_t *w, unsigned k, struct wage_layer *l)
     l->factor = load16(r + 26);
     l->last = k + 1u == w->layer_count;
     l->halves_up = !wage_paper(w) && r[1] == 8 && r[24] == 16;
-    if ((r[2] & ~3) || !all_zero(at + 32, WAGE_RECORD_BYTES - 32)
-        || ((r[2] & 2) && !has_weights(l)) || (!(r[2] & 2) && load32(r + 28))
+    if (r[2] > (TRAINABLE | BIASED | FIXED)
+        || !all_zero(at + 32, WAGE_RECORD_BYTES - 32)
+        || ((r[2] & FIXED) && r[2] != (TRAINABLE | BIASED | FIXED))
+        || ((r[2] & BIASED) && !has_weights(l))
+        || (!(r[2] & BIASED) && load32(r + 28))
         || (l->kind > WAGE_DEPTHWISE && l->kind <= WAGE_ADD && load32(r + 16))
         || (l->skip && l->kind != WAGE_ADD)
         || (l->factor && l->kind != WAGE_AVERAGE_POOL))
@@ -228,13 +237,13 @@ static int check_weights(const struct wage_layer *l)
 {
     if (!l->weight_count)
         return WAGE_OK;
-    int32_t max = l->trainable ? wage_weight_max(l)
+    int32_t max = l->store_bits ? wage_weight_max(l)
                                : ((int32_t)1 << (l->weight_bits - 1)) - 1;
     for (uint32_t i = 0; i < l->weight_count; i++) {
         int32_t x;
-        if (l->trainable && l->store_bits > 8)
+        if (l->store_bits > 8)
             x = (int16_t)wage_fetch16(l->blob + 2 * i);
-        else if (l->trainable || l->weight_bits > 2)
+        else if (l->store_bits || l->weight_bits > 2)
             x = (int8_t)wage_fetch8(l->blob + i);
         else
             x = wage_fetch2(l->blob, i);
@@ -297,6 +306,8 @@ static int check_layers(wage_t *w)
     }
     if (!l.trainable)
         return WAGE_E_LAYERS;
+    if (wage_means(w) && !wage_can_mean(w, &l))
+        return WAGE_E_POLICY;
     return l.out_count == w->classes ? WAGE_OK : WAGE_E_SHAPE;
 }
 
@@ -309,7 +320,7 @@ static int check_replay(wage_t *w)
         return WAGE_E_REPLAY;
     if (!w->replay_count)
         return WAGE_OK;
-    uint64_t bytes = (uint64_t)w->replay_count * (1 + w->latent_bytes);
+    uint64_t bytes = (uint64_t)w->replay_count * (1 + wage_replay_bytes(w));
     if (bytes > w->blob_bytes || outside(w, at, (uint32_t)bytes))
         return WAGE_E_RANGE;
     for (uint32_t i = 0; i < w->replay_count; i++)
@@ -336,7 +347,8 @@ static int check_header(const uint8_t *h, const uint8_t *blob, uint32_t count)
         return WAGE_E_LAYERS;
     if (count < WAGE_HEADER_BYTES + (uint32_t)h[16] * WAGE_RECORD_BYTES)
         return WAGE_E_RANGE;
-    if ((h[31] / (2 * WAGE_EXTRAS) | h[59]) || h[26] > 1)
+    if (h[31] > (PAPER | SSE | WAGE_EXTRAS | INPUTS | MEANS | TABLE) || h[59]
+        || h[26] > 1)
         return WAGE_E_RESERVED;
     uint16_t classes = load16(h + 18);
     return classes < 2 || classes > WAGE_CLASSES_MAX ? WAGE_E_SHAPE : WAGE_OK;
@@ -354,8 +366,10 @@ int wage_blob_read(wage_t *w, const uint8_t *blob, uint32_t blob_bytes)
     *w = (wage_t){ .blob = blob, .blob_bytes = blob_bytes,
                    .blob_crc = load32(h + 12), .layer_count = h[16],
                    .classes = (uint8_t)load16(h + 18),
-                   .paper = h[31] & 1, .sse = h[31] >> 1 & 1,
-                   .batch = load16(h + 60), .momentum = h[62] };
+                   .paper = !!(h[31] & PAPER), .sse = !!(h[31] & SSE),
+                   .inputs = !!(h[31] & INPUTS),
+                   .means = !!(h[31] & MEANS),
+                   .table = !!(h[31] & TABLE), .batch = load16(h + 60), .momentum = h[62] };
     w->config = (struct wage_config){
         .seed = load32(h + 32), .lr_shift = (int8_t)h[28],
         .replays = h[29], .gain_shift = h[27], .threshold = h[30],
@@ -366,6 +380,9 @@ int wage_blob_read(wage_t *w, const uint8_t *blob, uint32_t blob_bytes)
         error = WAGE_E_CONFIG;
     if (!error && ((!WAGE_HAS(WAGE_USE_PAPER) && w->paper)
                    || (!WAGE_HAS(WAGE_USE_SSE) && w->sse)
+                   || (!WAGE_HAS(WAGE_USE_INPUTS) && w->inputs)
+                   || (!WAGE_HAS(WAGE_USE_MEANS) && w->means)
+                   || (!WAGE_HAS(WAGE_USE_CLASSES) && w->table)
                    || (!WAGE_HAS(WAGE_USE_MOMENTUM) && w->momentum)
                    || (!WAGE_HAS(WAGE_USE_BATCH) && w->batch != 1)))
         error = WAGE_E_KIND;

@@ -14,7 +14,7 @@ static uint8_t byte_of(uint32_t word, uint32_t place)
 /* Byte `i` of a layer's part of SPEC 7.1. */
 static uint8_t weight_byte(const struct wage_layer *l, uint32_t i)
 {
-    uint32_t wide = l->low ? 1 : 0, weights = l->weight_count << wide;
+    uint32_t wide = l->low ? 1 : 0, weights = wage_learned(l) << wide;
     uint32_t at = i - weights; // in the bias
     if (WAGE_HAS(WAGE_USE_BIAS) && l->bias && i >= weights)
         return byte_of((uint32_t)l->bias[at / 4], at % 4);
@@ -28,7 +28,7 @@ uint32_t wage_read_weights(const wage_t *w, uint32_t at, uint8_t *bytes,
     for (unsigned k = w->frozen_count; k < w->layer_count; k++) {
         const struct wage_layer *l = &w->layers[k];
         uint32_t biased = WAGE_HAS(WAGE_USE_BIAS) && l->bias ? l->out_c : 0;
-        uint32_t size = (l->weight_count << (l->low ? 1 : 0)) + 4 * biased;
+        uint32_t size = (wage_learned(l) << (l->low ? 1 : 0)) + 4 * biased;
         for (; at - first < size && count; at++, count--)
             *bytes++ = weight_byte(l, at - first); // at >= first, always
         first += size;

@@ -35,14 +35,14 @@ const int8_t *wage_row(const struct wage_layer *layer, uint32_t o,
 {
     uint32_t first = o * layer->row_count;
     int spare = layer->store_bits - layer->weight_bits;
-    if (layer->trainable && (layer->halves_up || spare == 0))
+    if (layer->store_bits && (layer->halves_up || spare == 0))
         return layer->high + first;
-    if (!layer->trainable && layer->weight_bits > 2)
+    if (!layer->store_bits && layer->weight_bits > 2)
         return (const int8_t *)wage_fetched(layer->blob + first, row,
                                             layer->row_count);
-    if (WAGE_HAS(WAGE_USE_ROUND_ROW) && layer->trainable)
+    if (WAGE_HAS(WAGE_USE_ROUND_ROW) && layer->store_bits)
         wage_round_row(layer, first, row);
-    uint32_t packed = layer->trainable ? 0 : layer->row_count;
+    uint32_t packed = layer->store_bits ? 0 : layer->row_count;
     for (uint32_t i = 0; WAGE_HAS(WAGE_USE_FROZEN) && i < packed; i++)
         row[i] = wage_fetch2(layer->blob, first + i);
     return row;

@@ -8,15 +8,15 @@
 #ifndef WAGE_LAYER_H
 #define WAGE_LAYER_H
 
-#include "wage.h"
+#include "classes.h"
 
 /* What is compiled in: a bit for each enum wage_kind, and for what else only
  * some models use. The image of one model leaves out the rest, and refuses
  * other models by WAGE_E_KIND. */
 #ifndef WAGE_LAYERS
-#define WAGE_LAYERS 0xffffu
+#define WAGE_LAYERS 0xfffffful
 #endif
-#define WAGE_HAS(bit) ((WAGE_LAYERS & 1u << (bit)) != 0)
+#define WAGE_HAS(bit) ((WAGE_LAYERS & 1ul << (bit)) != 0)
 #define WAGE_HAS_SLIDING (WAGE_LAYERS & 0x3c) /* kinds with a window */
 /* What needs gradients in memory: those with weights, and uses 7, 9, 10. */
 #define WAGE_HAS_GRADIENTS (WAGE_LAYERS & 0x68c)
@@ -29,7 +29,10 @@ enum wage_use {
     WAGE_USE_BATCH = 10,        /* more than one sample a step */
     WAGE_USE_BIAS = 11,         /* trainable */
     WAGE_USE_FROZEN = 12,       /* layers that do not learn */
-    WAGE_USE_ROUND_ROW = 13     /* trainable weights for wage_round_row() */
+    WAGE_USE_ROUND_ROW = 13,    /* trainable weights for wage_round_row() */
+    WAGE_USE_INPUTS = 14,       /* a replay of inputs */
+    WAGE_USE_MEANS = 15,        /* class means, SPEC 5.6 */
+    WAGE_USE_CLASSES = 16       /* names and confusion of classes */
 };
 enum wage_kind {
     WAGE_DENSE = 1, WAGE_CONV2D = 2, WAGE_DEPTHWISE = 3,
@@ -44,6 +47,8 @@ enum wage_activation { WAGE_NONE = 0, WAGE_RELU = 1, WAGE_SIGNED = 2 };
 #define WAGE_BIAS_MAX 16777215  /* 2^24 - 1 */
 #define WAGE_BATCH_MAX 4096
 #define WAGE_MOMENTUM_MAX 7
+#define WAGE_MEAN_MAX 2080      /* inputs of a layer of class means: half the
+                                * sum of their squares is a bias */
 /* Room for a layer in an arena where pointers have 64 bits, taken everywhere,
  * so that a model needs the same arena on every machine. */
 #define WAGE_LAYER_BYTES 152
@@ -51,7 +56,7 @@ enum wage_activation { WAGE_NONE = 0, WAGE_RELU = 1, WAGE_SIGNED = 2 };
 struct wage_layer {
     uint8_t kind;               /* enum wage_kind */
     uint8_t weight_bits;        /* kW: in use, 2..8; 0 without weights */
-    uint8_t store_bits;         /* kG: trainable weights, kW..16 */
+    uint8_t store_bits;         /* kG: weights that learn, kW..16, else 0 */
     uint8_t trainable;          /* 0 or 1 */
     uint8_t activation;         /* enum wage_activation */
     uint8_t last;               /* 1: sums become wide logits */
@@ -72,7 +77,7 @@ struct wage_layer {
     int32_t held_x;             /* exponent of `held` */
     const uint8_t *blob;        /* weights in the blob, SPEC 9.3 */
     const uint8_t *blob_bias;   /* bias in the blob, or NULL */
-    int8_t *high;               /* trainable: stored weights, upper bytes;
+    int8_t *high;               /* of kG bits: stored weights, upper bytes;
                                  * (out_c, row_count) */
     int8_t *low;                /* kG above 8: w - 256 * high, else NULL */
     int16_t *velocity;          /* with momentum; same shape */
@@ -287,10 +292,52 @@ static inline int wage_is(const struct wage_layer *l, enum wage_kind kind)
     return WAGE_HAS(kind) && l->kind == kind;
 }
 
-/* SPEC 6.3: weights, biases and replay of the blob; no velocity. */
+/* SPEC 6.3: weights, biases and replay of the blob; no velocity, no name. */
 void wage_load_factory(wage_t *w);
+/* Of a layer the weights and biases of outputs from..from+count-1. */
+void wage_load_outputs(struct wage_layer *layer, uint32_t from,
+                       uint32_t count);
 
-/* SPEC 6.2: offers the latent of the first sample of the batch. */
-void wage_replay_offer(wage_t *w, uint8_t label);
+/* Weights of a layer that learning changes. */
+static inline uint32_t wage_learned(const struct wage_layer *l)
+{
+    return WAGE_HAS(WAGE_USE_FROZEN) && !l->store_bits ? 0 : l->weight_count;
+}
+
+/* Whether the replay keeps inputs, and not latents. */
+static inline int wage_inputs(const wage_t *w)
+{
+    return WAGE_HAS(WAGE_USE_INPUTS) && w->inputs;
+}
+
+/* Whether classes are means, SPEC 5.6. */
+static inline int wage_means(const wage_t *w)
+{
+    return WAGE_HAS(WAGE_USE_MEANS) && w->means;
+}
+
+/* Whether names and confusion of classes are kept, SPEC 6.6. */
+static inline int wage_table(const wage_t *w)
+{
+    return WAGE_HAS(WAGE_USE_CLASSES) && w->table;
+}
+
+/* Bytes of a sample in the replay. */
+static inline uint32_t wage_replay_bytes(const wage_t *w)
+{
+    return wage_inputs(w) ? w->input_bytes : w->latent_bytes;
+}
+
+/* SPEC 6.2: offers a sample, as the replay keeps it. */
+void wage_replay_offer(wage_t *w, const int8_t *sample, uint8_t label);
+
+/* Whether the last layer can hold a mean a class, and only it learns. */
+int wage_can_mean(const wage_t *w, const struct wage_layer *last);
+
+/* SPEC 5.6: the mean of class `label` takes in the latent. */
+void wage_move_mean(wage_t *w, uint8_t label);
+
+/* Counts a prediction in the confusion, if the model keeps one. */
+void wage_confuse(wage_t *w, uint8_t label, uint8_t prediction);
 
 #endif

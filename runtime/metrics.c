@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Beginning a stream, and its counts. SPEC 6.4 and 6.5.
+ * Beginning a stream, and its counts. SPEC 6.4 to 6.6.
  */
 #include "blob.h"
 
@@ -21,6 +21,9 @@ int wage_start(wage_t *w, uint32_t stream, const struct wage_config *config)
     w->metrics = (struct wage_metrics){ 0 };
     memset(w->class_seen, 0, w->classes * sizeof *w->class_seen);
     memset(w->class_correct, 0, w->classes * sizeof *w->class_correct);
+    uint32_t cells = (uint32_t)w->classes * w->classes;
+    if (wage_table(w))
+        memset(w->confusion, 0, cells * sizeof *w->confusion);
     return WAGE_OK;
 }
 

@@ -181,10 +181,14 @@ static int write_slot(wage_t *w, const struct wage_store *store,
     return error;
 }
 
+/* What a new generation does to the earlier ones: nothing, erases them, and
+ * moreover leaves no state. */
+enum what { NEXT, ALONE, NOTHING };
+
 /* Writes a new generation into the slot after the newest, or, when that one
  * fails, the next that need not be kept. Writes the slot. */
 static int write_next(wage_t *w, const struct wage_store *store,
-                      uint8_t forgotten, uint32_t *slot)
+                      enum what what, uint32_t *slot)
 {
     struct wage_checkpoint want;
     uint32_t kept;
@@ -193,8 +197,8 @@ static int write_next(wage_t *w, const struct wage_store *store,
         return error;
     want.generation++;
     want.crc = 0;
-    want.forgotten = forgotten;
-    want.wear += forgotten ? store->slots - 1 : 0;
+    want.forgotten = what == NOTHING;
+    want.wear += what == NEXT ? 0 : store->slots - 1;
     *slot = kept;
     do {
         *slot = (*slot + 1) % store->slots;
@@ -212,7 +216,7 @@ static int write_next(wage_t *w, const struct wage_store *store,
 int wage_save(wage_t *w, const struct wage_store *store)
 {
     uint32_t slot;
-    return write_next(w, store, 0, &slot);
+    return write_next(w, store, NEXT, &slot);
 }
 
 int32_t wage_prepare(wage_t *w, const struct wage_store *store)
@@ -293,16 +297,28 @@ int wage_rollback(wage_t *w, const struct wage_store *store,
     return error ? error : wage_save(w, store);
 }
 
-int wage_forget(wage_t *w, const struct wage_store *store)
+/* Writes a new generation, then erases all others. */
+static int write_alone(wage_t *w, const struct wage_store *store,
+                       enum what what)
 {
-    uint32_t kept, generation = w->generation;
-    int error = write_next(w, store, 1, &kept);
-    w->generation = generation;
+    uint32_t kept;
+    int error = write_next(w, store, what, &kept);
     // that is the newest now: when power fails, nothing older comes back
     for (uint32_t s = 0; !error && s < store->slots; s++)
         if (s != kept)
             error = erase(store, s, 0, slot_bytes(store));
-    if (!error)
-        w->generation = 0;
+    return error;
+}
+
+int wage_purge(wage_t *w, const struct wage_store *store)
+{
+    return write_alone(w, store, ALONE);
+}
+
+int wage_forget(wage_t *w, const struct wage_store *store)
+{
+    uint32_t generation = w->generation;
+    int error = write_alone(w, store, NOTHING);
+    w->generation = error ? generation : 0;
     return error;
 }

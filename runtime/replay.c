@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Class-balanced reservoir of activations at the cut. SPEC 6.2.
+ * Class-balanced reservoir of activations at the cut, or of inputs. SPEC 6.2.
  */
 #include "layer.h"
 #include "num.h"
 
 #include <string.h>
 
-static void put(wage_t *w, uint32_t slot, uint8_t label)
+static void put(wage_t *w, uint32_t slot, const int8_t *sample, uint8_t label)
 {
+    uint32_t bytes = wage_replay_bytes(w);
     w->replay_label[slot] = label;
-    memcpy(w->replay_latent + slot * w->latent_bytes, w->latent,
-           w->latent_bytes);
+    memcpy(w->replay_sample + slot * bytes, sample, bytes);
 }
 
 /* Slot of the `number`-th stored sample of class `label`; it exists. */
@@ -23,11 +23,11 @@ static uint32_t find(const wage_t *w, uint8_t label, uint32_t number)
     return slot;
 }
 
-void wage_replay_offer(wage_t *w, uint8_t label)
+void wage_replay_offer(wage_t *w, const int8_t *sample, uint8_t label)
 {
     w->class_total[label]++;
     if (w->replay_count < w->replay_capacity) {
-        put(w, w->replay_count++, label);
+        put(w, w->replay_count++, sample, label);
         return;
     }
     if (w->replay_capacity == 0)
@@ -48,5 +48,6 @@ void wage_replay_offer(wage_t *w, uint8_t label)
             return;
         victim = label;
     }
-    put(w, find(w, victim, wage_below(wage_draw(key, 1), largest)), label);
+    put(w, find(w, victim, wage_below(wage_draw(key, 1), largest)), sample,
+        label);
 }

@@ -81,8 +81,8 @@ static void walk_config(struct walk *k, struct wage_config *config)
 
 static void walk_weights(struct walk *k, struct wage_layer *l)
 {
-    int32_t limit = l->weight_count ? wage_weight_max(l) : 0;
-    for (uint32_t i = 0; i < l->weight_count; i++) {
+    int32_t limit = wage_learned(l) ? wage_weight_max(l) : 0;
+    for (uint32_t i = 0; i < wage_learned(l); i++) {
         uint8_t bytes[2];
         store16(bytes, (uint16_t)wage_weight(l, i));
         wage_walk_pass(k, bytes, l->low ? 2 : 1);
@@ -103,7 +103,7 @@ static void walk_weights(struct walk *k, struct wage_layer *l)
 
 static void walk_velocity(struct walk *k, struct wage_layer *l)
 {
-    for (uint32_t i = 0; l->velocity && i < l->weight_count; i++) {
+    for (uint32_t i = 0; l->velocity && i < wage_learned(l); i++) {
         uint8_t bytes[2];
         store16(bytes, (uint16_t)l->velocity[i]);
         wage_walk_pass(k, bytes, 2);
@@ -115,7 +115,7 @@ static void walk_velocity(struct walk *k, struct wage_layer *l)
 
 static void walk_replay(struct walk *k, wage_t *w)
 {
-    uint32_t count = w->replay_count;
+    uint32_t count = w->replay_count, bytes_each = wage_replay_bytes(w);
     count = pass32(k, &count);
     refuse_if(k, count > w->replay_capacity);
     if (k->way == LOAD)
@@ -127,19 +127,44 @@ static void walk_replay(struct walk *k, wage_t *w)
         refuse_if(k, there ? label >= w->classes : label);
         if (k->way == LOAD)
             w->replay_label[i] = label;
-        uint8_t *latent = (uint8_t *)w->replay_latent + i * w->latent_bytes;
-        for (uint32_t at = 0; at < w->latent_bytes; at += WAGE_CHUNK_BYTES) {
+        uint8_t *sample = (uint8_t *)w->replay_sample + i * bytes_each;
+        for (uint32_t at = 0; at < bytes_each; at += WAGE_CHUNK_BYTES) {
             uint8_t bytes[WAGE_CHUNK_BYTES] = { 0 };
-            uint32_t left = w->latent_bytes - at;
+            uint32_t left = bytes_each - at;
             uint32_t part = left < WAGE_CHUNK_BYTES ? left : WAGE_CHUNK_BYTES;
             if (there)
-                memcpy(bytes, latent + at, part);
+                memcpy(bytes, sample + at, part);
             wage_walk_pass(k, bytes, part);
             for (uint32_t j = 0; !there && j < part; j++)
                 refuse_if(k, bytes[j]);
             if (k->way == LOAD)
-                memcpy(latent + at, bytes, part);
+                memcpy(sample + at, bytes, part);
         }
+    }
+}
+
+static void walk_confusion(struct walk *k, wage_t *w)
+{
+    uint32_t cells = (uint32_t)w->classes * w->classes;
+    for (uint32_t i = 0; i < cells; i++) {
+        uint8_t bytes[2];
+        store16(bytes, w->confusion[i]);
+        wage_walk_pass(k, bytes, 2);
+        if (k->way == LOAD)
+            w->confusion[i] = load16(bytes);
+    }
+}
+
+static void walk_names(struct walk *k, wage_t *w)
+{
+    for (uint32_t c = 0; c < w->classes; c++) {
+        uint8_t bytes[WAGE_NAME_BYTES];
+        char *name = w->names + c * WAGE_NAME_BYTES;
+        memcpy(bytes, name, sizeof bytes);
+        wage_walk_pass(k, bytes, sizeof bytes);
+        refuse_if(k, bytes[sizeof bytes - 1]);
+        if (k->way == LOAD)
+            memcpy(name, bytes, sizeof bytes);
     }
 }
 
@@ -162,6 +187,8 @@ void wage_walk_place(struct walk *k, wage_t *w)
         pass32(k, &w->class_seen[c]);
         pass32(k, &w->class_correct[c]);
     }
+    if (wage_table(w))
+        walk_confusion(k, w);
 }
 
 void wage_walk_learned(struct walk *k, wage_t *w)
@@ -173,6 +200,8 @@ void wage_walk_learned(struct walk *k, wage_t *w)
             walk_velocity(k, &w->layers[i]);
     for (unsigned c = 0; c < w->classes; c++)
         pass32(k, &w->class_total[c]);
+    if (wage_table(w))
+        walk_names(k, w);
     walk_replay(k, w);
 }
 

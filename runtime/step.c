@@ -66,7 +66,7 @@ static void learn_rows(wage_t *w, struct wage_layer *l, uint32_t n,
 {
     uint32_t rows = wage_paper(w) || wage_batch(w) > 1 ? l->out_c : 1;
     int shift = rate->n;
-    for (uint32_t o = 0; l->weight_count && o < l->out_c; o += rows) {
+    for (uint32_t o = 0; wage_learned(l) && o < l->out_c; o += rows) {
         uint32_t count = rows * l->row_count, max = 1;
         if (rows == 1 && !rate->momentum && !has_error(l, n, d, o))
             continue; // nothing to learn
@@ -96,7 +96,7 @@ static void learn_layer(wage_t *w, unsigned k, uint32_t n, const int8_t *d,
         && (l->kind != WAGE_DENSE || !w->kernels->turn || wage_paper(w)
             || wage_batch(w) > 1 || rate.momentum))
         learn_rows(w, l, n, d, &rate);
-    else if (wage_is(l, WAGE_DENSE))
+    else if (wage_is(l, WAGE_DENSE) && wage_learned(l))
         w->kernels->turn(l, d, &rate, (uint32_t *)w->wide);
     rate.n = 1 - l->weight_bits - x - c->lr_shift;
     if (WAGE_HAS(WAGE_USE_BIAS) && l->bias)
@@ -184,28 +184,53 @@ static void step(wage_t *w, uint32_t n, struct wage_record *records,
     w->metrics.steps++;
 }
 
-/* The new sample, which is the first latent, and replayed ones after it. */
-static void learn_with_replays(wage_t *w, uint8_t label,
+/* Latent `s` of the batch: of what is in a slot of the replay. */
+static void recall(wage_t *w, uint32_t slot, uint32_t s)
+{
+    int8_t *to = w->latent + s * w->latent_bytes;
+    const int8_t *stored = w->replay_sample + slot * wage_replay_bytes(w);
+    w->label[s] = w->replay_label[slot];
+    if (wage_inputs(w)) {
+        forward_frozen(w, 1, stored); // becomes the first latent
+        stored = w->latent;
+    }
+    if (stored != to)
+        memcpy(to, stored, w->latent_bytes);
+}
+
+/* The new sample, x, and replayed ones after it. A batch is filled from its
+ * end on: inputs pass through its first latent. */
+static void learn_with_replays(wage_t *w, const int8_t *x, uint8_t label,
                                struct wage_record *record)
 {
     uint32_t key = wage_key(w->config.seed, w->sample, WAGE_STAGE_REPLAY);
     uint32_t left = 1u + (w->replay_count ? w->config.replays : 0), k = 0;
-    w->label[0] = label;
     while (left) {
         uint32_t n = left < wage_batch(w) ? left : wage_batch(w);
-        uint32_t s = k ? 0 : 1, known = 1 - (k > 0);
-        for (; s < n; s++) {
+        uint32_t known = 1 - (k > 0);
+        for (uint32_t s = n; s-- > known;) {
             uint32_t draw = wage_draw(key, k + s - 1);
-            uint32_t slot = wage_below(draw, w->replay_count);
-            memcpy(w->latent + s * w->latent_bytes,
-                   w->replay_latent + slot * w->latent_bytes,
-                   w->latent_bytes);
-            w->label[s] = w->replay_label[slot];
+            recall(w, wage_below(draw, w->replay_count), s);
         }
+        if (known && wage_inputs(w))
+            forward_frozen(w, 1, x);
+        if (known)
+            w->label[0] = label;
         step(w, n, record, known);
         k += n;
         left -= n;
     }
+}
+
+/* The new sample, which is the latent, by its class's mean. */
+static void learn_mean(wage_t *w, uint8_t label, struct wage_record *record)
+{
+    record->label = label;
+    forward_trainable(w, 1);
+    look(w, 0, record);
+    wage_move_mean(w, label);
+    w->step++;
+    w->metrics.steps++;
 }
 
 static void note(wage_t *w, const struct wage_record *record)
@@ -216,6 +241,7 @@ static void note(wage_t *w, const struct wage_record *record)
     w->metrics.skipped += record->skipped;
     w->class_seen[record->label]++;
     w->class_correct[record->label] += right;
+    wage_confuse(w, record->label, record->prediction);
 }
 
 int wage_learn(wage_t *w, uint32_t id, const int8_t *x, uint8_t label,
@@ -228,9 +254,13 @@ int wage_learn(wage_t *w, uint32_t id, const int8_t *x, uint8_t label,
     if (label >= w->classes)
         return WAGE_E_LABEL;
     record->id = id;
-    forward_frozen(w, 1, x);
-    wage_replay_offer(w, label);
-    learn_with_replays(w, label, record);
+    if (!wage_inputs(w) || wage_means(w))
+        forward_frozen(w, 1, x);
+    wage_replay_offer(w, wage_inputs(w) ? x : w->latent, label);
+    if (wage_means(w))
+        learn_mean(w, label, record);
+    else
+        learn_with_replays(w, x, label, record);
     note(w, record);
     w->sample++;
     w->last_id = id;

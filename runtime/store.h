@@ -84,6 +84,10 @@ int wage_rollback(wage_t *w, const struct wage_store *store,
 int wage_look(wage_t *w, const struct wage_store *store, uint32_t slot,
               struct wage_checkpoint *found);
 
+/* wage_save(), then erases all earlier checkpoints: what is not in this one
+ * is gone for good. Returns 0 or an error. */
+int wage_purge(wage_t *w, const struct wage_store *store);
+
 /* Erases all checkpoints and notes that; the next wage_open() has the
  * factory's weights. Returns 0 or an error. */
 int wage_forget(wage_t *w, const struct wage_store *store);

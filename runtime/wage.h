@@ -71,9 +71,10 @@ enum wage_err {
     WAGE_E_STORE_IO = -33,   /* read, program, erase or read-back failed */
     WAGE_E_NO_CHECKPOINT = -34, /* no whole checkpoint of this model */
     WAGE_E_BATCH = -35,      /* no sample, or more than the batch */
-    WAGE_E_POLICY = -36,     /* a trainable bias in the paper's policy */
+    WAGE_E_POLICY = -36,     /* what the model's policy does not have */
     WAGE_E_GUARD = -37,      /* the guard in the store is damaged */
-    WAGE_E_AUTH = -38        /* not from who has the board's key */
+    WAGE_E_AUTH = -38,       /* not from who has the board's key */
+    WAGE_E_NAME = -39        /* the model keeps no names, or not such a one */
 };
 
 /* Settings of learning; the blob carries the defaults. */
@@ -112,6 +113,7 @@ typedef struct wage {
     const struct wage_kernels *kernels;
     uint8_t layer_count, frozen_count, classes;
     uint8_t paper, sse, momentum; /* SPEC 2.8, 5.3 */
+    uint8_t inputs, means, table; /* SPEC 6.2, 5.6, 6.6 */
     uint32_t input_bytes, latent_bytes; /* of a sample, at the cut */
     uint32_t stream, last_id, generation; /* 0: none yet */
     uint32_t wear;              /* of the store, at least */
@@ -124,8 +126,11 @@ typedef struct wage {
     uint32_t step, sample;      /* learned since the factory */
     uint16_t batch, replay_capacity, replay_count;
     uint8_t *label, *replay_label; /* (batch), (replay_capacity) */
-    int8_t *latent, *replay_latent; /* the same x latent_bytes */
+    int8_t *latent;             /* (batch, latent_bytes) */
+    int8_t *replay_sample;      /* (replay_capacity), latents or inputs */
     uint32_t *class_total, *class_seen, *class_correct; /* (classes) */
+    uint16_t *confusion;        /* (classes, classes), with a table */
+    char *names;                /* (classes, WAGE_NAME_BYTES), the same */
     int8_t *even, *odd, *row;   /* scratch */
     int32_t *wide, *logits;     /* sums; (batch, classes), then errors */
 } wage_t;
@@ -135,6 +140,7 @@ struct wage_info {
     uint16_t input_h, input_w, input_c, batch; /* batch: samples a step */
     uint8_t input_map, classes; /* how bytes become activations, SPEC 3.2 */
     uint32_t input_bytes, latent_bytes; /* of a sample, at the cut */
+    uint32_t replay_bytes;   /* of a sample in the replay: one of these */
     uint32_t arena_bytes;    /* that wage_open() needs */
     uint32_t crc;            /* the model's identity */
     const char *name;        /* inside the blob (flash.h), at most 15 bytes

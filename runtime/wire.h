@@ -40,18 +40,22 @@ enum wage_type {
     WAGE_PUSH = 11,     /* fields: push; tail: a part of a model. Keep it */
     WAGE_PULL = 12,     /* fields: pull; a part of what was learned */
     WAGE_PROBE = 13,    /* fields: probe; tail: the input. What a layer gives */
+    WAGE_CLASS = 14,    /* fields: class; tail: a name. About a class */
+    WAGE_FORGET = 15,   /* fields: forget; a class, its checkpoints too */
     WAGE_WELCOME = 65,  /* answers HELLO; fields: welcome; tail: names */
     WAGE_STARTED = 66,  /* fields: started */
     WAGE_RECORD = 67,   /* answers SAMPLE and EVAL; fields: record */
     WAGE_REPORT = 68,   /* answers STATS; fields: report;
                          * tail: (classes, 2) u32, seen and correct */
-    WAGE_SAVED = 69,    /* answers SAVE and ROLLBACK; fields: saved */
+    WAGE_SAVED = 69,    /* answers SAVE, ROLLBACK, FORGET; fields: saved */
     WAGE_DONE = 70,     /* answers RESET; no fields */
     WAGE_SLOT = 71,     /* answers LOOK; fields: slot */
     WAGE_GUARDED = 72,  /* answers GUARD; fields: guarded */
     WAGE_PUSHED = 73,   /* answers PUSH; fields: pushed */
     WAGE_PULLED = 74,   /* answers PULL; fields: pulled; tail: the part */
     WAGE_PROBED = 75,   /* answers PROBE; fields: probed */
+    WAGE_CLASSED = 76,  /* answers CLASS; fields: classed; tail, with a
+                         * table: name (16), (classes) u16, taken for */
     WAGE_NAK = 127      /* fields: nak; nothing has changed */
 };
 
@@ -95,6 +99,7 @@ enum wage_welcome_field {
     WAGE_WELCOME_NONCE_A, WAGE_WELCOME_NONCE_B, /* then */
     WAGE_WELCOME_PUSH_ROOM,     /* bytes that a pushed model can have */
     WAGE_WELCOME_PUSHED,        /* 1: the model is a pushed one */
+    WAGE_WELCOME_CLASS_TABLE,   /* 1: the model keeps names of classes */
     WAGE_WELCOME_FIELDS         /* tail: board name, 0, model name */
 };
 
@@ -210,6 +215,23 @@ enum wage_probed_field {
     WAGE_PROBED_CRC,            /* of its output, SPEC 8.8 */
     WAGE_PROBED_FIELDS
 };
+
+enum wage_class_field {
+    WAGE_CLASS_LABEL,
+    WAGE_CLASS_NAMED,           /* 1: the tail is its name from now on */
+    WAGE_CLASS_FIELDS
+};
+
+enum wage_classed_field {
+    WAGE_CLASSED_LABEL,
+    WAGE_CLASSED_TABLE,         /* 1: the model keeps one */
+    WAGE_CLASSED_SEEN, WAGE_CLASSED_CORRECT, /* since START */
+    WAGE_CLASSED_TOTAL,         /* learned since the factory */
+    WAGE_CLASSED_STORED,        /* of them in the replay */
+    WAGE_CLASSED_FIELDS
+};
+
+enum wage_forget_field { WAGE_FORGET_LABEL, WAGE_FORGET_FIELDS };
 
 enum wage_nak_field {
     WAGE_NAK_ERROR,             /* minus an enum wage_err */

@@ -29,7 +29,8 @@ RECORD = struct.Struct("<BBBbH2B2B4BBBIIBBHI16s")
 DENSE, CONV2D, DEPTHWISE, AVERAGE_POOL, MAX_POOL, ADD = range(1, 7)
 WEIGHTLESS = (AVERAGE_POOL, MAX_POOL, ADD)
 RELU, SIGNED = PAPER, SSE = 1, 2  # activations; flags of the header
-TRAINABLE, BIAS = 1, 2  # flags of a layer
+INPUTS, MEANS, TABLE = 8, 16, 32  # flags of the header
+TRAINABLE, BIAS, FIXED = 1, 2, 4  # flags of a layer
 POINT = {"kernel": (1, 1), "pad": (0, 0, 0, 0)}
 Shape = tuple[int, int, int]
 Fields = dict[str, Any]
@@ -84,9 +85,14 @@ def complete(layer: Fields, last: bool) -> Fields:
     return default | {"store_bits": store_bits(layer)} | layer
 
 
+def learns(layer: Fields) -> bool:
+    """Whether its weights do, not only its bias."""
+    return layer.get("flags", 0) & (TRAINABLE | FIXED) == TRAINABLE
+
+
 def store_bits(layer: Fields) -> int:
     """kG of a layer: as given, else 16 with 8 bits in use and 8 with fewer."""
-    if not layer.get("flags", 0) & TRAINABLE or layer.get("kind", DENSE) in WEIGHTLESS:
+    if layer.get("kind", DENSE) in WEIGHTLESS or not learns(layer):
         return layer.get("store_bits", 0)
     return layer.get("store_bits", 16 if layer.get("bits", 8) == 8 else 8)
 
@@ -135,11 +141,11 @@ def pack_weights(layer: Fields, weights: Any) -> bytes:
     if isinstance(weights, bytes):
         return weights
     w = np.asarray(weights, np.int64).reshape(-1)
-    bits, trainable = layer.get("bits", 8), layer.get("flags", 0) & TRAINABLE
-    if bits == 2 and not trainable:
+    bits = layer.get("bits", 8)
+    if bits == 2 and not learns(layer):
         codes = np.append(w & 3, np.zeros(-len(w) % 4, np.int64)).reshape(-1, 4)
         return (codes << np.array([0, 2, 4, 6])).sum(axis=1).astype(np.uint8).tobytes()
-    return w.astype("<i2" if trainable and store_bits(layer) > 8 else "i1").tobytes()
+    return w.astype("<i2" if store_bits(layer) > 8 else "i1").tobytes()
 
 
 def pack_bias(layer: Fields) -> bytes:
@@ -331,6 +337,8 @@ def random_numbers(rng: random.Random, layer: Fields, shape: Shape, paper: bool)
         bias = [rng.choice((rng.randint(-one, one),) * 6 + ends) for _ in range(layer["out"])]
         fields |= {"flags": layer["flags"] | BIAS, "bias": bias}
     steep = random.Random(31 * layer["out"] + fan_in(layer, shape))  # the stream of rng stays
+    if fields.get("flags") == TRAINABLE | BIAS and steep.randrange(3) == 0:
+        fields |= {"flags": TRAINABLE | BIAS | FIXED, "store_bits": 0}
     weights = random_weights(layer | fields, shape, rng)
     scale = steep.choice((*[fields["alpha_shift"]] * 3, steep.randint(2 - bits, 0)))
     return fields | {"weights": weights, "alpha_shift": scale}
@@ -376,12 +384,15 @@ def random_model(seed: int, **header: Any) -> bytes:
     )
     shape, classes = (*sides, rng.randint(1, 3)), rng.randint(2, 6)
     flags = header.get("flags", rng.choice((0, 0, PAPER | SSE, rng.randrange(4))))
+    if "flags" not in header:
+        flags |= random.Random(seed).choice((0, INPUTS, TABLE, INPUTS | TABLE))
     layers = random_layers(rng, shape, classes, paper=bool(flags & PAPER))
     frozen = sum(not layer["flags"] & TRAINABLE for layer in layers)
-    at = shapes(layers, shape)[frozen]
+    at = shape if flags & INPUTS else shapes(layers, shape)[frozen]
     capacity = header.get("replay_capacity", rng.choice((0, 1, 5, 12)))
     labels = [rng.randrange(classes) for _ in range(rng.randint(0, capacity))]
-    low = 0 if frozen and layers[frozen - 1].get("activation") == RELU else -127
+    relu = frozen and not flags & INPUTS
+    low = 0 if relu and layers[frozen - 1].get("activation") == RELU else -127
     latents = [rng.randint(low, 127) for _ in range(len(labels) * at[0] * at[1] * at[2])]
     settings = random_settings(rng, bool(flags & PAPER))
     settings |= {"flags": flags, "replay_capacity": capacity, "name": b"random %d" % seed}

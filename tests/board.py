@@ -7,7 +7,7 @@ import struct
 import zlib
 
 import reference as ref
-from blobs import header_fields
+from blobs import TABLE, header_fields
 from cobs import cobs
 from wage_host._core import lib
 from wage_host.core import ERROR_NAMES, info
@@ -18,7 +18,8 @@ FIELDS_SPARE = 8
 NEEDED = {lib.WAGE_HELLO: 2, lib.WAGE_START: 11, lib.WAGE_SAMPLE: 2, lib.WAGE_EVAL: 2,
           lib.WAGE_STATS: 0, lib.WAGE_SAVE: 0, lib.WAGE_RESET: 1,
           lib.WAGE_LOOK: 1, lib.WAGE_ROLLBACK: 1, lib.WAGE_GUARD: 4,
-          lib.WAGE_PUSH: 3, lib.WAGE_PULL: 1, lib.WAGE_PROBE: 1}  # fmt: skip
+          lib.WAGE_PUSH: 3, lib.WAGE_PULL: 1, lib.WAGE_PROBE: 1,
+          lib.WAGE_CLASS: 2, lib.WAGE_FORGET: 1}  # fmt: skip
 EMPTY = (0, 0, 0, 0, 0)  # a slot: generation, stream, last id, wear, guard asked
 GUARD_BYTES = 4096
 RANDOM = 0x5157
@@ -41,6 +42,7 @@ class Answer:
     session: int
     seq: int
     fields: dict[int, int] = dataclasses.field(default_factory=dict)
+    tail_bytes: int = 0  # where they depend on the model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Reply:
         if self.kind == lib.WAGE_PULLED:
             at, total = self.fields[:2]
             tail = min(lib.WAGE_PULL_PART_BYTES, total - at)
+        if self.kind == lib.WAGE_CLASSED:
+            tail = expected.tail_bytes
         if self.kind not in (lib.WAGE_WELCOME, lib.WAGE_REPORT) and len(self.tail) != tail:
             return False
         return same and all(self.fields[i] == value for i, value in expected.fields.items())
@@ -98,12 +102,15 @@ class Board:
     def __init__(self, blob: bytes, store: bool = True, model_error: int = 0):
         self.model_error, self.store = model_error, store
         self.size = self.classes = self.latent = self.weight_bytes = self.layers = 0
+        self.table, self.class_bytes = False, 0
         if model_error in (0, lib.WAGE_E_ARENA):
             header = header_fields(blob)
             self.size = header["height"] * header["width"] * header["channels"]
             self.classes = header["classes"]
             self.latent = info(blob).latent_bytes
             self.layers = header["layers"]
+            self.table = bool(header["flags"] & TABLE)
+            self.class_bytes = (lib.WAGE_NAME_BYTES + 2 * self.classes) * self.table
             self.weight_bytes = len(ref.weight_bytes(ref.open_model(blob)))
         most = BODY + self.size + 4 * (lib.WAGE_SAMPLE_FIELDS + FIELDS_SPARE)
         self.body = max(BODY + 4 * FIELDS_KEPT, 8 * self.classes, most)
@@ -148,7 +155,7 @@ class Board:
                 raise
             session, seq = m.session, m.seq
             kind, fields = self._do(m)
-            return Answer(kind, session, seq, fields)
+            return Answer(kind, session, seq, fields, self.class_bytes)
         except RefusedError as error:
             number = -next(n for n, name in ERROR_NAMES.items() if name == error.name)
             return Answer(lib.WAGE_NAK, session, seq, {0: number, 1: error.a, 2: error.b})
@@ -187,6 +194,8 @@ class Board:
             return lib.WAGE_PULLED, fields
         if m.kind == lib.WAGE_PROBE:
             return self._probe(m)
+        if m.kind in (lib.WAGE_CLASS, lib.WAGE_FORGET):
+            return self._class(m)
         return self._reset(m)
 
     def welcome(self) -> dict[int, int]:
@@ -203,6 +212,7 @@ class Board:
             lib.WAGE_WELCOME_WEAR: 0 if self.model_error else self.wear,
             lib.WAGE_WELCOME_GUARD_SET: self.guard[0],
             lib.WAGE_WELCOME_GUARD_COUNT: self.guard[1],
+            lib.WAGE_WELCOME_CLASS_TABLE: int(self.table and not self.model_error),
             lib.WAGE_WELCOME_PUSH_ROOM: 0, lib.WAGE_WELCOME_PUSHED: 0,
             lib.WAGE_WELCOME_GUARD_ROOM: 0 if self.model_error else self.guard_room(),
         }  # fmt: skip
@@ -257,6 +267,24 @@ class Board:
         if m.fields[0] >= self.layers:
             raise RefusedError("RANGE")
         return lib.WAGE_PROBED, {lib.WAGE_PROBED_LAYER: m.fields[0]}
+
+    def _class(self, m: Reply) -> tuple[int, dict[int, int]]:
+        label = m.fields[0]
+        if label >= self.classes:
+            raise RefusedError("LABEL", self.classes, label)
+        if m.kind == lib.WAGE_FORGET:
+            self.changed = True
+            if self.store:
+                self._forget(self.stream, self.last_id)
+                self.generation, _, _, self.wear, _ = max(self.slots)
+                self.kept, self.erased = self.last_id, False
+            return lib.WAGE_SAVED, {lib.WAGE_SAVED_GENERATION: self.generation}
+        named = m.fields[1] != 0
+        if named and (not self.table or len(m.tail) >= lib.WAGE_NAME_BYTES):
+            raise RefusedError("NAME")
+        self.changed = self.changed or named
+        fields = {lib.WAGE_CLASSED_LABEL: label, lib.WAGE_CLASSED_TABLE: int(self.table)}
+        return lib.WAGE_CLASSED, fields
 
     def _sample(self, m: Reply, learn: bool) -> tuple[int, dict[int, int]]:
         number, label = m.fields[:2]
@@ -373,14 +401,14 @@ class Board:
         if m.fields[0] == lib.WAGE_FACTORY and self.store and self.model_error:
             raise RefusedError("MODEL", -self.model_error)
         if m.fields[0] == lib.WAGE_FACTORY:
-            self._forget()
+            self._forget(-1, 0)
         self.restarted = True
         return lib.WAGE_DONE, {}
 
-    def _forget(self) -> None:
+    def _forget(self, stream: int, last_id: int) -> None:
         if not self.store:
             return
         self.asked = 0
-        self._write(-1, 0, len(self.slots))
+        self._write(stream, last_id, len(self.slots))
         newest = max(self.slots)
         self.slots = [s if s == newest else EMPTY for s in self.slots]

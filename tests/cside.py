@@ -284,10 +284,11 @@ def together(core: Core, function: Any, x: list[np.ndarray], labels: list[int]) 
 
 
 def replay(core: Core) -> list[tuple[int, bytes]]:
-    """The stored samples: label and latent."""
+    """The stored samples: label, latent or input."""
     w = core.wage
-    latents = bytes(ffi.buffer(w.replay_latent, w.replay_count * w.latent_bytes))
+    size = w.input_bytes if w.inputs else w.latent_bytes
+    samples = bytes(ffi.buffer(w.replay_sample, w.replay_count * size))
     return [
-        (w.replay_label[i], latents[i * w.latent_bytes : (i + 1) * w.latent_bytes])
+        (w.replay_label[i], samples[i * size : (i + 1) * size])
         for i in range(w.replay_count)
     ]

@@ -47,6 +47,9 @@ def change(rng: random.Random, data: bytes, others: Sequence[bytes], near: int =
     return bytes(out)
 
 
+NAMES = (b"", b"cat", b"fifteen letters", b"sixteen letters.")  # of classes; one too long
+
+
 # -- frames ------------------------------------------------------------------
 
 
@@ -86,6 +89,8 @@ def good_body(rng: random.Random, session: int, last_id: int, size: int, classes
         (lib.WAGE_LOOK, (rng.randrange(4),), b""),
         (lib.WAGE_ROLLBACK, (rng.randrange(4),), b""),
         (lib.WAGE_PROBE, (rng.choice((0, 0, 1, 255, 1 << 31)),), x),
+        (lib.WAGE_CLASS, (rng.randrange(classes), rng.randrange(2)), rng.choice(NAMES)),
+        (lib.WAGE_FORGET, (rng.randrange(classes),), b""),
         (lib.WAGE_PULL, (rng.choice((0, 1, 64, 100, 1 << 20)),), b""),
         (rng.randint(lib.WAGE_WELCOME, lib.WAGE_NAK), (0,) * rng.randrange(30), b"name\0"),
     ]

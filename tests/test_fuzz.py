@@ -22,6 +22,7 @@ import reference
 from blobs import (
     PAPER,
     SSE,
+    TABLE,
     add,
     average_pool,
     conv2d,
@@ -64,7 +65,8 @@ def frames_model() -> bytes:
     draw = random.Random(9)
     layers[0]["weights"] = [draw.randint(-127, 127) for _ in range(2 * 9)]
     layers[1]["weights"] = [draw.randint(-32000, 32000) for _ in range(5 * 18)]
-    return make_blob(layers, (6, 6, 1), header={"replay_capacity": 4, "replays": 1})
+    header = {"replay_capacity": 4, "replays": 1, "flags": TABLE}
+    return make_blob(layers, (6, 6, 1), header=header)
 
 
 def probe_state(board: Board, text: str) -> tuple:
@@ -143,7 +145,7 @@ def test_frames_are_refused_by_name_or_accepted(seed, tmp_path):
     kinds = {kind for kind, _ in count}
     assert kinds == {lib.WAGE_WELCOME, lib.WAGE_STARTED, lib.WAGE_RECORD, lib.WAGE_REPORT,
                      lib.WAGE_SAVED, lib.WAGE_DONE, lib.WAGE_SLOT, lib.WAGE_GUARDED,
-                     lib.WAGE_PULLED, lib.WAGE_PROBED, lib.WAGE_NAK}  # fmt: skip
+                     lib.WAGE_PULLED, lib.WAGE_PROBED, lib.WAGE_CLASSED, lib.WAGE_NAK}  # fmt: skip
     assert refusals(count) == SERVE - {"MODEL"}
     assert min(count.values()) >= 3, f"hardly tried: {count}"
 
@@ -167,6 +169,7 @@ def test_every_refusal_of_the_serve_loop(tmp_path):
         "LABEL": request(lib.WAGE_EVAL, 1, 256, tail=x),
         "ORDER": start + request(lib.WAGE_SAMPLE, 2, 0, tail=x),
         "CONFIG": request(lib.WAGE_START, 1, 1, 8, 1, 2, 0, 1, 0, 0, 0, 0),
+        "NAME": request(lib.WAGE_CLASS, 1, 1, tail=b"sixteen letters."),
         "RANGE": request(lib.WAGE_PULL, 1 << 20) + request(lib.WAGE_PROBE, 99, tail=x),
     }  # fmt: skip
     reached = set()
@@ -241,7 +244,7 @@ def wrong_blobs() -> dict[str, list[bytes]]:
         "VERSION": [patch(good, 4, b"\2"), patch(good, 6, b"\0"), patch(good, 17, b"\0")],
         "LENGTH": [good + b"\0"],
         "CRC": [good[:-1] + bytes([good[-1] ^ 1]), good[:12] + bytes(4) + good[16:]],
-        "RESERVED": [small_blob(flags=8), small_blob(input_map=2), small_blob(name=b"x" * 16),
+        "RESERVED": [small_blob(flags=64), small_blob(input_map=2), small_blob(name=b"x" * 16),
                      layer(flags=5), layer(reserved=bytes(15) + b"\1"), layer(skip=1),
                      layer(factor=1), layer(bias_offset=64), below(max_pool(2, (2, 2), factor=1)),
                      below(max_pool(2, (2, 2), offset=64)), below(add(2, 1, flags=2))],

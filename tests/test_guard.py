@@ -166,7 +166,7 @@ def test_store_that_fails_is_told():
 def learned(core: Core) -> tuple:
     """What going back brings back."""
     w = core.wage
-    replay = bytes(ffi.buffer(w.replay_latent, w.replay_count * w.latent_bytes))
+    replay = bytes(ffi.buffer(w.replay_sample, w.replay_count * w.latent_bytes))
     labels = bytes(ffi.buffer(w.replay_label, w.replay_count))
     return (core.weight_crc(), replay, labels, [w.class_total[c] for c in range(w.classes)])
 

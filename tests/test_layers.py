@@ -32,12 +32,13 @@ layers = load()
 
 def build(harness: str, blob: bytes) -> object:
     """A harness with a runtime for this model only."""
-    flags = ("-O1", f"-DWAGE_LAYERS={layers.layers_of(blob):#x}u", *native.SANITIZE[2:])
+    flags = ("-O1", f"-DWAGE_LAYERS={layers.layers_of(blob):#x}ul", *native.SANITIZE[2:])
     return native.build(harness, flags)
 
 
 def test_bits_are_those_of_the_header() -> None:
     names = ("PAPER", "SSE", "MOMENTUM", "BATCH", "BIAS", "FROZEN", "ROUND_ROW")
+    names += ("INPUTS", "MEANS", "CLASSES")
     for name in names:
         assert getattr(layers, name) == 1 << getattr(lib, f"WAGE_USE_{name}")
     assert layers.layers_of(workloads.blob("W1")) == 1 << lib.WAGE_DENSE
@@ -68,7 +69,9 @@ def test_other_models_are_refused_by_name() -> None:
     mine = [workloads.blob("W1"), pack.blob(net, "mine", config, 2, 0, [])]
     others = [workloads.blob(name) for name in workloads.NAMES[1:]]
     others += [variant(train_last=1), variant(bias=True), variant(batch=2), variant(momentum=3)]
-    others += [variant(paper=True), variant(sse=True)]
+    others += [variant(paper=True), variant(sse=True), variant(inputs=True), variant(table=True)]
+    others += [variant(train_last=1, bias=True, means=True)]
+    others += [pack.blob(pack.only_biases(net, 2), "other", config, 2, 0, [])]
     lines = native.run(build("blobs", mine[0]), [*mine, *others])
     assert [line.split()[0] for line in lines[:2]] == ["0", "0"]
     assert lines[2:] == [str(lib.WAGE_E_KIND)] * len(others)

@@ -32,7 +32,7 @@ def test_arena_is_that_of_the_runtime(seed):
         model = budget.read(blob)
         assert budget.arena_bytes(model) == lib.wage_arena_bytes(blob, len(blob)), number
         layers = sum(layer.flash_bytes for layer in model.layers)
-        replay = model.stored * (1 + model.latent_bytes)
+        replay = model.stored * (1 + model.replay_bytes)
         records = HEADER_BYTES + RECORD_BYTES * len(model.layers)
         assert records + layers + replay == len(blob), number
 

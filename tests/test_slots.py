@@ -75,7 +75,7 @@ def place(life: Life) -> tuple:
 def learned(core: Core) -> tuple:
     """What was learned: what rolling back takes from before."""
     w = core.wage
-    replay = bytes(ffi.buffer(w.replay_latent, w.replay_count * w.latent_bytes))
+    replay = bytes(ffi.buffer(w.replay_sample, w.replay_count * w.latent_bytes))
     labels = bytes(ffi.buffer(w.replay_label, w.replay_count))
     state = {name: a.tobytes() for name, a in core.state().items() if name != "step"}
     return state, labels, replay, [w.class_total[c] for c in range(w.classes)]

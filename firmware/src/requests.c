@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "requests.h"
 
+#include <string.h>
+
 /* What the policy asks for now: saves, or goes back. Returns enum wage_kept
  * or an error. */
 static int keep(struct serve *s)
@@ -295,6 +297,58 @@ int serve_probe(struct serve *s)
     port_phase(s->port, PHASE_WORK);
     f[WAGE_PROBED_CRC] = wage_probe(&s->model, x, f[WAGE_PROBE_LAYER]);
     return serve_answer(s, WAGE_PROBED, WAGE_PROBED_FIELDS);
+}
+
+int serve_class(struct serve *s)
+{
+    uint32_t *f = s->message.field, label = f[WAGE_CLASS_LABEL];
+    wage_t *w = &s->model;
+    if (label >= w->classes)
+        return serve_refuse(s, WAGE_E_LABEL, w->classes, label);
+    uint8_t *to = s->reader.buffer, c = (uint8_t)label;
+    int error = f[WAGE_CLASS_NAMED] == 0 ? WAGE_OK
+        : wage_name_class(w, c, (const char *)s->message.tail,
+                          s->message.tail_bytes);
+    if (error)
+        return error;
+    const char *name = wage_class_name(w, c);
+    const uint16_t *times = wage_confusion(w, c);
+    f[WAGE_CLASSED_TABLE] = name != NULL;
+    wage_class_metrics(w, c, &f[WAGE_CLASSED_SEEN], &f[WAGE_CLASSED_CORRECT]);
+    f[WAGE_CLASSED_TOTAL] = w->class_total[c];
+    f[WAGE_CLASSED_STORED] = 0;
+    for (uint32_t i = 0; i < w->replay_count; i++)
+        f[WAGE_CLASSED_STORED] += w->replay_label[i] == c;
+    s->message.tail = to;
+    s->message.tail_bytes = 0;
+    if (name) {
+        memcpy(to, name, WAGE_NAME_BYTES);
+        for (uint32_t i = 0; i < w->classes; i++) {
+            to[WAGE_NAME_BYTES + 2 * i] = (uint8_t)times[i];
+            to[WAGE_NAME_BYTES + 2 * i + 1] = (uint8_t)(times[i] >> 8);
+        }
+        s->message.tail_bytes = WAGE_NAME_BYTES + 2u * w->classes;
+    }
+    return serve_reply(s, WAGE_CLASSED, WAGE_CLASSED_FIELDS);
+}
+
+int serve_forget(struct serve *s)
+{
+    uint32_t *f = s->message.field, label = f[WAGE_FORGET_LABEL];
+    wage_t *w = &s->model;
+    if (label >= w->classes)
+        return serve_refuse(s, WAGE_E_LABEL, w->classes, label);
+    port_phase(s->port, PHASE_SAVE);
+    int error = wage_forget_class(w, (uint8_t)label);
+    if (!error && s->store)
+        error = wage_purge(w, s->store);
+    s->erased = 0;
+    if (error)
+        return error;
+    f[WAGE_SAVED_GENERATION] = w->generation;
+    f[WAGE_SAVED_KEPT] = s->store ? WAGE_SAVED_NOW : WAGE_NOT_DUE;
+    f[WAGE_SAVED_SCORE] = 0;
+    return serve_answer(s, WAGE_SAVED, WAGE_SAVED_FIELDS);
 }
 
 int serve_reset(struct serve *s)

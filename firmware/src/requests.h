@@ -17,6 +17,8 @@ int serve_guard(struct serve *serve);
 int serve_push(struct serve *serve);
 int serve_pull(struct serve *serve);
 int serve_probe(struct serve *serve);
+int serve_class(struct serve *serve);
+int serve_forget(struct serve *serve);
 int serve_reset(struct serve *serve);
 
 /* Sends serve->message with this type, so many fields and its tail; without

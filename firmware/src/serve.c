@@ -193,6 +193,7 @@ static void welcome_model(struct serve *s, uint32_t *f)
     f[WAGE_WELCOME_WEIGHT_CRC] = wage_weight_crc(w);
     f[WAGE_WELCOME_STATE_CRC] = wage_state_crc(w);
     f[WAGE_WELCOME_WEAR] = w->wear;
+    f[WAGE_WELCOME_CLASS_TABLE] = wage_class_name(w, 0) != NULL;
     int32_t count = 0;
     if (s->store) {
         count = wage_guard_count(w, s->store, &f[WAGE_WELCOME_GUARD_SET]);
@@ -277,6 +278,8 @@ static uint8_t fields_needed(uint8_t type)
     case WAGE_PUSH: return WAGE_PUSH_FIELDS;
     case WAGE_PULL: return WAGE_PULL_FIELDS;
     case WAGE_PROBE: return WAGE_PROBE_FIELDS;
+    case WAGE_CLASS: return WAGE_CLASS_FIELDS;
+    case WAGE_FORGET: return WAGE_FORGET_FIELDS;
     default: return 0;
     }
 }
@@ -285,7 +288,7 @@ static int answer(struct serve *s)
 {
     uint8_t type = s->message.type;
     s->seal = NULL;
-    if (type < WAGE_HELLO || type > WAGE_PROBE)
+    if (type < WAGE_HELLO || type > WAGE_FORGET)
         return serve_refuse(s, WAGE_E_TYPE, type, 0);
     if (s->message.fields < fields_needed(type))
         return serve_refuse(s, WAGE_E_PAYLOAD, fields_needed(type),
@@ -310,6 +313,8 @@ static int answer(struct serve *s)
     case WAGE_PUSH: return serve_push(s);
     case WAGE_PULL: return serve_pull(s);
     case WAGE_PROBE: return serve_probe(s);
+    case WAGE_CLASS: return serve_class(s);
+    case WAGE_FORGET: return serve_forget(s);
     default: return serve_reset(s);
     }
 }

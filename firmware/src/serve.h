@@ -6,6 +6,7 @@
 #ifndef WAGE_SERVE_H
 #define WAGE_SERVE_H
 
+#include "classes.h"
 #include "guard.h"
 #include "port.h"
 #include "push.h"

@@ -36,7 +36,7 @@ static void unpack_rows(void *job, uint32_t task, uint32_t worker)
     for (uint32_t o = task * UNPACK_ROWS; o < end; o++) {
         size_t first = (size_t)o * l->row_count;
         int8_t *to = w->copy + first;
-        if (!l->trainable) {
+        if (!l->store_bits) {
             wage_row(l, o, to);
             continue;
         }

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from wage_host._core import ffi, lib
 from wage_host.core import Core
 
-REPLAY = "replay"  # its latents
+REPLAY = "replay"  # its samples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Facts:
     def flash_bytes(self) -> int:
         """Its weights and biases in the blob (SPEC 9.3)."""
         bits = self.weight_bits if self.weight_bits == 2 else 8
-        if self.trainable:
+        if self.store_bits:
             bits = 16 if self.store_bits > 8 else 8
         return (self.weight_count * bits + 7) // 8 + 4 * self.bias_count
 
@@ -62,11 +62,13 @@ class Model:
     capacity: int  # of the replay, samples
     stored: int  # factory samples of it in the blob
     replays: int  # of a new sample
+    inputs: bool  # the replay keeps them, not latents
+    table: bool  # names and confusion of classes
 
     @property
-    def latent_bytes(self) -> int:
-        """Of one sample at the cut between frozen and trainable layers."""
-        return self.layers[self.frozen].in_count
+    def replay_bytes(self) -> int:
+        """Of one sample in the replay, without its label."""
+        return self.layers[0 if self.inputs else self.frozen].in_count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +94,9 @@ def read(blob: bytes) -> Model:
         classes=w.classes,
         capacity=w.replay_capacity,
         stored=w.replay_count,
-        replays=w.config.replays if w.replay_capacity else 0,
+        replays=w.config.replays if w.replay_capacity and not w.means else 0,
+        inputs=bool(w.inputs),
+        table=bool(w.table),
     )
 
 
@@ -135,11 +139,12 @@ def _kept(model: Model, k: int, layer: Facts) -> Iterator[tuple[str, int]]:
     codes = (layer.out_count * model.batch + 3) // 4
     if layer.trainable:
         yield "activations", layer.in_count * model.batch
-        yield "weights", layer.weight_count
+        learned = layer.weight_count if layer.store_bits else 0
+        yield "weights", learned
         if layer.store_bits > 8:
-            yield "weights, lower bytes", layer.weight_count
+            yield "weights, lower bytes", learned
         if model.momentum:
-            yield "velocities", 2 * layer.weight_count
+            yield "velocities", 2 * learned
         yield "bias", 4 * layer.bias_count
         if layer.pool == 2:
             yield "winners of pools", codes
@@ -158,7 +163,7 @@ def _shared(model: Model) -> Iterator[tuple[str, int]]:
     for k, layer in enumerate(model.layers):
         if k + 1 != model.frozen and k + 1 != len(model.layers):
             narrow = max(narrow, layer.out_count)
-        if layer.trainable:
+        if layer.store_bits:
             wide = max(wide, layer.weight_count if whole else layer.row_count)
         else:  # forward has its row there, as int8
             wide = max(wide, (layer.row_count + 3) // 4)
@@ -174,8 +179,11 @@ def _shared(model: Model) -> Iterator[tuple[str, int]]:
     yield "logits", 4 * classes * n
     for what in ("replay", "seen", "correct"):
         yield f"counts by class, {what}", 4 * classes
+    if model.table:
+        yield "confusion of classes", 2 * classes * classes
+        yield "names of classes", lib.WAGE_NAME_BYTES * classes
     yield "replay, labels", model.capacity
-    yield REPLAY, model.capacity * model.latent_bytes
+    yield REPLAY, model.capacity * model.replay_bytes
 
 
 def arena_bytes(model: Model) -> int:
@@ -218,7 +226,7 @@ def most_replay(model: Model, room: int) -> int | None:
     rest = room - arena_bytes(dataclasses.replace(model, capacity=0))
     if rest < 0:
         return None
-    most = min(rest // (model.latent_bytes + 1), 65535)
+    most = min(rest // (model.replay_bytes + 1), 65535)
     while most and arena_bytes(dataclasses.replace(model, capacity=most)) > room:
         most -= 1  # both blocks are rounded up to 4 bytes
     return most
@@ -276,20 +284,21 @@ def forward_work(layers: tuple[Facts, ...]) -> Counts:
 def learn_work(model: Model) -> Counts:
     """Of learning a new sample and its replayed ones.
 
-    The frozen layers run once, those that learn in each step: forward, then backward, where
-    outputs (of a pool the winners only) go once into the gradient and, but for the first layer,
-    once into the error below; then each weight is updated.
+    The frozen layers run once (of a replay of inputs in each step), those that learn in each
+    step: forward, then backward, where outputs (of a pool the winners only) go once into the
+    gradient and, but for the first layer, once into the error below; then each weight is updated.
     """
     steps, mine = 1 + model.replays, model.layers[model.frozen :]
-    once, again = forward_work(model.layers[: model.frozen]), forward_work(mine)
-    counts = {name: once[name] + steps * again[name] for name in once}
+    front, again = forward_work(model.layers[: model.frozen]), forward_work(mine)
+    times = steps if model.inputs else 1
+    counts = {name: times * front[name] + steps * again[name] for name in front}
     counts |= dict.fromkeys(WORK[2:], 0) | {"step": steps}
     for k, layer in enumerate(mine):
         if layer.weight_bits:
             outputs = steps * layer.out_count * (2 if k else 1)
             counts["multiply back"] += outputs * layer.row_count
             counts["row back"] += outputs * layer.window_rows
-            counts["update"] += steps * layer.weight_count
+            counts["update"] += steps * layer.weight_count * bool(layer.store_bits)
     return counts
 
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HEADERS = [
     "runtime/wage.h",
     "runtime/store.h",
+    "runtime/classes.h",
     "runtime/guard.h",
     "runtime/push.h",
     "runtime/prepare.h",

@@ -20,6 +20,8 @@
     wage-host verify M.wage --port P                the same integers on it, layer by layer
     wage-host export N.wage -o N.onnx               for other programs (.safetensors, .npz, .h)
     wage-host reset --port P [--factory]            restart it, or make it forget
+    wage-host classes --port P                      its classes, what it took each for
+    wage-host forget --port P --class NAME | --all  a class, or everything
     wage-host persist show|rollback --port P        its checkpoints, and back to one
     wage-host persist plan --board B …              years that its store lasts
     wage-host key K.key                             a key, for boards on open links
@@ -46,7 +48,7 @@ from importlib.metadata import version
 
 import click
 
-from wage_host import commands, conversion, hardware, models, persist, plan, verify
+from wage_host import classes, commands, conversion, hardware, models, persist, plan, verify
 from wage_host.data.commands import data_group
 from wage_host.errors import Interrupted
 
@@ -60,7 +62,7 @@ def wage_host() -> None:
     """The command by itself does nothing."""
 
 
-_modules = (models, conversion, verify, hardware, plan, commands)
+_modules = (models, conversion, verify, hardware, plan, commands, classes)
 for _command in {name: c for module in _modules for name, c in vars(module).items()}.values():
     if isinstance(_command, click.Command):
         wage_host.add_command(_command)

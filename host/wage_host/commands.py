@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from wage_host import auth, data, demo, files, link, sim, stream
+from wage_host import auth, classes, data, demo, files, link, sim, stream
 from wage_host import report as reports
 from wage_host._core import lib
 from wage_host.core import Config, Policy, info
@@ -58,6 +58,7 @@ def this_command() -> str:
 @click.option("--margin", type=click.FloatRange(0, 100), help="Of the guard, in %; default: 2.")
 @click.option("--improved", is_flag=True, default=None, help="Save only what does better on it.")
 @click.option("--erase-budget", type=click.IntRange(1), help="Slots to erase at most.")
+@click.option("--new-class", "new_class", help="A class to be added: NAME, or LABEL=NAME.")
 @click.option("--resume", type=int, help="Go on with an interrupted run, by its number.")
 @log_option
 def do_learn(
@@ -66,6 +67,7 @@ def do_learn(
     label: str | None,
     eval_data: Path | None,
     guard: Path | None,
+    new_class: str | None,
     resume: int | None,
     log_path: Path | None,
     port: str,
@@ -79,19 +81,21 @@ def do_learn(
     """Stream labelled samples to a board and watch it learn."""
     blob = files.read_blob(model) if model else None
     extras = info(blob).extras if blob else NOTHING
-    new, test, held_out = (
-        data.load(path, extras, label) if path else None
-        for path in (None if file == data.STANDARD_INPUT else file, eval_data, guard)
-    )
-    if file == data.STANDARD_INPUT:
-        if resume is not None:
-            raise WrongUsage("--resume needs the samples again: a live source has no past")
-        new = Live(sys.stdin, extras, label)
+    live = file == data.STANDARD_INPUT
+    if live and resume is not None:
+        raise WrongUsage("--resume needs the samples again: a live source has no past")
+    raw = [data.read(path, label) if path else None
+           for path in (None if live else file, eval_data, guard)]  # fmt: skip
     with (
         Log(log_path or default_path()) as log,
         open_device(port, baud, model, store, key, timeout) as device,
     ):
         device.check_store()
+        names = classes.named(device, extras.names, new_class)
+        extras = dataclasses.replace(extras, names=names)
+        new, test, held_out = (data.prepared(one, extras) if one else None for one in raw)
+        if live:
+            new = Live(sys.stdin, extras, label)
         given = {name: value for name, value in settings.items() if value is not None}
         if "lr" in given:
             given["lr_factor"], given["lr_shift"] = given.pop("lr")
@@ -194,9 +198,11 @@ def do_eval(
     screen: Screen, file: Path, label: str | None, log_path: Path | None, **port: Any
 ) -> dict[str, Any]:
     """Accuracy of a board on labelled samples; nothing is learned."""
-    model = port["model"]
-    test = data.load(file, info(files.read_blob(model)).extras if model else NOTHING, label)
+    model, raw = port["model"], data.read(file, label)
+    extras = info(files.read_blob(model)).extras if model else NOTHING
     with Log(log_path or default_path()) as log, open_device(**port) as device:
+        names = classes.named(device, extras.names, None)
+        test = data.prepared(raw, dataclasses.replace(extras, names=names))
         tests = data.samples(test, device.info)
         about = stream.conditions(device, test, device.config())
         run = log.begin(this_command(), about)

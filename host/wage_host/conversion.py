@@ -2,12 +2,13 @@
 
 import dataclasses
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
-from wage_host import data, files, network, rates, train, unpack
+from wage_host import data, files, network, pack, rates, train, unpack
 from wage_host.convert import export, model, read_arrays, report
 from wage_host.core import Config, Core, info
 from wage_host.errors import ModelError, TwinDiffers, WrongUsage
@@ -17,6 +18,7 @@ from wage_host.models import rules, rules_options, shown
 from wage_host.options import FILE, LABEL, PREPARE, RATE, command, open_device, port_options
 from wage_host.screen import Screen, table
 
+SAMPLES_MAX = 65535  # of a replay
 FOREIGN = {  # options that are for other programs' models only
     "samples": None, "eval_data": None, "input_scale": None, "mean": None, "std": None,
     "description": None, "tensors": None, "until": None, "classes": None, "room": None,
@@ -45,15 +47,46 @@ def import_options(function: Any) -> Any:
     return function
 
 
+class Amount(click.ParamType):
+    """What a replay holds: samples, as 200, or bytes, as 32KB (of 1,024)."""
+
+    name = "amount"
+
+    def convert(self, value: Any, _param: Any, _context: Any) -> tuple[int, bool]:
+        """(number, whether it counts bytes)."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,9})(B|KB|MB)?", value.upper())
+        if not match:
+            raise click.BadParameter(f"'{value}' is no amount: write samples, as 200, or 32KB")
+        return int(match[1]) << {"KB": 10, "MB": 20}.get(match[2], 0), match[2] is not None
+
+
+def strategy_options(function: Any) -> Any:
+    """What learns, and from what: pack.Rules."""
+    for option in reversed((
+        click.option("--train-last", type=int, help="Layers that go on learning; default: 1."),
+        click.option("--train", type=click.Choice(["all"]), help="All layers go on learning."),
+        click.option("--bias-only", "biases", is_flag=True, help="Of these only the biases."),
+        click.option("--class-means", "means", is_flag=True,
+                     help="Nearest mean of --replay-data, no gradients."),
+        click.option("--replay", type=Amount(), default="0", show_default=True,
+                     help="What the replay can hold: samples, or bytes, as 32KB."),
+        click.option("--replay-inputs", "inputs", is_flag=True, help="Keep inputs, not latents."),
+        click.option("--replay-data", type=FILE, help="Samples to fill it with, classes in turn."),
+        click.option("--class-table", "table", is_flag=True,
+                     help="Keep names and confusion of classes; so does --max-classes."),
+    )):  # fmt: skip
+        function = option(function)
+    return function
+
+
 @command
 @click.argument("source", type=FILE)
 @click.option("-o", "--output", type=FILE, required=True, help="The model, .wage.")
 @click.option("--name", help="At most 15 bytes; default: the output's name.")
-@click.option("--train-last", type=int, help="Layers that go on learning; default: 1.")
-@click.option("--train", type=click.Choice(["all"]), help="All layers go on learning.")
+@strategy_options
 @import_options
-@click.option("--replay", default=0, show_default=True, help="Samples the replay can hold.")
-@click.option("--replay-data", type=FILE, help="Samples to fill it with, classes in turn.")
 @LABEL
 @click.option("--replays", default=3, show_default=True, help="Replayed samples a new one.")
 @click.option("--lr", type=RATE, default="2^-5", show_default=True, help="Learning rate.")
@@ -67,7 +100,7 @@ def do_convert(
     output: Path,
     name: str | None,
     train_last: int | None,
-    replay: int,
+    replay: tuple[int, bool],
     replay_data: Path | None,
     label: str | None,
     lr: rates.Rate,
@@ -92,12 +125,12 @@ def do_convert(
     These need --samples, like those that the board will see.
     """
     files.check_output(output)
-    if replay_data and not replay:
-        raise WrongUsage("--replay-data fills a replay: say with --replay how large it is")
+    biases = options.pop("biases")
+    strategy = {name: options.pop(name) for name in ("means", "inputs", "table")}
+    strategy["table"] |= options["room"] is not None
+    check_strategy(biases, strategy, replay, replay_data)
     if label is not None and not (replay_data or options["samples"] or options["eval_data"]):
         raise WrongUsage("--label names a column of --samples or --replay-data: give one of them")
-    if not 0 <= replay <= 65535:
-        raise ModelError("--replay is 0 to 65535 samples")
     every = bool(options.pop("train"))
     if every and (train_last is not None or options["until"]):
         raise WrongUsage("--train all, --train-last and --frozen-until exclude each other")
@@ -122,19 +155,55 @@ def do_convert(
         lr_factor=lr[0], lr_shift=lr[1], replays=replays, threshold=threshold, seed=seed,
         gain_shift=gain_shift,
     )  # fmt: skip
-    chosen = rules(policy, loss, batch, momentum)
+    chosen = dataclasses.replace(rules(policy, loss, batch, momentum), **strategy)
+    if biases and chosen.paper:
+        raise WrongUsage("the paper's policy trains no bias: leave out --bias-only, or the policy")
+    net = pack.only_biases(net, last) if biases else net
     filling = []
     if replay_data:
         filling = data.samples(data.load(replay_data, net.extras, label), net.info())
-    packed = functools.partial(train.convert, net, name or output.stem, config, last)
-    blob = packed(replay, filling, chosen)
+    packed = functools.partial(train.convert, net, name or output.stem, config, last, rules=chosen)
+    samples = replay[0]
+    if replay[1]:
+        samples = fitting(replay[0], info(packed(0, filling)).replay_bytes)
+    blob = packed(samples, filling)
     answer: dict[str, Any] = {}
     if imp and (test or known):
         answer = show(screen, imp, blob, test or known, bool(test))
     about = info(blob)
     files.write_whole(output, blob)
     screen.say(f"{output}: {len(blob)} bytes of flash, {about.arena_bytes} bytes of arena")
+    if replay[1]:
+        screen.say(f"replay: {samples} samples of {about.replay_bytes} bytes")
     return {"model": str(output), "flash_bytes": len(blob), **shown(about), **answer}
+
+
+def check_strategy(
+    biases: bool, strategy: dict[str, bool], replay: tuple[int, bool], replay_data: Path | None
+) -> None:
+    """WrongUsage for what does not go together."""
+    if strategy["means"] and (biases or replay[0]):
+        raise WrongUsage("--class-means takes no replay and no --bias-only: leave them out")
+    if strategy["means"] and not replay_data:
+        raise WrongUsage("--class-means are of samples: give them with --replay-data")
+    if replay[1] and not replay[0]:
+        raise WrongUsage("a replay of 0 bytes holds no sample: give it more, or leave out --replay")
+    if strategy["inputs"] and not replay[0]:
+        raise WrongUsage("--replay-inputs is for a replay: say with --replay how large it is")
+    if replay_data and not replay[0] and not strategy["means"]:
+        raise WrongUsage("--replay-data fills a replay: say with --replay how large it is")
+    if not replay[1] and replay[0] > SAMPLES_MAX:
+        raise ModelError(f"--replay is 0 to {SAMPLES_MAX} samples")
+
+
+def fitting(room: int, replay_bytes: int) -> int:
+    """Samples, each with a label, that a replay of `room` bytes holds."""
+    count = min(room // (replay_bytes + 1), SAMPLES_MAX)
+    if not count:
+        raise WrongUsage(
+            f"a replay of {room} bytes holds no sample: one takes {replay_bytes + 1}; give it more"
+        )
+    return count
 
 
 def own(source: Path, options: dict[str, Any]) -> bool:
@@ -175,6 +244,9 @@ def read(
     )
     imp = model.imported(source, graph, known, given, wish)
     if known:
+        free = imp.network.classes - len(extras.names)
+        if extras.names and free > 0 and wish.room is not None:
+            extras = dataclasses.replace(extras, names=(*extras.names, *[""] * free))
         if extras.names and len(extras.names) != imp.network.classes:
             told = f"{known.name} has {len(extras.names)} classes: the model's stay without names"
             imp, extras = dataclasses.replace(imp, notes=(*imp.notes, told)), Extras(extras.steps)

@@ -106,6 +106,21 @@ class Stats:
 
 
 @dataclasses.dataclass(frozen=True)
+class ClassState:
+    """A class on a board: samples seen and right since the stream began, learned since the factory,
+    and stored in the replay. With a class table the name given there ("": as in the model), and
+    how often it was taken for each class; else None.
+    """
+
+    seen: int
+    correct: int
+    total: int
+    stored: int
+    name: str | None = None
+    taken_for: tuple[int, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Info:
     """What a blob says of itself, as struct wage_info."""
 
@@ -119,6 +134,7 @@ class Info:
     arena_bytes: int
     batch: int = 1
     extras: Extras = NOTHING
+    replay_bytes: int = 0  # of a sample in the replay, where that is known
 
 
 def check(result: int) -> int:
@@ -147,6 +163,7 @@ def info(blob: bytes) -> Info:
         latent_bytes=out.latent_bytes,
         arena_bytes=out.arena_bytes,
         batch=out.batch,
+        replay_bytes=out.replay_bytes,
         extras=extras_of(blob),
     )
 
@@ -245,6 +262,15 @@ class Core:
             raise Refused("WAGE_E_INPUT")
         return data
 
+    def name_class(self, label: int, name: str) -> None:
+        """Gives a class a name of at most 15 bytes."""
+        text = name.encode()
+        check(lib.wage_name_class(self.wage, label, text, len(text)))
+
+    def forget_class(self, label: int) -> None:
+        """Forgets a class, but for what hidden layers learned with it (SPEC 6.7)."""
+        check(lib.wage_forget_class(self.wage, label))
+
     def weight_crc(self) -> int:
         """CRC-32 of all trainable weights in canonical order."""
         return lib.wage_weight_crc(self.wage)
@@ -266,7 +292,7 @@ class Core:
         return bytes(ffi.buffer(room))
 
     def latent(self, x: np.ndarray) -> bytes:
-        """Activations at the cut for one input: what a replay keeps."""
+        """Activations at the cut for one input."""
         record = ffi.new("struct wage_record *")
         check(lib.wage_predict(self.wage, 1, self._input(x), [0], record))
         return bytes(ffi.buffer(self.wage.latent, self.info.latent_bytes))
@@ -279,10 +305,10 @@ class Core:
             yield self.wage.layers[k]
 
     def weights(self) -> list[np.ndarray]:
-        """Stored weights of each trainable layer, (out, fan-in) int16; empty where it has none."""
+        """Weights that learn of each trainable layer, (out, fan-in) int16; empty without any."""
         out = []
         for layer in self._trainable():
-            count = layer.weight_count
+            count = _learned(layer)
             w = _view(layer.high, count, np.int8).astype(np.int16)
             if layer.low != ffi.NULL:  # SPEC 2.4, layer.h
                 w = w * np.int16(256) + _view(layer.low, count, np.int8)
@@ -302,12 +328,12 @@ class Core:
         for k, (layer, w, b) in enumerate(
             zip(self._trainable(), self.weights(), self.biases(), strict=True)
         ):
-            if layer.weight_count:
+            if w.size:
                 out[f"w{k}"] = w
             if b is not None:
                 out[f"b{k}"] = b
             if layer.velocity != ffi.NULL:
-                out[f"v{k}"] = _view(layer.velocity, layer.weight_count, np.int16).copy()
+                out[f"v{k}"] = _view(layer.velocity, w.size, np.int16).copy()
         return out
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
@@ -337,6 +363,11 @@ class Core:
         if most is None:
             most = lib.wage_weight_max(self.wage.layers + self.wage.frozen_count + int(name[1:]))
         return -most, most
+
+
+def _learned(layer: Any) -> int:
+    """How many weights of a layer learn."""
+    return layer.weight_count if layer.store_bits else 0
 
 
 def _view(pointer: Any, count: int, kind: type) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from wage_host import wire
 from wage_host._core import lib
-from wage_host.core import Config, Policy, Record, Sample, Stats, info
+from wage_host.core import ClassState, Config, Policy, Record, Sample, Stats, info
 from wage_host.errors import NoAnswer, Refused
 from wage_host.link import LinkLost
 from wage_host.session import FAULTS_MAX, Session
@@ -253,6 +253,37 @@ class Device(Session):
         tail = np.ascontiguousarray(x, np.int8).tobytes()
         m = self.request(lib.WAGE_PROBE, lib.WAGE_PROBED, tail, layer=layer)
         return m.named().crc
+
+    def class_state(self, label: int, name: str | None = None) -> ClassState:
+        """What the board has of a class, after giving it a name when there is one."""
+        named = {"label": label, "named": int(name is not None)}
+        m = self.request(lib.WAGE_CLASS, lib.WAGE_CLASSED, (name or "").encode(), **named)
+        f = m.named()
+        counts = f.seen, f.correct, f.total, f.stored
+        if not f.table:
+            return ClassState(*counts)
+        text = m.tail[: lib.WAGE_NAME_BYTES].split(b"\0")[0].decode("utf-8", "replace")
+        times = struct.unpack(f"<{self.info.classes}H", m.tail[lib.WAGE_NAME_BYTES :])
+        return ClassState(*counts, text, times)
+
+    def class_states(self) -> list[ClassState]:
+        """Of all classes."""
+        return [self.class_state(label) for label in range(self.info.classes)]
+
+    def name_class(self, label: int, name: str) -> None:
+        """Gives a class a name of at most 15 bytes."""
+        self.class_state(label, name)
+        self.hello()  # WELCOME tells the CRC of a state with this name
+
+    def forget_class(self, label: int) -> int:
+        """Has the board forget a class, in its store too. Returns the new checkpoint's number."""
+        while True:
+            try:
+                seq = self._send(lib.WAGE_FORGET, label=label)
+                m = self._answer(seq, lib.WAGE_SAVED, max(self._answer_s, SAVE_S))
+                return m.named().generation
+            except LinkLost as lost:  # once more does no harm
+                self._recover(lost)
 
     def drop_pushed(self) -> None:
         """Back to the model of the board's image."""

@@ -47,7 +47,10 @@ REMEDY = {
     "WAGE_E_BATCH": "no sample, or more at once than the model's batch: give fewer",
     "WAGE_E_AUTH": "the request was not from who has the board's key",
     "WAGE_E_GUARD": "the guard in the board's store is damaged: give it again with --guard",
-    "WAGE_E_POLICY": "the paper's policy trains no bias: convert the model again",
+    "WAGE_E_POLICY": "the model's policy has no trainable biases, or its last layer no class "
+    "means: convert it again",
+    "WAGE_E_NAME": "the model keeps no names of classes, or not of more than 15 bytes: convert it "
+    "with --class-table, or choose a shorter name",
 }
 
 

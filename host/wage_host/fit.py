@@ -145,7 +145,7 @@ def troubles(model: Model, fit: Fit) -> list[str]:
     if fit.flash and fit.flash_over > 0:
         number = max(range(len(model.layers)), key=lambda k: model.layers[k].flash_bytes)
         weights = model.layers[number].flash_bytes
-        replay = model.stored * (1 + model.latent_bytes)
+        replay = model.stored * (1 + model.replay_bytes)
         part = f"weights of layer {number} ({weights:,} bytes): make it smaller, or train --bits 2"
         if replay > weights:
             part = f"{model.stored} samples for the replay ({replay:,} bytes): convert with fewer"

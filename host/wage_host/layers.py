@@ -39,6 +39,7 @@ class Layer:
     weights: np.ndarray = dataclasses.field(default_factory=lambda: NO_WEIGHTS)
     bias: np.ndarray | None = None
     padding_end: Pair | None = None  # below and right
+    fixed: bool = False  # behind the cut only its bias learns
 
     @property
     def around(self) -> tuple[int, int, int, int]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from wage_host.boards import tree
 
-HEADERS = ("wage.h", "store.h", "guard.h", "push.h", "prepare.h")  # that a program includes
+# That a program includes.
+HEADERS = ("wage.h", "store.h", "classes.h", "guard.h", "push.h", "prepare.h")
 KEYWORDS = ("machine learning", "continual learning", "training", "integer")
 MAINTAINER = "The WAGE authors"  # as in LICENSE
 GENERATED = "generated from pyproject.toml: python -m wage_host.manifests"

@@ -235,7 +235,12 @@ def do_info(
 def _rules_of(wage: Any) -> dict[str, Any]:
     """By what an open model learns."""
     policy, loss = ("continual", "paper")[wage.paper], ("ce", "sse")[wage.sse]
-    return {"policy": policy, "loss": loss, "batch": wage.batch, "momentum": wage.momentum}
+    learns = "class means" if wage.means else "gradients"
+    kept = ("latents", "inputs")[wage.inputs]
+    return {
+        "policy": policy, "loss": loss, "batch": wage.batch, "momentum": wage.momentum,
+        "learns_by": learns, "replay_of": kept, "class_table": bool(wage.table),
+    }  # fmt: skip
 
 
 def _layer(layer: Any) -> str:
@@ -249,17 +254,19 @@ def _layer(layer: Any) -> str:
     parts += ["max-pooled"] * (layer.pool == 2)
     parts += ["signed"] * (layer.activation == lib.WAGE_SIGNED)
     if layer.weight_bits:
-        stored = f" stored in {layer.store_bits}" if layer.trainable else ""
+        stored = f" stored in {layer.store_bits}" if layer.store_bits else ""
         parts.append(f"{layer.weight_count} weights of {layer.weight_bits} bits{stored}")
     parts += ["bias"] * (layer.bias != ffi.NULL or layer.blob_bias != ffi.NULL)
-    return ", ".join([*parts, "trainable" if layer.trainable else "frozen"])
+    fixed = layer.weight_bits and not layer.store_bits
+    learns = "trainable, only its bias" if fixed else "trainable"
+    return ", ".join([*parts, learns if layer.trainable else "frozen"])
 
 
 def shown(about: Info) -> dict[str, Any]:
     fields = dataclasses.asdict(about)
     del fields["extras"]
     if about.extras.names:
-        fields["names"] = ", ".join(about.extras.names)
+        fields["names"] = ", ".join(name or "(free)" for name in about.extras.names)
     if about.extras.steps:
         fields["prepare"] = [data.steps.say(step) for step in about.extras.steps]
     return {**fields, "crc": f"{about.crc:08x}", "shape": "x".join(map(str, about.shape))}

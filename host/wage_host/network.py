@@ -334,7 +334,7 @@ def _fields(layer: Layer) -> dict[str, Any]:
     return {
         f.name: getattr(layer, f.name)
         for f in dataclasses.fields(layer)
-        if f.name not in ("weights", "bias", "padding_end")
+        if f.name not in ("weights", "bias", "padding_end", "fixed")
     }
 
 

@@ -12,8 +12,8 @@ from wage_host.core import Config
 from wage_host.errors import ModelError
 from wage_host.layers import Layer, Network
 
-TRAINABLE, BIAS = 1, 2  # flags of a layer
-PAPER, SSE = 1, 2  # flags of the header
+TRAINABLE, BIAS, FIXED = 1, 2, 4  # flags of a layer
+PAPER, SSE, INPUTS, MEANS, TABLE = 1, 2, 8, 16, 32  # flags of the header, beside extras
 INT32_MAX = (1 << 31) - 1
 
 
@@ -22,13 +22,25 @@ class Rules:
     """By what a model learns, fixed in its blob: policy and loss (SPEC 2.8).
 
     batch: samples a step, 1 to 4096; momentum: velocities fade by 2^-momentum a step, 1 to 7,
-    or 0: there are none.
+    or 0: there are none. inputs: the replay keeps them, not latents; means: the last layer holds
+    the mean of each class (SPEC 5.6); table: names and confusion of classes are kept (SPEC 6.6).
     """
 
     paper: bool = False
     sse: bool = False
     batch: int = 1
     momentum: int = 0
+    inputs: bool = False
+    means: bool = False
+    table: bool = False
+
+    @property
+    def flags(self) -> int:
+        """Those of the header."""
+        return (
+            PAPER * self.paper | SSE * self.sse | INPUTS * self.inputs | MEANS * self.means
+            | TABLE * self.table
+        )  # fmt: skip
 
 
 def cut(network: Network, train_last: int) -> int:
@@ -44,6 +56,20 @@ def cut(network: Network, train_last: int) -> int:
                 f"input of '{network.layers[k - layer.skip].text}': train more layers, or fewer"
             )
     return first
+
+
+def only_biases(network: Network, train_last: int) -> Network:
+    """The network with weights that stay as they are: of the last layers only biases learn."""
+    first = cut(network, train_last)
+    layers = tuple(
+        dataclasses.replace(
+            layer, fixed=True,
+            bias=np.zeros(layer.out, np.int32) if layer.bias is None else layer.bias,
+        )
+        if k >= first and layer.weight_bits else layer
+        for k, layer in enumerate(network.layers)
+    )  # fmt: skip
+    return dataclasses.replace(network, layers=layers)
 
 
 def check(network: Network, rules: Rules) -> None:
@@ -91,8 +117,9 @@ def blob(
     more = extras.pack(network.extras)
     start = lib.WAGE_HEADER_BYTES + count * lib.WAGE_RECORD_BYTES + len(more)
     for k, layer in enumerate(network.layers):
-        weights = _weights(layer, k >= first, network.paper)
-        records += _record(layer, k >= first, start + len(sections), len(weights))
+        learns = (TRAINABLE | FIXED * layer.fixed) * (k >= first)
+        weights = _weights(layer, learns == TRAINABLE, network.paper)
+        records += _record(layer, learns, start + len(sections), len(weights))
         sections += weights
         sections += b"" if layer.bias is None else layer.bias.astype("<i4").tobytes()
     replay_at = start + len(sections) if replay else 0
@@ -108,7 +135,7 @@ def blob(
         config.lr_shift,
         config.replays,
         config.threshold,
-        PAPER * rules.paper | SSE * rules.sse | lib.WAGE_EXTRAS * bool(more),
+        rules.flags | lib.WAGE_EXTRAS * bool(more),
         config.seed,
         replay_capacity,
         len(replay),
@@ -123,14 +150,14 @@ def blob(
     return head + struct.pack("<I", zlib.crc32(body)) + body
 
 
-def _record(layer: Layer, trainable: bool, at: int, weight_bytes: int) -> bytes:
-    """The record of a layer whose weights, then bias, lie at `at`."""
+def _record(layer: Layer, learns: int, at: int, weight_bytes: int) -> bytes:
+    """The record of a layer whose weights, then bias, lie at `at`; learns: its flags but BIAS."""
     bias = layer.bias is not None
     return struct.pack(
         "<3BbH10B2I2BHI16x",
         layer.kind,
         layer.weight_bits,
-        TRAINABLE * trainable | BIAS * bias,
+        learns | BIAS * bias,
         layer.alpha_shift,
         layer.out,
         *layer.kernel,
@@ -140,7 +167,7 @@ def _record(layer: Layer, trainable: bool, at: int, weight_bytes: int) -> bytes:
         layer.activation,
         at if weight_bytes else 0,
         weight_bytes,
-        layer.store_bits if trainable else 0,
+        layer.store_bits if learns == TRAINABLE else 0,
         layer.skip,
         layer.factor,
         at + weight_bytes if bias else 0,

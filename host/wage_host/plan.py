@@ -106,8 +106,8 @@ def _show_model(screen: Screen, model: budget.Model, blob_bytes: int) -> None:
     replay = sum(part.bytes for part in found if part.name.startswith(budget.REPLAY))
     shared = sum(part.bytes for part in found if part.layer is None) - replay
     named = sum(layer.flash_bytes for layer in model.layers)
-    in_flash = model.stored * (1 + model.latent_bytes)
-    text = f"{model.capacity} samples of {model.latent_bytes}"
+    in_flash = model.stored * (1 + model.replay_bytes)
+    text = f"{model.capacity} samples of {model.replay_bytes}"
     rows.append(["", "replay", text, "", "", "", f"{in_flash:,}", f"{replay:,}"])
     rest = blob_bytes - named - in_flash
     rows.append(["", "shared", "", "", "", "", f"{rest:,}", f"{shared:,}"])

@@ -40,6 +40,11 @@ class Plan:
     blob: bytes | None = None
     guard: Data | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the classes, or none."""
+        return self.data.extras.names if isinstance(self.data, Live) else self.data.names
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -90,6 +95,8 @@ def conduct(
     tests = samples(plan.test, device.info) if plan.test else []
     policy = dataclasses.asdict(plan.policy)
     about = conditions(device, plan.data, plan.config, stream=plan.stream, **policy, **more)
+    if any(names := plan.names):
+        about |= {"names": [name or str(c) for c, name in enumerate(names)]}
     if plan.guard:
         about |= {"guard": plan.guard.name, "guard_crc": f"{plan.guard.crc():08x}"}
     run = log.begin(command, about)
@@ -176,6 +183,8 @@ def _learn(
         "stack_bytes": stats.stack_bytes,
         "generation": stats.generation,
         "proved": True if proved else None,
+        **({"confusion": [state.taken_for for state in device.class_states()]}
+           if device.welcome.class_table else {}),
         **({"guard_score": stats.score, "guard_count": len(guard), "refused": stats.refused}
            if guard else {}),
     }  # fmt: skip
@@ -217,6 +226,9 @@ def _fresh_twin(device: Device, plan: Plan, guard: Sequence[Sample]) -> Twin | N
         return None
     w = device.welcome
     twin = Twin(plan.blob, w.slots or 2, len(guard), w.wear)
+    for label, state in enumerate(device.class_states() if w.class_table else []):
+        if state.name:
+            twin.name_class(label, state.name)
     if twin.state_crc() != w.state_crc:
         return None
     if guard:

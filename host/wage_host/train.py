@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from wage_host import augment, checkpoint, data, network, pack
+from wage_host import augment, checkpoint, data, means, network, pack
 from wage_host.augment import Augment
 from wage_host.checkpoint import Progress
 from wage_host.core import Config, Core, Sample
@@ -248,9 +248,15 @@ def convert(
     replay_samples: Sequence[Sample],
     rules: Rules | None = None,
 ) -> bytes:
-    """The blob of a network, its replay filled with `replay_samples` (up to the capacity)."""
-    bare = pack.blob(net, name, config, train_last, 0, [], rules)
-    core = Core(bare)
+    """The blob of a network, its replay filled with `replay_samples` (up to the capacity).
+
+    With class means they are those of all these samples.
+    """
+    rules = rules or Rules()
+    if rules.means:
+        net = means.head(net, train_last, replay_samples)
+    core = Core(pack.blob(net, name, config, train_last, 0, [], rules))
     chosen = balanced(replay_samples, replay_capacity)
-    replay = [(core.latent(x), label) for x, label in chosen]
+    keep = (lambda x: x.tobytes()) if rules.inputs else core.latent
+    replay = [(keep(x), label) for x, label in chosen]
     return pack.blob(net, name, config, train_last, replay_capacity, replay, rules)

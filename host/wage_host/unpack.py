@@ -12,7 +12,7 @@ from wage_host._core import lib
 from wage_host.core import NO_WEIGHTS, Config, Core
 from wage_host.errors import ModelError
 from wage_host.layers import Layer, Network
-from wage_host.pack import BIAS, PAPER, SSE, TRAINABLE, Rules
+from wage_host.pack import BIAS, FIXED, INPUTS, MEANS, PAPER, SSE, TABLE, Rules
 
 HEADER = struct.Struct("<2BH3HBBb3BI2HI16sH2B")  # from byte 16 on
 RECORD = struct.Struct("<3BbH10B2I2BHI16x")
@@ -51,7 +51,7 @@ def unpacked(blob: bytes) -> Unpacked:
         _layer(blob, k, core.wage.layers[k], bool(flags & PAPER)) for k in range(count)
     )
     latents = replay_at + stored
-    size = core.info.latent_bytes
+    size = core.info.replay_bytes
     replay = [
         (blob[latents + k * size : latents + (k + 1) * size], blob[replay_at + k])
         for k in range(stored)
@@ -62,7 +62,10 @@ def unpacked(blob: bytes) -> Unpacked:
         ),
         name.rstrip(b"\0").decode("utf-8", "replace"),
         Config(seed, lr_shift, replays, gain_shift, threshold, lr_factor),
-        Rules(bool(flags & PAPER), bool(flags & SSE), batch, momentum),
+        Rules(
+            bool(flags & PAPER), bool(flags & SSE), batch, momentum, bool(flags & INPUTS),
+            bool(flags & MEANS), bool(flags & TABLE),
+        ),
         core.wage.frozen_count,
         capacity,
         replay,
@@ -80,22 +83,23 @@ def _layer(blob: bytes, k: int, seen: object, paper: bool) -> Layer:
     if bits:
         shape = (out, seen.row_count)
         weights, store_bits = _weights(
-            blob[weights_at:], shape, bits, store_bits, bool(flags & TRAINABLE)
+            blob[weights_at:], shape, bits, store_bits, store_bits > 0
         )
     if flags & BIAS:
         bias = np.frombuffer(blob, "<i4", out, bias_at).astype(np.int32)
     return Layer(
         f"{KIND_NAMES[kind]} {k}", kind, out, (kh, kw), (down, across), (top, left), pool,
         activation, bits, store_bits, alpha_shift, skip, factor, weights, bias, (bottom, right),
+        bool(flags & FIXED),
     )  # fmt: skip
 
 
 def _weights(
-    data: bytes, shape: tuple[int, int], bits: int, store_bits: int, trainable: bool
+    data: bytes, shape: tuple[int, int], bits: int, store_bits: int, learn: bool
 ) -> tuple[np.ndarray, int]:
-    """Stored weights and their bits; of frozen layers those in use, kept in 8 bits more."""
+    """Stored weights and their bits; of others those in use, kept in 8 bits more."""
     count = shape[0] * shape[1]
-    if trainable:
+    if learn:
         kind = "<i2" if store_bits > 8 else "i1"
         return np.frombuffer(data, kind, count).astype(np.int16).reshape(shape), store_bits
     if bits == 2:
@@ -114,7 +118,8 @@ def learned_parts(blob: bytes) -> list[tuple[int, int, int]]:
     for k in range(core.wage.frozen_count, core.wage.layer_count):
         record = RECORD.unpack_from(blob, lib.WAGE_HEADER_BYTES + k * lib.WAGE_RECORD_BYTES)
         flags, out, weights_at, weight_bytes, bias_at = (record[n] for n in (2, 4, 15, 16, 20))
-        parts += [(k, weights_at, weight_bytes), (k, bias_at, 4 * out * bool(flags & BIAS))]
+        learned = 0 if flags & FIXED else weight_bytes
+        parts += [(k, weights_at, learned), (k, bias_at, 4 * out * bool(flags & BIAS))]
     return parts
 
 

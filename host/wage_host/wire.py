@@ -38,6 +38,9 @@ FIELDS = {
     lib.WAGE_PULLED: _names("wage_pulled_field", "WAGE_PULLED_"),
     lib.WAGE_PROBE: _names("wage_probe_field", "WAGE_PROBE_"),
     lib.WAGE_PROBED: _names("wage_probed_field", "WAGE_PROBED_"),
+    lib.WAGE_CLASS: _names("wage_class_field", "WAGE_CLASS_"),
+    lib.WAGE_CLASSED: _names("wage_classed_field", "WAGE_CLASSED_"),
+    lib.WAGE_FORGET: _names("wage_forget_field", "WAGE_FORGET_"),
     lib.WAGE_SLOT: _names("wage_slot_field", "WAGE_SLOT_"),
     lib.WAGE_NAK: _names("wage_nak_field", "WAGE_NAK_"),
 }

@@ -42,7 +42,16 @@ from .num import (
     rne,
     stochastic_shift,
 )
-from .sample import input_activations, learn, predict, replay_offer, start, train
+from .sample import (
+    forget_class,
+    input_activations,
+    learn,
+    name_class,
+    predict,
+    replay_offer,
+    start,
+    train,
+)
 from .state import (
     checkpoint,
     checkpoint_bytes,
@@ -70,8 +79,9 @@ __all__ = [
     "Config", "Layer", "Metrics", "Model", "Pass", "Rate", "Record", "RefusedError", "Step",
     "activate", "below", "blocked", "check_extras", "checkpoint", "checkpoint_bytes", "clamp",
     "crc32", "draw",
-    "floor_shift", "forward", "fraction", "ilog2_round", "input_activations", "key", "learn",
-    "load_state", "max_pool", "mix", "open_model", "opened", "output_error", "predict",
+    "floor_shift", "forget_class", "forward", "fraction", "ilog2_round", "input_activations",
+    "key", "learn", "load_state", "max_pool", "mix", "name_class", "open_model", "opened",
+    "output_error", "predict",
     "probabilities", "quantise_error", "replay_offer", "rne", "run", "saturated", "start",
     "state_bytes", "state_crc", "step", "stochastic_shift", "sums", "train", "unpool", "update",
     "update_bias", "weight_bytes", "weight_crc",

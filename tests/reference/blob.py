@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: MIT
 
 import struct
+from copy import copy
 
 import numpy as np
 
@@ -28,8 +29,8 @@ from .steps import BIAS_MAX
 
 HEADER = struct.Struct("<4sHHIIBBHHHHBBbBBBIHHI16sHBB")  # 9.1
 RECORD = struct.Struct("<BBBbH2B2B4BBBIIBBHI16s")  # 9.2
-PAPER, SSE, EXTRAS = 1, 2, 4  # flags of the header
-TRAINABLE, BIAS = 1, 2  # flags of a record
+PAPER, SSE, EXTRAS, INPUTS, MEANS, TABLE = 1, 2, 4, 8, 16, 32  # flags of the header
+TRAINABLE, BIAS, FIXED = 1, 2, 4  # flags of a record
 SUM_MAX, FACTOR_MAX = 131072, (1 << 24) - 1  # 2.6
 SIDE_MAX, WORD_MAX = 65535, (1 << 31) - 1
 TENSOR_MAX, ARENA_MAX = 1 << 20, (1 << 30) - 1  # 9.4
@@ -58,7 +59,7 @@ def open_model(blob: bytes) -> Model:
     refuse_if(not 1 <= count <= 32, "LAYERS")
     first = HEADER.size + RECORD.size * count
     refuse_if(first > len(blob), "RANGE")
-    refuse_if(flags > PAPER + SSE + EXTRAS or name[15] != 0 or input_map > 1, "RESERVED")
+    refuse_if(flags > 63 or name[15] != 0 or input_map > 1, "RESERVED")
     refuse_if(not 2 <= classes <= 255, "SHAPE")
     config = Config(seed, lr_shift, replays, gain_shift, threshold, lr_factor)
     check_config(config)
@@ -70,10 +71,12 @@ def open_model(blob: bytes) -> Model:
         layers.append(open_layer(blob, index, shape, layers, count, (flags, batch)))
         shape = layers[-1].out_shape
     refuse_if(not layers[-1].trainable, "LAYERS")
+    refuse_if(bool(flags & MEANS) and not can_mean(layers, flags, momentum), "POLICY")
     refuse_if(elements(shape) != classes, "SHAPE")
 
     refuse_if(factory_count > capacity or (factory_count == 0 and factory_offset != 0), "REPLAY")
-    replay = factory_samples(blob, layers, factory_count, factory_offset, first)
+    kept = (height, width, channels) if flags & INPUTS else latent_shape(layers)
+    replay = factory_samples(blob, kept, factory_count, factory_offset, first)
     refuse_if(any(label >= classes for label, _ in replay), "REPLAY")
     model = Model(
         layers=layers,
@@ -89,9 +92,20 @@ def open_model(blob: bytes) -> Model:
         sse=bool(flags & SSE),
         batch=batch,
         momentum=momentum,
+        inputs=bool(flags & INPUTS),
+        means=bool(flags & MEANS),
+        table=bool(flags & TABLE),
     )
     refuse_if(kept_bytes(model) > ARENA_MAX, "LIMIT")
     return model
+
+
+def can_mean(layers: list[Layer], flags: int, momentum: int) -> bool:
+    """Whether the last layer can hold a mean a class, and only it learns (5.6)."""
+    last = layers[-1]
+    plain = not flags & (PAPER | SSE) and not momentum and not any(x.trainable for x in layers[:-1])
+    wide = (last.kind, last.bits, last.store_bits) == (DENSE, 8, 16)
+    return plain and wide and last.bias is not None and last.fan_in <= 2080
 
 
 def check_extras(blob: bytes) -> None:
@@ -141,7 +155,8 @@ def open_layer(
     ) = RECORD.unpack_from(blob, HEADER.size + RECORD.size * index)  # fmt: skip
     model_flags, batch = of
     trainable, last = bool(flags & TRAINABLE), index == count - 1
-    refuse_if(flags > TRAINABLE + BIAS or zeros != bytes(16), "RESERVED")
+    refuse_if(flags > TRAINABLE + BIAS + FIXED or zeros != bytes(16), "RESERVED")
+    refuse_if(bool(flags & FIXED) and flags != TRAINABLE + BIAS + FIXED, "RESERVED")
     refuse_if(kind not in WEIGHTED and bool(flags & BIAS), "RESERVED")
     refuse_if((kind != ADD and skip != 0) or (kind != AVERAGE_POOL and factor != 0), "RESERVED")
     refuse_if(not flags & BIAS and bias_offset != 0, "RESERVED")
@@ -151,7 +166,7 @@ def open_layer(
     layer = Layer(
         kind, index, bits, trainable, alpha_shift, in_shape, out, (kernel_h, kernel_w),
         (down, across), (top, left, bottom, right), pool, None, store_bits, activation,
-        bool(model_flags & PAPER), skip, factor,
+        bool(model_flags & PAPER), skip, factor, fixed=bool(flags & FIXED),
     )  # fmt: skip
     check_widths(layer)
     refuse_if(layer.paper and trainable and bool(flags & BIAS), "POLICY")
@@ -175,6 +190,7 @@ def open_layer(
     if flags & BIAS:
         layer.bias = np.frombuffer(blob, "<i4", out, bias_offset).astype(np.int64)
         refuse_if(int(np.abs(layer.bias).max()) > BIAS_MAX, "WEIGHT")
+    layer.factory_w, layer.factory_bias = copy(layer.w), copy(layer.bias)
     return layer
 
 
@@ -184,7 +200,7 @@ def check_widths(layer: Layer) -> None:
         refuse_if((layer.bits, layer.store_bits) != (0, 0), "BITS")
         return
     refuse_if(not 2 <= layer.bits <= 8, "BITS")
-    widths = range(layer.bits, 17) if layer.trainable else (0,)
+    widths = range(layer.bits, 17) if layer.moves else (0,)
     refuse_if(layer.store_bits not in widths, "BITS")
 
 
@@ -235,7 +251,7 @@ def weight_bytes(layer: Layer) -> int:
     if layer.kind not in WEIGHTED:
         return 0
     weights = layer.out * layer.fan_in
-    if layer.trainable:
+    if layer.moves:
         return weights * (2 if layer.store_bits > 8 else 1)
     return -(-weights // 4) if layer.bits == 2 else weights
 
@@ -244,7 +260,7 @@ def open_weights(blob: bytes, layer: Layer, offset: int, size: int) -> np.ndarra
     """Weights (out, fan_in) of a section (9.3)."""
     weights = layer.out * layer.fan_in
     data = np.frombuffer(blob, np.uint8, size, offset)
-    if layer.bits == 2 and not layer.trainable:
+    if layer.bits == 2 and not layer.moves:
         codes = np.stack([(data >> shift) & 3 for shift in (0, 2, 4, 6)], axis=1).reshape(-1)
         refuse_if(bool((codes[:weights] == 2).any()), "WEIGHT")
         w = CODES[codes[:weights]]
@@ -255,12 +271,11 @@ def open_weights(blob: bytes, layer: Layer, offset: int, size: int) -> np.ndarra
 
 
 def factory_samples(
-    blob: bytes, layers: list[Layer], count: int, offset: int, first: int
+    blob: bytes, shape: Shape, count: int, offset: int, first: int
 ) -> list[tuple[int, np.ndarray]]:
-    """Labels and latents that the replay begins with (9.1)."""
+    """Labels and samples of this shape that the replay begins with (9.1)."""
     if count == 0:
         return []
-    shape = latent_shape(layers)
     size = elements(shape)
     refuse_if(offset < first or offset + count * (1 + size) > len(blob), "RANGE")
     labels = blob[offset : offset + count]
@@ -272,9 +287,10 @@ def kept_bytes(model: Model) -> int:
     """What a learner must keep (9.4): weights, their inputs, the replay. An arena is larger."""
     weights = sum(
         weight_bytes(layer)
-        + (2 * layer.w.size if model.momentum else 0)
+        + (2 * layer.w.size if layer.v is not None else 0)
         + (4 * layer.out if layer.bias is not None else 0)
         for layer in model.learning
     )
     inputs = model.batch * sum(elements(layer.in_shape) for layer in model.learning)
-    return weights + inputs + model.replay_capacity * (1 + elements(model.latent_shape))
+    table = model.classes * (16 + 2 * model.classes) if model.table else 0
+    return weights + inputs + table + model.replay_capacity * (1 + elements(model.replay_shape))

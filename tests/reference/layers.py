@@ -44,12 +44,20 @@ class Layer:
     factor: int = 0  # of an average pool
     bias: np.ndarray | None = None  # (out)
     v: np.ndarray | None = None  # (out, fan_in), with momentum
+    fixed: bool = False  # only its bias learns
+    factory_w: np.ndarray | None = None  # as w and bias were in the blob
+    factory_bias: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """The usual width of stored weights."""
         if self.store_bits is None:
-            kept = self.trainable and self.kind in WEIGHTED
+            kept = self.moves and self.kind in WEIGHTED
             self.store_bits = (16 if self.bits == 8 else 8) if kept else 0
+
+    @property
+    def moves(self) -> bool:
+        """Whether its weights learn."""
+        return self.trainable and not self.fixed
 
     @property
     def h(self) -> int:
@@ -59,7 +67,7 @@ class Layer:
     @property
     def limit(self) -> int:
         """Largest magnitude of a weight as it is kept (2.3, 2.4)."""
-        if self.trainable:
+        if self.moves:
             return (1 << (self.store_bits - 1)) - (1 << (self.store_bits - self.bits))
         return (1 << (self.bits - 1)) - 1
 
@@ -91,7 +99,7 @@ class Layer:
     @property
     def q(self) -> np.ndarray:
         """Weights in use, (out, fan_in) (2.4)."""
-        if not self.trainable:
+        if not self.moves:
             return self.w
         if not self.paper and (self.bits, self.store_bits) == (8, 16):
             return floor_shift(self.w + 128, 8)

@@ -87,15 +87,20 @@ class Model:
     blob_crc: int
     config: Config
     replay_capacity: int
-    replay: list[tuple[int, np.ndarray]] = field(default_factory=list)  # label, latent
+    replay: list[tuple[int, np.ndarray]] = field(default_factory=list)  # label, sample
     paper: bool = False  # policy; else continual
     sse: bool = False  # loss; else CE
     batch: int = 1
     momentum: int = 0
+    inputs: bool = False  # the replay keeps them; else latents
+    means: bool = False  # classes learn by 5.6
+    table: bool = False  # names and confusion of classes are kept (6.6)
     metrics: Metrics = field(default_factory=Metrics)
     class_total: list[int] = field(init=False)  # offered to the replay
     class_seen: list[int] = field(init=False)  # since the stream began
     class_correct: list[int] = field(init=False)
+    confusion: np.ndarray = field(init=False)  # (classes, classes): label, prediction
+    names: list[bytes] = field(init=False)  # given on the device
     guard: tuple[int, ...] = (0, 0, 0, 0)  # set, right, right of the best, times refused
     stream: int = 0
     last_id: int = 0
@@ -108,9 +113,11 @@ class Model:
         self.class_total = [labels.count(c) for c in range(self.classes)]
         self.class_seen = [0] * self.classes
         self.class_correct = [0] * self.classes
+        self.confusion = np.zeros((self.classes, self.classes), np.int64)
+        self.names = [b""] * self.classes
         if self.momentum:
             for layer in self.learning:
-                layer.v = np.zeros(layer.w.shape, np.int64)
+                layer.v = np.zeros(layer.w.shape, np.int64) if layer.moves else None
 
     @property
     def frozen(self) -> list[Layer]:
@@ -124,8 +131,13 @@ class Model:
 
     @property
     def learning(self) -> list[Layer]:
-        """Layers whose weights change."""
+        """Layers whose weights or biases change."""
         return [layer for layer in self.trained if layer.w is not None]
+
+    @property
+    def replay_shape(self) -> Shape:
+        """Shape of a sample in the replay."""
+        return self.input_shape if self.inputs else self.latent_shape
 
     @property
     def latent_shape(self) -> Shape:

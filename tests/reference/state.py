@@ -11,7 +11,7 @@ from .model import Config, Metrics, Model, RefusedError, check_config, refuse_if
 from .num import crc32
 from .steps import BIAS_MAX, V_MAX
 
-CHECKPOINT_HEADER_BYTES = 32
+CHECKPOINT_HEADER_BYTES, NAME_BYTES = 32, 16
 FIRST = struct.Struct("<9Ib4B4I")  # 7.2 up to the classes
 
 
@@ -24,7 +24,8 @@ def weight_bytes(model: Model) -> bytes:
     """Stored weights and biases of the trainable layers in canonical order (7.1)."""
     parts = []
     for layer in model.learning:
-        parts.append(layer.w.astype(stored_type(layer)).tobytes())
+        if layer.moves:
+            parts.append(layer.w.astype(stored_type(layer)).tobytes())
         if layer.bias is not None:
             parts.append(layer.bias.astype("<i4").tobytes())
     return b"".join(parts)
@@ -36,8 +37,8 @@ def weight_crc(model: Model) -> int:
 
 
 def sample_bytes(model: Model) -> int:
-    """Bytes of one replayed sample in the state: label and latent."""
-    return 1 + int(np.prod(model.latent_shape, dtype=np.int64))
+    """Bytes of one replayed sample in the state, with its label."""
+    return 1 + int(np.prod(model.replay_shape, dtype=np.int64))
 
 
 def state_bytes(model: Model) -> bytes:
@@ -49,13 +50,17 @@ def state_bytes(model: Model) -> bytes:
     parts = [FIRST.pack(*numbers, *settings, config.lr_factor, *counts)]
     for of_class in zip(model.class_seen, model.class_correct, strict=True):
         parts.append(struct.pack("<2I", *of_class))
+    if model.table:
+        parts.append(model.confusion.astype("<u2").tobytes())
     parts.append(weight_bytes(model))
-    if model.momentum:
-        parts += [layer.v.astype("<i2").tobytes() for layer in model.learning]
+    moving = [layer.v for layer in model.learning if layer.v is not None]
+    parts += [v.astype("<i2").tobytes() for v in moving]
     parts.append(struct.pack(f"<{model.classes}I", *model.class_total))
+    if model.table:
+        parts += [name.ljust(NAME_BYTES, b"\0") for name in model.names]
     parts.append(struct.pack("<I", len(model.replay)))
-    for label, latent in model.replay:
-        parts.append(bytes([label]) + latent.astype(np.int8).tobytes())
+    for label, sample in model.replay:
+        parts.append(bytes([label]) + sample.astype(np.int8).tobytes())
     parts.append(bytes(sample_bytes(model) * (model.replay_capacity - len(model.replay))))
     return b"".join(parts)
 
@@ -102,26 +107,32 @@ def load_state(model: Model, state: bytes) -> None:
     reader.at = FIRST.size
     config = Config(*numbers[8:14])
     by_class = reader.take("<u4", 2 * model.classes).reshape(-1, 2)
+    side = model.classes if model.table else 0
+    confusion = reader.take("<u2", side * side).reshape(side, side)
     weights, fits = [], settings_fit(config)
     for layer in model.learning:
-        w = reader.take(stored_type(layer), layer.w.size).reshape(layer.w.shape)
-        fits = fits and int(np.abs(w).max()) <= layer.limit
+        w = layer.w
+        if layer.moves:
+            w = reader.take(stored_type(layer), w.size).reshape(w.shape)
+            fits = fits and int(np.abs(w).max()) <= layer.limit
         bias = None
         if layer.bias is not None:
             bias = reader.take("<i4", layer.bias.size)
             fits = fits and int(np.abs(bias).max()) <= BIAS_MAX
         weights.append((w, bias))
-    shapes = [layer.w.shape for layer in model.learning if model.momentum]
-    v = [reader.take("<i2", out * fan_in).reshape(out, fan_in) for out, fan_in in shapes]
+    moving = [layer for layer in model.learning if layer.v is not None]
+    v = [reader.take("<i2", layer.w.size).reshape(layer.w.shape) for layer in moving]
     total = reader.take("<u4", model.classes).tolist()
+    names = [reader.take("u1", NAME_BYTES).astype(np.uint8).tobytes() for _ in range(side)]
+    fits = fits and not any(name[-1] for name in names)
     (count,) = reader.take("<u4", 1)
     fits = fits and all(int(np.abs(velocity).max()) <= V_MAX for velocity in v)
     refuse_if(not fits or count > model.replay_capacity, "NO_CHECKPOINT")
     replay = []
     for _ in range(count):
         label = int(reader.take("u1", 1)[0])
-        latent = reader.take("i1", sample_bytes(model) - 1).reshape(model.latent_shape)
-        replay.append((label, latent))
+        sample = reader.take("i1", sample_bytes(model) - 1).reshape(model.replay_shape)
+        replay.append((label, sample))
     refuse_if(any(label >= model.classes for label, _ in replay), "NO_CHECKPOINT")
     refuse_if(any(state[reader.at :]), "NO_CHECKPOINT")
     model.guard = numbers[:4]
@@ -131,8 +142,10 @@ def load_state(model: Model, state: bytes) -> None:
     model.class_total = total
     for layer, (w, bias) in zip(model.learning, weights, strict=True):
         layer.w, layer.bias = w, bias
-    for layer, velocity in zip(model.learning, v, strict=False):
+    for layer, velocity in zip(moving, v, strict=True):
         layer.v = velocity
+    if model.table:
+        model.confusion, model.names = confusion, names
     model.replay = replay
 
 

@@ -182,7 +182,8 @@ def learn_layer(model: Model, at: Pass, x: int) -> None:
     stages = (1 + layer.index, STAGE_MOMENTUM + layer.index)
     keys = [key(config.seed, model.step, stage) for stage in stages]
     rate = Rate(n, config.lr_factor, model.momentum, *keys)
-    update(layer, at.g, rate)
+    if layer.moves:
+        update(layer, at.g, rate)
     if layer.bias is not None:
         update_bias(layer, at.d.sum(axis=(0, 1, 2)), 1 - layer.bits - x - config.lr_shift, rate)
 

@@ -10,7 +10,7 @@ from SCons.Script import Default, DefaultEnvironment
 
 env = DefaultEnvironment()
 sys.path.append(str(Path(env.PioPlatform().get_dir(), "builder")))
-from layers import layers_of  # noqa: E402
+from layers import ALL, layers_of  # noqa: E402
 
 board = env.BoardConfig()
 platform_dir = Path(env.PioPlatform().get_dir()).resolve()
@@ -60,7 +60,7 @@ def key_files() -> list[str]:
 def layers() -> str:
     """What of the runtime is compiled in: what the model needs, or all with WAGE_LAYERS=all."""
     every = env.IsIntegrationDump() or os.environ.get("WAGE_LAYERS") == "all"
-    return "0xffffu" if every else f"{layers_of(model_file().read_bytes()):#x}u"
+    return f"{ALL if every else layers_of(model_file().read_bytes()):#x}ul"
 
 
 def write_model(target, source, env) -> None:
