@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 /* Flags of the header and of a layer's record. */
-enum { PAPER = 1, SSE = 2, INPUTS = 8, MEANS = 16, TABLE = 32 };
+enum { PAPER = 1, SSE = 2, FLAGS = 63 };
 enum { TRAINABLE = 1, BIASED = 2, FIXED = 4 };
 
 static int all_zero(const uint8_t *p, uint32_t count)
@@ -45,10 +45,9 @@ static int left_out(const struct wage_layer *l, int biased, int fixed)
 {
     if (!WAGE_HAS(l->kind))
         return 1;
-    if ((!l->trainable || fixed) && !WAGE_HAS(WAGE_USE_FROZEN))
-        return 1;
     if (!l->trainable || fixed)
-        return fixed && !WAGE_HAS(WAGE_USE_BIAS);
+        return !WAGE_HAS(WAGE_USE_FROZEN)
+               || (fixed && !WAGE_HAS(WAGE_USE_BIAS));
     return (biased && !WAGE_HAS(WAGE_USE_BIAS))
         || (!WAGE_HAS(WAGE_USE_ROUND_ROW) && !l->halves_up
             && l->store_bits != l->weight_bits);
@@ -347,8 +346,7 @@ static int check_header(const uint8_t *h, const uint8_t *blob, uint32_t count)
         return WAGE_E_LAYERS;
     if (count < WAGE_HEADER_BYTES + (uint32_t)h[16] * WAGE_RECORD_BYTES)
         return WAGE_E_RANGE;
-    if (h[31] > (PAPER | SSE | WAGE_EXTRAS | INPUTS | MEANS | TABLE) || h[59]
-        || h[26] > 1)
+    if (h[31] > FLAGS || h[59] || h[26] > 1)
         return WAGE_E_RESERVED;
     uint16_t classes = load16(h + 18);
     return classes < 2 || classes > WAGE_CLASSES_MAX ? WAGE_E_SHAPE : WAGE_OK;
@@ -366,10 +364,10 @@ int wage_blob_read(wage_t *w, const uint8_t *blob, uint32_t blob_bytes)
     *w = (wage_t){ .blob = blob, .blob_bytes = blob_bytes,
                    .blob_crc = load32(h + 12), .layer_count = h[16],
                    .classes = (uint8_t)load16(h + 18),
-                   .paper = !!(h[31] & PAPER), .sse = !!(h[31] & SSE),
-                   .inputs = !!(h[31] & INPUTS),
-                   .means = !!(h[31] & MEANS),
-                   .table = !!(h[31] & TABLE), .batch = load16(h + 60), .momentum = h[62] };
+                   .paper = h[31] & PAPER, .sse = h[31] >> 1 & 1,
+                   .inputs = h[31] >> 3 & 1, .means = h[31] >> 4 & 1,
+                   .table = h[31] >> 5 & 1, .batch = load16(h + 60),
+                   .momentum = h[62] };
     w->config = (struct wage_config){
         .seed = load32(h + 32), .lr_shift = (int8_t)h[28],
         .replays = h[29], .gain_shift = h[27], .threshold = h[30],
@@ -378,13 +376,11 @@ int wage_blob_read(wage_t *w, const uint8_t *blob, uint32_t blob_bytes)
     if (!error && (w->batch < 1 || w->batch > WAGE_BATCH_MAX
                    || w->momentum > WAGE_MOMENTUM_MAX))
         error = WAGE_E_CONFIG;
-    if (!error && ((!WAGE_HAS(WAGE_USE_PAPER) && w->paper)
-                   || (!WAGE_HAS(WAGE_USE_SSE) && w->sse)
-                   || (!WAGE_HAS(WAGE_USE_INPUTS) && w->inputs)
-                   || (!WAGE_HAS(WAGE_USE_MEANS) && w->means)
-                   || (!WAGE_HAS(WAGE_USE_CLASSES) && w->table)
-                   || (!WAGE_HAS(WAGE_USE_MOMENTUM) && w->momentum)
-                   || (!WAGE_HAS(WAGE_USE_BATCH) && w->batch != 1)))
+    uint32_t uses = (uint32_t)(h[31] & (PAPER | SSE)) << WAGE_USE_PAPER
+                    | (uint32_t)(h[31] >> 3) << WAGE_USE_INPUTS
+                    | (uint32_t)(w->momentum > 0) << WAGE_USE_MOMENTUM
+                    | (uint32_t)(w->batch > 1) << WAGE_USE_BATCH;
+    if (!error && (uses & ~(uint32_t)WAGE_LAYERS))
         error = WAGE_E_KIND;
     if (!error)
         error = check_layers(w);

@@ -50,8 +50,9 @@ int wage_forget_class(wage_t *w, uint8_t label)
         if (w->replay_label[i] == label)
             continue;
         w->replay_label[kept] = w->replay_label[i];
-        memmove(w->replay_sample + kept * bytes,
-                w->replay_sample + i * bytes, bytes);
+        if (kept < i)
+            memcpy(w->replay_sample + kept * bytes,
+                   w->replay_sample + i * bytes, bytes);
         kept++;
     }
     uint32_t gone = w->replay_count - kept;

@@ -7,7 +7,6 @@
  * floating point, keeps globals, prints, or calls a library beyond
  * memcpy and memset. The same blob, samples and seed give the same bits on
  * every CPU. The caller owns all memory. A minimal program:
- *
  *     int32_t bytes = wage_arena_bytes(blob, blob_bytes);
  *     wage_open(&w, blob, blob_bytes, arena, arena_bytes);
  *     wage_start(&w, 1, NULL);
@@ -74,7 +73,7 @@ enum wage_err {
     WAGE_E_POLICY = -36,     /* what the model's policy does not have */
     WAGE_E_GUARD = -37,      /* the guard in the store is damaged */
     WAGE_E_AUTH = -38,       /* not from who has the board's key */
-    WAGE_E_NAME = -39        /* the model keeps no names, or not such a one */
+    WAGE_E_NAME = -39        /* no names of classes, or not such a one */
 };
 
 /* Settings of learning; the blob carries the defaults. */
@@ -112,8 +111,7 @@ typedef struct wage {
     struct wage_layer *layers;  /* in the arena */
     const struct wage_kernels *kernels;
     uint8_t layer_count, frozen_count, classes;
-    uint8_t paper, sse, momentum; /* SPEC 2.8, 5.3 */
-    uint8_t inputs, means, table; /* SPEC 6.2, 5.6, 6.6 */
+    uint8_t paper, sse, momentum, inputs, means, table; /* SPEC 9.1 */
     uint32_t input_bytes, latent_bytes; /* of a sample, at the cut */
     uint32_t stream, last_id, generation; /* 0: none yet */
     uint32_t wear;              /* of the store, at least */
@@ -126,11 +124,9 @@ typedef struct wage {
     uint32_t step, sample;      /* learned since the factory */
     uint16_t batch, replay_capacity, replay_count;
     uint8_t *label, *replay_label; /* (batch), (replay_capacity) */
-    int8_t *latent;             /* (batch, latent_bytes) */
-    int8_t *replay_sample;      /* (replay_capacity), latents or inputs */
+    int8_t *latent, *replay_sample; /* the same x latent_bytes; or inputs */
     uint32_t *class_total, *class_seen, *class_correct; /* (classes) */
-    uint16_t *confusion;        /* (classes, classes), with a table */
-    char *names;                /* (classes, WAGE_NAME_BYTES), the same */
+    uint16_t *confusion; char *names; /* of classes, with a table */
     int8_t *even, *odd, *row;   /* scratch */
     int32_t *wide, *logits;     /* sums; (batch, classes), then errors */
 } wage_t;
@@ -139,8 +135,8 @@ typedef struct wage {
 struct wage_info {
     uint16_t input_h, input_w, input_c, batch; /* batch: samples a step */
     uint8_t input_map, classes; /* how bytes become activations, SPEC 3.2 */
-    uint32_t input_bytes, latent_bytes; /* of a sample, at the cut */
-    uint32_t replay_bytes;   /* of a sample in the replay: one of these */
+    uint32_t input_bytes, latent_bytes, replay_bytes; /* of a sample: as it
+                              * comes, at the cut, in the replay */
     uint32_t arena_bytes;    /* that wage_open() needs */
     uint32_t crc;            /* the model's identity */
     const char *name;        /* inside the blob (flash.h), at most 15 bytes

@@ -100,6 +100,7 @@ enum wage_welcome_field {
     WAGE_WELCOME_PUSH_ROOM,     /* bytes that a pushed model can have */
     WAGE_WELCOME_PUSHED,        /* 1: the model is a pushed one */
     WAGE_WELCOME_CLASS_TABLE,   /* 1: the model keeps names of classes */
+    WAGE_WELCOME_REPLAY_BYTES,  /* of a sample in the replay */
     WAGE_WELCOME_FIELDS         /* tail: board name, 0, model name */
 };
 

@@ -13,16 +13,16 @@ from wage_host._core import lib
 from wage_host.core import ERROR_NAMES, info
 
 BODY, CRC = 6, 4  # bytes
-FIELDS_KEPT = 48
-FIELDS_SPARE = 8
-NEEDED = {lib.WAGE_HELLO: 2, lib.WAGE_START: 11, lib.WAGE_SAMPLE: 2, lib.WAGE_EVAL: 2,
-          lib.WAGE_STATS: 0, lib.WAGE_SAVE: 0, lib.WAGE_RESET: 1,
-          lib.WAGE_LOOK: 1, lib.WAGE_ROLLBACK: 1, lib.WAGE_GUARD: 4,
-          lib.WAGE_PUSH: 3, lib.WAGE_PULL: 1, lib.WAGE_PROBE: 1,
-          lib.WAGE_CLASS: 2, lib.WAGE_FORGET: 1}  # fmt: skip
+FIELDS_KEPT, FIELDS_SPARE = 48, 8
+DO = {  # fields that a request needs, and who answers it
+    lib.WAGE_HELLO: (2, "hello"), lib.WAGE_START: (11, "start"), lib.WAGE_SAMPLE: (2, "sample"),
+    lib.WAGE_EVAL: (2, "sample"), lib.WAGE_STATS: (0, "stats"), lib.WAGE_SAVE: (0, "save"),
+    lib.WAGE_RESET: (1, "reset"), lib.WAGE_LOOK: (1, "look"), lib.WAGE_ROLLBACK: (1, "roll_back"),
+    lib.WAGE_GUARD: (4, "put"), lib.WAGE_PUSH: (3, "push"), lib.WAGE_PULL: (1, "pull"),
+    lib.WAGE_PROBE: (1, "probe"), lib.WAGE_CLASS: (2, "class"), lib.WAGE_FORGET: (1, "class"),
+}  # fmt: skip
 EMPTY = (0, 0, 0, 0, 0)  # a slot: generation, stream, last id, wear, guard asked
-GUARD_BYTES = 4096
-RANDOM = 0x5157
+GUARD_BYTES, RANDOM = 4096, 0x5157
 MODEL_ERRORS_OK = {lib.WAGE_HELLO, lib.WAGE_RESET, lib.WAGE_PUSH}
 
 
@@ -57,9 +57,7 @@ class Reply:
 
     def fits(self, expected: Answer) -> bool:
         """Whether it says what was expected."""
-        same = (self.kind, self.session, self.seq) == (
-            expected.kind, expected.session, expected.seq
-        )  # fmt: skip
+        same = (self.kind, self.session, self.seq) == (expected.kind, expected.session, expected.seq)
         tail = 0
         if self.kind == lib.WAGE_PULLED:
             at, total = self.fields[:2]
@@ -161,42 +159,28 @@ class Board:
             return Answer(lib.WAGE_NAK, session, seq, {0: number, 1: error.a, 2: error.b})
 
     def _do(self, m: Reply) -> tuple[int, dict[int, int]]:
-        if m.kind not in NEEDED:
+        if m.kind not in DO:
             raise RefusedError("TYPE", m.kind)
-        if len(m.fields) < NEEDED[m.kind]:
-            raise RefusedError("PAYLOAD", NEEDED[m.kind], len(m.fields))
+        needed, answer = DO[m.kind]
+        if len(m.fields) < needed:
+            raise RefusedError("PAYLOAD", needed, len(m.fields))
         if m.kind != lib.WAGE_HELLO and (self.session == 0 or m.session != self.session):
             raise RefusedError("SESSION", self.nonce)
         if self.model_error and m.kind not in MODEL_ERRORS_OK:
             raise RefusedError("MODEL", -self.model_error)
-        if m.kind == lib.WAGE_HELLO:
-            return self._hello(m)
-        if m.kind == lib.WAGE_START:
-            return self._start(m)
-        if m.kind in (lib.WAGE_SAMPLE, lib.WAGE_EVAL):
-            return self._sample(m, m.kind == lib.WAGE_SAMPLE)
-        if m.kind == lib.WAGE_STATS:
-            return lib.WAGE_REPORT, self.report()
-        if m.kind == lib.WAGE_SAVE:
-            return self._save()
-        if m.kind == lib.WAGE_LOOK:
-            return self._look(m.fields[0])
-        if m.kind == lib.WAGE_ROLLBACK:
-            return self._roll_back(m.fields[0])
-        if m.kind == lib.WAGE_GUARD:
-            return self._put(m)
-        if m.kind == lib.WAGE_PUSH:  # its store has no room for a model
-            raise RefusedError("STORE_SIZE" if self.store else "STORE")
-        if m.kind == lib.WAGE_PULL:
-            if m.fields[0] > self.weight_bytes:
-                raise RefusedError("RANGE")
-            fields = {lib.WAGE_PULLED_AT: m.fields[0], lib.WAGE_PULLED_BYTES: self.weight_bytes}
-            return lib.WAGE_PULLED, fields
-        if m.kind == lib.WAGE_PROBE:
-            return self._probe(m)
-        if m.kind in (lib.WAGE_CLASS, lib.WAGE_FORGET):
-            return self._class(m)
-        return self._reset(m)
+        return getattr(self, f"_{answer}")(m)
+
+    def _push(self, _: Reply) -> None:  # the store has no room for a model
+        raise RefusedError("STORE_SIZE" if self.store else "STORE")
+
+    def _stats(self, _: Reply) -> tuple[int, dict[int, int]]:
+        return lib.WAGE_REPORT, self.report()
+
+    def _pull(self, m: Reply) -> tuple[int, dict[int, int]]:
+        if m.fields[0] > self.weight_bytes:
+            raise RefusedError("RANGE")
+        fields = {lib.WAGE_PULLED_AT: m.fields[0], lib.WAGE_PULLED_BYTES: self.weight_bytes}
+        return lib.WAGE_PULLED, fields
 
     def welcome(self) -> dict[int, int]:
         """Fields of WELCOME that follow from what happened."""
@@ -286,8 +270,8 @@ class Board:
         fields = {lib.WAGE_CLASSED_LABEL: label, lib.WAGE_CLASSED_TABLE: int(self.table)}
         return lib.WAGE_CLASSED, fields
 
-    def _sample(self, m: Reply, learn: bool) -> tuple[int, dict[int, int]]:
-        number, label = m.fields[:2]
+    def _sample(self, m: Reply) -> tuple[int, dict[int, int]]:
+        (number, label), learn = m.fields[:2], m.kind == lib.WAGE_SAMPLE
         if len(m.tail) != self.size:
             raise RefusedError("INPUT", self.size, len(m.tail))
         if label >= self.classes:
@@ -306,7 +290,7 @@ class Board:
             lib.WAGE_RECORD_KNOWN: int(known), lib.WAGE_RECORD_GENERATION: self.generation,
         }  # fmt: skip
 
-    def _save(self) -> tuple[int, dict[int, int]]:
+    def _save(self, _: Reply | None = None) -> tuple[int, dict[int, int]]:
         if not self.store:
             raise RefusedError("STORE")
         if self.policy[0] and self.guard[0]:
@@ -372,7 +356,8 @@ class Board:
             self.guard, self.put = (name, count), (0, 0, 0)
         return answer
 
-    def _look(self, slot: int) -> tuple[int, dict[int, int]]:
+    def _look(self, m: Reply) -> tuple[int, dict[int, int]]:
+        slot = m.fields[0]
         if not self.store:
             raise RefusedError("STORE")
         if slot >= len(self.slots):
@@ -384,7 +369,8 @@ class Board:
             lib.WAGE_SLOT_GUARD: asked,
         }  # fmt: skip
 
-    def _roll_back(self, wanted: int) -> tuple[int, dict[int, int]]:
+    def _roll_back(self, m: Reply) -> tuple[int, dict[int, int]]:
+        wanted = m.fields[0]
         if not self.store:
             raise RefusedError("STORE")
         there = [slot[0] for slot in self.slots if slot[1] >= 0]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import blobs
+import random_models
 from cobs import cobs
 from wage_host._core import lib
 
@@ -176,7 +177,7 @@ def wrong_model(rng: random.Random, seed: int) -> bytes:
     """A random model with one field of the header or of a layer set to an edge, CRC right."""
     draw = random.Random(seed)
     shape, classes = tuple(draw.randint(1, 7) for _ in range(3)), draw.randint(2, 6)
-    layers = blobs.random_layers(draw, shape, classes, paper=draw.randrange(2) == 0)
+    layers = random_models.random_layers(draw, shape, classes, paper=draw.randrange(2) == 0)
     header: dict[str, Any] = {"flags": draw.choice((0, 0, 1, 2, 3))}
     if rng.randrange(2):
         field = rng.choice(list(LAYER_FIELDS))
@@ -192,7 +193,7 @@ def wrong_model(rng: random.Random, seed: int) -> bytes:
 
 def blob_cases(rng: random.Random, count: int) -> Iterator[bytes]:
     """Blobs as they are, changed with and without a right CRC, and with wrong fields."""
-    good = [blobs.random_model(seed) for seed in range(60)]
+    good = [random_models.random_model(seed) for seed in range(60)]
     for number in range(count):
         blob, near = rng.choice(good), 64 + 48 * 4
         what = number % 8

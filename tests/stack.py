@@ -52,7 +52,7 @@ def worst(name: str, frames: dict[str, int], calls: dict[str, set[str]], above: 
 
 def public() -> list[str]:
     """Functions of the public headers."""
-    names = ("wage.h", "store.h", "guard.h", "prepare.h")
+    names = ("wage.h", "store.h", "classes.h", "guard.h", "prepare.h")
     headers = (native.ROOT / "runtime" / name for name in names)
     text = "".join(header.read_text(encoding="utf-8") for header in headers)
     return re.findall(r"^\w[\w ]*\*?(wage_\w+)\(", text, re.MULTILINE)

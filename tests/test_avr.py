@@ -7,6 +7,7 @@ import blobs
 import native
 import nets
 import numpy as np
+import random_models
 from wage_host.core import Core, info
 
 SAMPLES = 4
@@ -20,7 +21,7 @@ def fitting() -> list[bytes]:
         for n, policy in enumerate(nets.POLICIES)
     ]
     for number in range(1000):
-        blob = blobs.random_model(number)
+        blob = random_models.random_model(number)
         if sum(map(len, found)) + len(blob) > avr.BLOB_BYTES:
             return found
         if info(blob).arena_bytes <= avr.ARENA_BYTES and len(blob) < avr.BLOB_BYTES // 8:

@@ -30,16 +30,15 @@ from blobs import (
     make_blob,
     max_pool,
     patch,
-    random_model,
     random_stream,
     small_blob,
 )
 from board import Board, split, take_apart
+from random_models import random_model
 from wage_host._core import lib
 from wage_host.core import ERROR_NAMES
 
-CASES = 10_000
-SESSION = 0x5157  # as in native/frames.c
+CASES, SESSION = 10_000, 0x5157  # a session as in native/frames.c
 LOADER = {
     "SHORT", "MAGIC", "VERSION", "LENGTH", "CRC", "RESERVED", "LAYERS", "KIND", "BITS", "SHAPE",
     "LIMIT", "RANGE", "WEIGHT", "REPLAY", "CONFIG", "POLICY", "ARENA", "ALIGN",
@@ -65,8 +64,7 @@ def frames_model() -> bytes:
     draw = random.Random(9)
     layers[0]["weights"] = [draw.randint(-127, 127) for _ in range(2 * 9)]
     layers[1]["weights"] = [draw.randint(-32000, 32000) for _ in range(5 * 18)]
-    header = {"replay_capacity": 4, "replays": 1, "flags": TABLE}
-    return make_blob(layers, (6, 6, 1), header=header)
+    return make_blob(layers, (6, 6, 1), header={"replay_capacity": 4, "flags": TABLE})
 
 
 def probe_state(board: Board, text: str) -> tuple:

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import blobs
 import native
 import pytest
+import random_models
 import reliability
 from test_fuzz import checkpoints, frames_model, images_model
 from wage_host._core import lib
@@ -51,7 +51,7 @@ def frame_seeds() -> list[bytes]:
 
 def blob_seeds() -> list[bytes]:
     """Models of all kinds."""
-    return [blobs.random_model(seed) + SEALED for seed in range(40)]
+    return [random_models.random_model(seed) + SEALED for seed in range(40)]
 
 
 def image_seeds() -> list[bytes]:

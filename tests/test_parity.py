@@ -13,6 +13,7 @@ import cside
 import nets
 import numpy as np
 import pytest
+import random_models
 import reference as ref
 from blobs import conv2d, dense
 from cside import LEVELS
@@ -77,7 +78,7 @@ class RamStore:
 
 @pytest.mark.parametrize("number", MODELS)
 def test_random_model_learns_the_same(number: int) -> None:
-    blob = blobs.random_model(number)
+    blob = random_models.random_model(number)
     twins, draw = Twins(blob, LEVELS[number % len(LEVELS)]), random.Random(number)
     twins.start(1)
     samples = list(blobs.random_stream(blob, number, SAMPLES))
@@ -122,7 +123,7 @@ def features(model: ref.Model) -> set[tuple]:
 def test_random_models_cover_what_there_is() -> None:
     seen, changed, deep = set(), 0, 0
     for number in MODELS:
-        blob = blobs.random_model(number)
+        blob = random_models.random_model(number)
         model = ref.open_model(blob)
         seen |= features(model)
         before = [layer.w.copy() for layer in model.learning]
@@ -214,7 +215,7 @@ def test_skips_join_the_same_however_far_apart(
 
 @pytest.mark.parametrize("number", range(8))
 def test_checkpoints_are_the_same_bytes(number: int) -> None:
-    blob = blobs.random_model(number, lr_shift=-5, replay_capacity=6, replays=2,
+    blob = random_models.random_model(number, lr_shift=-5, replay_capacity=6, replays=2,
                               momentum=number % 3, batch=1 + number % 4)  # fmt: skip
     twins = Twins(blob)
     unit = (1, 4, 16, 32)[number % 4]

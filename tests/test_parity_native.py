@@ -14,6 +14,7 @@ import native
 import nets
 import numpy as np
 import pytest
+import random_models
 import reference as ref
 from wage_host import data
 from wage_host.core import Core, Sample, info
@@ -72,7 +73,7 @@ def run_of(blob: bytes, samples: Iterator[Sample]) -> tuple[list[bytes], list[st
 @pytest.fixture(scope="module")
 def learned(demo_blob: Path) -> tuple[list[bytes], list[str]]:
     """The cases of random models, of networks of all kinds and of the demo's model."""
-    runs = [(blobs.random_model(n), blobs.random_stream(blobs.random_model(n), n, 60))
+    runs = [(blob := random_models.random_model(n), blobs.random_stream(blob, n, 60))
             for n in MODELS]  # fmt: skip
     for name, policy in product(nets.NETS, nets.POLICIES):
         for bits in (2, 5, 8):

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import reference
-from blobs import random_model, small_blob
+from blobs import small_blob
 from life import Life, begin, model, store_for
 from nor import MANNERS, Nor
+from random_models import random_model
 from wage_host._core import lib
 from wage_host.core import ERROR_NAMES, Core
 

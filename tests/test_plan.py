@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from blobs import random_model
+from random_models import random_model
 from test_cli import refused, run
 from wage_host import boards, budget, demo, fit, network, sim, train
 from wage_host._core import lib

@@ -5,10 +5,10 @@
 import zlib
 from pathlib import Path
 
-import blobs
 import nets
 import numpy as np
 import pytest
+import random_models
 import reference as ref
 from blobs import dense, make_blob, random_stream
 from test_cli import refused, run
@@ -57,7 +57,7 @@ def repacked(up: unpack.Unpacked) -> bytes:
 def test_blob_is_unpacked_and_packed_again() -> None:
     same = 0
     for number in range(150):
-        blob = blobs.random_model(number)
+        blob = random_models.random_model(number)
         up = unpack.unpacked(blob)
         assert unpack.with_weights(blob, ref.weight_bytes(ref.open_model(blob))) == blob
         bias = up.rules.paper and any(layer.bias is not None for layer in up.network.layers)

@@ -7,6 +7,7 @@ import random
 import blobs
 import numpy as np
 import pytest
+import random_models
 import reference as ref
 from blobs import (
     POINT,
@@ -339,7 +340,7 @@ def test_every_flipped_byte_is_refused_by_the_crc() -> None:
 def test_changed_blobs_with_a_right_crc_are_opened_or_refused_by_name() -> None:
     rng = random.Random(5)
     for seed in range(30):
-        blob = blobs.random_model(seed)
+        blob = random_models.random_model(seed)
         for _ in range(60):
             at = rng.randrange(16, min(len(blob), 260))
             bad = patch(blob, at, bytes([rng.choice((0, 1, 2, 3, 127, 128, 255))]))

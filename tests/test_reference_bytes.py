@@ -5,6 +5,7 @@
 import blobs
 import numpy as np
 import pytest
+import random_models
 import reference as ref
 from blobs import dense, make_blob, small_blob
 
@@ -13,7 +14,7 @@ from blobs import dense, make_blob, small_blob
 
 @pytest.mark.parametrize("seed", range(20))
 def test_state_has_one_length_and_continues_where_it_was(seed: int) -> None:
-    blob = blobs.random_model(seed)
+    blob = random_models.random_model(seed)
     model, again = ref.open_model(blob), ref.open_model(blob)
     state = ref.state_bytes(model)
     length = ref.checkpoint_bytes(model)
@@ -98,8 +99,8 @@ def test_load_state_refuses_what_is_out_of_range_and_changes_nothing() -> None:
 def test_random_models_are_valid_and_have_everything() -> None:
     seen, kept = set(), 0
     for seed in range(250):
-        blob = blobs.random_model(seed)
-        assert blob == blobs.random_model(seed)
+        blob = random_models.random_model(seed)
+        assert blob == random_models.random_model(seed)
         model = ref.open_model(blob)
         kept += len(model.replay)
         seen |= {("policy", model.paper, model.sse), ("momentum", model.momentum > 0, model.paper)}
@@ -123,18 +124,18 @@ def test_random_models_are_valid_and_have_everything() -> None:
 
 
 PINNED = [  # CRC of weights and of state
-    (0x6188B8B2, 0x5081105C),
+    (0x6188B8B2, 0xE452FAA0),
     (0xD2CB03A0, 0xC8B7C482),
     (0xA6C47077, 0xFCB0A786),
     (0xD7F135DB, 0x9D15BB8A),
     (0x55C2B9D6, 0x4D0B4F9E),
-    (0x471FF576, 0x994B1BE3),
+    (0x29FC6711, 0xAABAF274),
     (0x77042D37, 0xF0F48A06),
-    (0x16AD9DD2, 0x352967B8),
+    (0x16AD9DD2, 0x7FB0554B),
     (0xF1ACCDED, 0x1A19F08F),
-    (0xA7308E86, 0xAFB7CEF1),
+    (0xA7308E86, 0x31200C51),
     (0xC5C02092, 0xA0ADC816),
-    (0xBC434570, 0x9D683649),
+    (0x70DC946B, 0xF03DA939),
 ]
 
 
@@ -142,7 +143,7 @@ def test_state_after_learning_is_pinned() -> None:
     """These numbers change only with the arithmetic of SPEC.md, and then on purpose."""
     found = []
     for seed in range(len(PINNED)):
-        blob = blobs.random_model(seed)
+        blob = random_models.random_model(seed)
         model = ref.open_model(blob)
         ref.start(model, 1)
         for id, (x, label) in enumerate(blobs.random_stream(blob, seed, 30), 1):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import blobs
 import numpy as np
 import pytest
+import random_models
 import reference as ref
 from blobs import PAPER, dense, make_blob, small_blob
 
@@ -187,18 +188,19 @@ def slow_latent(model: ref.Model, x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", range(24))
 def test_learn_is_an_offer_and_steps_on_the_new_and_drawn_slots(seed: int) -> None:
-    blob = blobs.random_model(seed, replays=seed % 5, replay_capacity=7, batch=1 + seed % 4)
+    blob = random_models.random_model(seed, replays=seed % 5, replay_capacity=7, batch=1 + seed % 4)
     model, twin = ref.open_model(blob), ref.open_model(blob)
     for n, (x, label) in enumerate(blobs.random_stream(blob, seed, 10)):
         ref.start(model, 1 + n // 5)  # ids begin anew, samples go on
         record = ref.learn(model, 1 + n % 5, x, label)
         latent = slow_latent(twin, x)
         twin.sample = n
-        ref.replay_offer(twin, latent, label)
+        ref.replay_offer(twin, x.reshape(twin.input_shape) if twin.inputs else latent, label)
         todo = [(label, latent)]
         for k in range(seed % 5):
             bits = ref.draw(ref.key(twin.config.seed, n, 65), k)
-            todo.append(twin.replay[bits * len(twin.replay) // 2**32])
+            c, sample = twin.replay[bits * len(twin.replay) // 2**32]
+            todo.append((c, slow_latent(twin, sample) if twin.inputs else sample))
         first = None
         while todo:
             some, todo = todo[: twin.batch], todo[twin.batch :]
@@ -240,7 +242,7 @@ def test_learn_without_room_for_a_replay_is_one_step() -> None:
 
 def test_train_is_one_step_that_only_the_steps_count() -> None:
     for seed in range(12):
-        blob = blobs.random_model(seed, batch=3)
+        blob = random_models.random_model(seed, batch=3)
         model, twin = ref.open_model(blob), ref.open_model(blob)
         samples = list(blobs.random_stream(blob, seed, 3))
         step = ref.train(model, samples)  # no stream is needed
@@ -292,7 +294,7 @@ def test_learn_and_start_refuse() -> None:
 
 def test_predict_changes_nothing_and_says_what_learn_will() -> None:
     for seed in range(10):
-        blob = blobs.random_model(seed)
+        blob = random_models.random_model(seed)
         model = ref.open_model(blob)
         ref.start(model, 1)
         for id, (x, label) in enumerate(blobs.random_stream(blob, seed, 5), 1):

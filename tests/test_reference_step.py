@@ -8,6 +8,7 @@ from fractions import Fraction
 import blobs
 import numpy as np
 import pytest
+import random_models
 import reference as ref
 from blobs import PAPER, SSE, add, dense, make_blob
 
@@ -23,6 +24,8 @@ def clip(x: int, limit: int) -> int:
 
 def slow_q(layer: ref.Layer, w: int, paper: bool) -> int:
     """SPEC 2.4 for one weight."""
+    if layer.fixed:
+        return w
     if not paper and (layer.bits, layer.store_bits) == (8, 16):
         return (w + 128) // 256
     return round(Fraction(w, 2 ** (layer.store_bits - layer.bits)))
@@ -116,7 +119,7 @@ def slow_update(model: ref.Model, at: int, inputs: Batch, d: Batch, x: int) -> N
         return step if g > 0 else -step if g < 0 else 0
 
     w, v = layer.w.copy(), layer.v
-    for index, (o, i) in enumerate(np.ndindex(*w.shape)):
+    for index, (o, i) in enumerate(() if layer.fixed else np.ndindex(*w.shape)):
         move = dw(g[o][i], n_of["n"] - f, index)
         if model.momentum:
             old, r = int(v[o, i]), ref.fraction(leak, index)
@@ -191,7 +194,7 @@ def random_residual(seed: int) -> bytes:
             layer |= blobs.random_numbers(rng, layer, shape, paper=bool(flags & PAPER))
             layer["alpha_shift"] = rng.choice((layer["alpha_shift"], 0, 12))
     layers[-1] |= {"activation": 0, "alpha_shift": min(layers[-1]["alpha_shift"], 6)}
-    settings = blobs.random_settings(rng, bool(flags & PAPER)) | {"flags": flags}
+    settings = random_models.random_settings(rng, bool(flags & PAPER)) | {"flags": flags}
     return make_blob(layers, shape, header=settings)
 
 

@@ -11,6 +11,7 @@ import blobs
 import cside
 import numpy as np
 import pytest
+import random_models
 import reference as ref
 from blobs import dense, make_blob
 from wage_host._core import ffi, lib
@@ -195,7 +196,7 @@ def test_start_and_learn_refuse_the_same_in_the_same_order(rng: random.Random) -
 
 def test_counters_wrap(rng: random.Random) -> None:
     for seed in range(4):
-        blob = blobs.random_model(seed, replays=2, replay_capacity=5)
+        blob = random_models.random_model(seed, replays=2, replay_capacity=5)
         core, model = Core(blob), ref.open_model(blob)
         core.start(1, core.config())
         ref.start(model, 1)

@@ -11,6 +11,7 @@ import blobs
 import nets
 import numpy as np
 import pytest
+import random_models
 import reference as ref
 from blobs import dense, make_blob, random_stream
 from test_cli import refused, run
@@ -35,7 +36,7 @@ def test_oracle_of_the_package_is_that_of_the_tests() -> None:
 
 def test_probe_is_the_oracle_s_output_of_every_layer_and_changes_nothing() -> None:
     kinds = set()
-    for blob in [*NETS, *(blobs.random_model(n) for n in range(60))]:
+    for blob in [*NETS, *(random_models.random_model(n) for n in range(60))]:
         core = Core(blob)
         before = core.state_crc()
         for x, _ in random_stream(blob, 2, 2):

@@ -194,6 +194,7 @@ static void welcome_model(struct serve *s, uint32_t *f)
     f[WAGE_WELCOME_STATE_CRC] = wage_state_crc(w);
     f[WAGE_WELCOME_WEAR] = w->wear;
     f[WAGE_WELCOME_CLASS_TABLE] = wage_class_name(w, 0) != NULL;
+    f[WAGE_WELCOME_REPLAY_BYTES] = s->about.replay_bytes;
     int32_t count = 0;
     if (s->store) {
         count = wage_guard_count(w, s->store, &f[WAGE_WELCOME_GUARD_SET]);

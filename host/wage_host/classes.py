@@ -28,12 +28,17 @@ def names_of(states: list[ClassState], known: Names) -> Names:
 
 
 def named(device: Device, known: Names, new_class: str | None) -> Names:
-    """Names of all classes of the board (or ()), with a new one when it is asked for."""
+    """Names of all classes of the board (or ()), with a new one when it is asked for.
+
+    In a model without names a class that got none on the board goes by its number.
+    """
     if new_class is not None:
-        return add(device, known, new_class)
-    if not device.welcome.class_table:
+        found = add(device, known, new_class)
+    elif device.welcome.class_table:
+        found = names_of(device.class_states(), known)
+    else:
         return known
-    return names_of(device.class_states(), known)
+    return found if known else tuple(name or str(c) for c, name in enumerate(found))
 
 
 def add(device: Device, known: Names, wanted: str) -> Names:

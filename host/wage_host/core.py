@@ -134,7 +134,7 @@ class Info:
     arena_bytes: int
     batch: int = 1
     extras: Extras = NOTHING
-    replay_bytes: int = 0  # of a sample in the replay, where that is known
+    replay_bytes: int = 0  # of a sample in the replay
 
 
 def check(result: int) -> int:

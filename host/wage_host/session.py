@@ -211,6 +211,7 @@ class Session:
             classes=w.classes,
             input_bytes=w.input_h * w.input_w * w.input_c,
             latent_bytes=w.latent_bytes,
+            replay_bytes=w.replay_bytes,
             arena_bytes=w.arena_bytes,
         )
 

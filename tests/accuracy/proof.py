@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 import blobs
 import numpy as np
+import random_models
 import torch
 from blobs import PAPER, SSE, TRAINABLE, Fields, Shape, conv2d, dense
 from wage_host.core import Core
@@ -92,7 +93,7 @@ def _random_layers(rng: random.Random, shape: Shape, classes: int) -> list[Field
     layers: list[Fields] = []
     for _ in range(rng.randint(0, 3)):
         at = blobs.shapes(layers, shape)[-1]
-        window = blobs.random_window(rng, at) | {"stride": (1, 1)}
+        window = random_models.random_window(rng, at) | {"stride": (1, 1)}
         layers.append(conv2d(rng.randint(1, 9), **window, pool=rng.choice((1, 2))))
     if rng.randrange(4) == 0:  # one pool window, or a part of one, is the output
         at = blobs.shapes(layers, shape)[-1]
