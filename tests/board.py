@@ -57,7 +57,8 @@ class Reply:
 
     def fits(self, expected: Answer) -> bool:
         """Whether it says what was expected."""
-        same = (self.kind, self.session, self.seq) == (expected.kind, expected.session, expected.seq)
+        mine = self.kind, self.session, self.seq
+        same = mine == (expected.kind, expected.session, expected.seq)
         tail = 0
         if self.kind == lib.WAGE_PULLED:
             at, total = self.fields[:2]

@@ -133,8 +133,9 @@ MUTANTS = {
     ),
     "forgetting the newest first": (
         "slots-forget", "runtime/persist.c",
-        "want.forgotten = forgotten;",
-        "want.forgotten = forgotten;\n    if (forgotten)\n        erase(store, kept, 0, 1);",
+        "want.forgotten = what == NOTHING;",
+        "want.forgotten = what == NOTHING;\n    if (what == NOTHING)\n"
+        "        erase(store, kept, 0, 1);",
     ),
     "an input shorter than the model's": (
         "requests-sample", "firmware/src/requests.c",
@@ -142,7 +143,18 @@ MUTANTS = {
     ),
     "a label of no class": (
         "requests-eval", "firmware/src/requests.c",
-        "if (label >= w->classes)", "if (label > w->classes)",
+        "else if (label >= w->classes)", "else if (label > w->classes)",
+    ),
+    "a class that is none": (
+        "requests-class", "firmware/src/requests.c",
+        "if (label >= w->classes)\n        return serve_refuse(s, WAGE_E_LABEL, w->classes, label);\n"
+        "    uint8_t *to",
+        "if (label > w->classes)\n        return serve_refuse(s, WAGE_E_LABEL, w->classes, label);\n"
+        "    uint8_t *to",
+    ),
+    "a row of the confusion too long": (
+        "requests-class", "firmware/src/requests.c",
+        "i < w->classes; i++", "i <= w->classes; i++",
     ),
     "a guard's input of any size": (
         "requests-guard", "firmware/src/requests.c",

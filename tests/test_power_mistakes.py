@@ -131,21 +131,22 @@ MISTAKES = {  # file, what is there, what is put there, the test that sees it
         "persist.c", "w->next = (w->next + 1) % store->slots;", "", preparing,
     ),
     "forgets without a note": (
-        "persist.c", "int error = write_next(w, store, 1, &kept);",
+        "persist.c", "int error = write_next(w, store, what, &kept);",
         "int error = WAGE_OK;\n    kept = store->slots;", forgetting,
     ),
     "erases others before the note": (
-        "persist.c", "uint32_t kept, generation = w->generation;\n",
-        "uint32_t kept, generation = w->generation;\n"
+        "persist.c", "    int error = write_next(w, store, what, &kept);\n",
+        "    int error = WAGE_OK;\n"
         "    for (uint32_t s = 0; s < store->slots; s++)\n"
-        "        erase(store, s, 0, slot_bytes(store));\n", forgetting,
+        "        erase(store, s, 0, slot_bytes(store));\n"
+        "    error = write_next(w, store, what, &kept);\n", forgetting,
     ),
     "the place goes back, too": (
         "persist.c", "reading(store, slot, CHECK);\n    wage_walk_place",
         "reading(store, slot, LOAD);\n    wage_walk_place", rolling_back,
     ),
     "the factory keeps velocities": (
-        "arena.c", "memset(l->velocity, 0, l->weight_count", "memset(l->velocity, 0, 0u",
+        "arena.c", "memset(l->velocity + first, 0, weights", "memset(l->velocity + first, 0, 0u",
         rolling_back,
     ),
     "the factory keeps totals": (

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Every request, with and without a key, in any state of the board: models of
- * up to 255 classes (STATS: 4) and inputs of up to 300 bytes, names of up to
+ * up to 255 classes (STATS: 4; CLASS: 16, 8 samples in the replay) and inputs of up to 300 bytes, names of up to
  * 47. Each is answered once, the answer fits its frame, and nothing is done
  * for who was not let in. serve_open(): memory of up to 4,096 bytes.
  */
@@ -30,11 +30,12 @@ static struct serve s;
 static uint8_t asked;           /* type of the request; 0: no frame */
 static int let;                 /* 1: who asked may */
 static int answers;
+static char *names;             /* of classes; NULL: no table */
 
 static int any_error(void)
 {
     int error = nondet_i32();
-    assume(error <= 0 && error >= WAGE_E_AUTH);
+    assume(error <= 0 && error >= WAGE_E_NAME);
     return error;
 }
 
@@ -67,7 +68,7 @@ int32_t wage_frame_encode(const struct wage_message *m, uint8_t *frame,
     uint32_t body = WAGE_BODY_HEADER_BYTES + 4u * m->fields + m->tail_bytes;
     must(m->fields <= WAGE_FIELDS_MAX && m->type >= WAGE_WELCOME);
     must(wage_frame_bytes(body) <= frame_bytes);
-    must((asked >= WAGE_HELLO && asked <= WAGE_PROBE) || m->type == WAGE_NAK);
+    must((asked >= WAGE_HELLO && asked <= WAGE_FORGET) || m->type == WAGE_NAK);
     readable(m->tail, m->tail_bytes);
     writable(frame, frame_bytes);
     answers++;
@@ -151,6 +152,34 @@ int wage_class_metrics(const wage_t *w, uint8_t label, uint32_t *seen,
     return any_error();
 }
 
+const char *wage_class_name(const wage_t *w, uint8_t label)
+{
+    must(label < w->classes);
+    return names;
+}
+
+const uint16_t *wage_confusion(const wage_t *w, uint8_t label)
+{
+    must(label < w->classes);
+    return names ? w->confusion : NULL;
+}
+
+int wage_name_class(wage_t *w, uint8_t label, const char *name,
+                    uint32_t bytes)
+{
+    act();
+    must(label < w->classes);
+    readable(name, bytes);
+    return any_error();
+}
+
+int wage_forget_class(wage_t *w, uint8_t label)
+{
+    act();
+    must(label < w->classes);
+    return any_error();
+}
+
 uint32_t wage_weight_crc(const wage_t *w)
 {
     (void)w;
@@ -203,6 +232,11 @@ int wage_rollback(wage_t *w, const struct wage_store *store,
                   uint32_t generation)
 {
     (void)generation;
+    return wage_save(w, store);
+}
+
+int wage_purge(wage_t *w, const struct wage_store *store)
+{
     return wage_save(w, store);
 }
 
@@ -457,6 +491,7 @@ static void any_serve(uint32_t classes)
     assume(s.about.classes <= classes);
     s.model.classes = s.about.classes;
     s.model.input_bytes = s.about.input_bytes;
+    s.model.replay_count = 0; // only CLASS looks at them
     s.reader.bytes = reader_bytes(&s, &s.about);
     s.reader.buffer = exactly(s.reader.bytes);
     s.frame_bytes = reply_bytes(&s, &s.about);
@@ -465,9 +500,23 @@ static void any_serve(uint32_t classes)
         assume(s.push.bytes <= s.store->bytes - s.store->bytes / 2);
 }
 
+/* What of a model a request about a class needs: samples in the replay, and
+ * perhaps a table. */
+static void any_classes(void)
+{
+    wage_t *w = &s.model;
+    w->replay_count = (uint16_t)up_to(8);
+    w->replay_label = exactly(w->replay_count);
+    w->class_total = (uint32_t *)exactly(4u * w->classes);
+    w->confusion = (uint16_t *)exactly(2u * w->classes);
+    names = nondet_u8() & 1 ? (char *)exactly(WAGE_NAME_BYTES) : NULL;
+}
+
 static void request(uint8_t type, uint32_t classes)
 {
     any_serve(classes);
+    if (type == WAGE_CLASS)
+        any_classes();
     asked = type;
     int got = serve_poll(&s);
     must(answers == 1);
@@ -514,12 +563,18 @@ void prove_pull(void) { request(WAGE_PULL, 255); }
 // --unwind 65 --boolector
 void prove_probe(void) { request(WAGE_PROBE, 255); }
 
+// --unwind 65
+void prove_class(void) { request(WAGE_CLASS, 16); }
+
+// --unwind 65 --boolector
+void prove_forget(void) { request(WAGE_FORGET, 255); }
+
 /* Any other type, the replies among them. */
 // --unwind 65
 void prove_unknown(void)
 {
     uint8_t type = nondet_u8();
-    assume(type != 0 && (type < WAGE_HELLO || type > WAGE_PROBE));
+    assume(type != 0 && (type < WAGE_HELLO || type > WAGE_FORGET));
     request(type, 255);
 }
 

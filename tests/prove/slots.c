@@ -331,7 +331,7 @@ void prove_load_learned(void)
 //     slots.c@small_store:0:4,
 //     persist.c@store_crc:0:3,
 //     persist.c@write_next:0:4,
-//     wage_forget:0:4
+//     persist.c@write_alone:0:4
 void prove_forget(void)
 {
     wage_t w;
