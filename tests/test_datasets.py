@@ -246,6 +246,35 @@ def test_missing_pillow_is_said_with_the_remedy(
         data.load(tmp_path)
 
 
+# -- motions ---------------------------------------------------------------
+
+TS = """#Made by hand.
+@problemName Moves
+@classLabel true Rest Run
+@data
+1,2.5,-3:4,5,6e1:Run
+7,8,9:10,11,12:Rest
+"""
+
+
+def test_time_series_come_by_time_and_channel(tmp_path: Path) -> None:
+    path = tmp_path / "BasicMotions_TEST.ts"
+    path.write_text(TS)
+    x, labels = datasets.series(path)
+    assert labels.tolist() == [1, 0]
+    assert x.tolist() == [[[[1, 4], [2.5, 5], [-3, 60]]], [[[7, 10], [8, 11], [9, 12]]]]
+
+
+@pytest.mark.parametrize(
+    "text", [TS[:-5], TS.replace("2.5", "2,5"), TS.replace("Rest Run", "Rest"), TS[:60], ""]
+)
+def test_time_series_that_are_damaged_are_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "motions").mkdir()
+    (tmp_path / "motions" / "BasicMotions_TRAIN.ts").write_text(text)
+    with pytest.raises(DataError, match="is truncated or not the set motions: copy it again"):
+        datasets.named("motions", "train", tmp_path)
+
+
 # -- where sets are --------------------------------------------------------
 
 

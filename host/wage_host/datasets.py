@@ -1,5 +1,7 @@
 """Data sets in their publishers' formats: x (n, h, w, c) uint8, and labels (n,).
 
+Of motions x is (n, 1, 100, 6) float64: 10 s of a watch's accelerometer (3) and gyroscope (3).
+
 `named` finds a known set in the folder of data sets, which WAGE_DATA names:
 
     mnist            mnist/train-images-idx3-ubyte.gz …                 60,000 + 10,000
@@ -9,6 +11,7 @@
     svhn             svhn/train_32x32.mat, svhn/test_32x32.mat          73,257 + 26,032
     fsdd             fsdd/fsdd.zip or fsdd/recordings/0_george_0.wav …   2,700 +    300
                      (release 1.0.9, which is fetched:               2,250 +    250)
+    motions          motions/BasicMotions_TRAIN.ts, …_TEST.ts               40 +     40
     imagenet         imagenet/train/<synset>/NAME.JPEG, imagenet/val/…  1,281,167 + 50,000
 """
 
@@ -105,16 +108,38 @@ def svhn(path: Path) -> Arrays:
     return np.ascontiguousarray(x.transpose(3, 0, 1, 2)), labels
 
 
+def series(path: Path) -> Arrays:
+    """Time series of a .ts file, all of one length: x (n, 1, length, channels) float64.
+
+    Labels are numbers in the order in which its head names the classes.
+    """
+    classes: list[str] = []
+    x, labels = [], []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        word, *words = line.split()
+        if word.lower() == "@classlabel":
+            classes = words[1:]
+        elif not word.startswith(("#", "@")):
+            *channels, label = line.strip().split(":")
+            x.append([[float(value) for value in channel.split(",")] for channel in channels])
+            labels.append(classes.index(label))
+    return np.array(x).transpose(0, 2, 1)[:, None], np.array(labels, np.uint8)
+
+
 # -- sets by name ----------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """A published data set: where its files may lie, who publishes it, how a part is read."""
+    """A published data set: where its files may lie, who publishes it, how a part is read.
+
+    names: of its classes, where they go into the model.
+    """
 
     places: tuple[str, ...]  # the first that exists counts; relative to the folder of data sets
     published: str
     read: Callable[[Path, str], Arrays]
+    names: tuple[str, ...] = ()
 
 
 def _idx_part(folder: Path, part: str) -> Arrays:
@@ -167,6 +192,13 @@ KNOWN = {
         ("fsdd/fsdd.zip", "fsdd"),
         "github.com/Jakobovski/free-spoken-digit-dataset, the folder recordings",
         _only_sound,
+    ),
+    "motions": Known(
+        ("motions",),
+        "timeseriesclassification.com as BasicMotions; its two .ts files are in the wheel "
+        "aeon-1.6.0-py3-none-any.whl at pypi.org/project/aeon",
+        lambda folder, part: series(folder / f"BasicMotions_{part.upper()}.ts"),
+        ("Standing", "Running", "Walking", "Badminton"),
     ),
     "imagenet": Known(
         ("imagenet",),

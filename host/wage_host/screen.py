@@ -45,7 +45,7 @@ class Screen:
     """Writes to standard output, or to standard error when that is for JSON alone."""
 
     def __init__(self, json: bool):
-        self.console = Console(stderr=json, highlight=False)
+        self.console = Console(stderr=json, highlight=False, emoji=False)
 
     def say(self, text: str = "") -> None:
         """One line or more, as they are."""

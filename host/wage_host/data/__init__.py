@@ -134,7 +134,7 @@ def _known(name: str, part: str) -> Raw:
         except UNREADABLE:
             raise DataError(f"{folder} is truncated or not the set {name}: copy it again") from None
         return dataclasses.replace(found, name=f"{name}:{part}")
-    return Raw(f"{name}:{part}", *datasets.named(name, part))
+    return Raw(f"{name}:{part}", *datasets.named(name, part), datasets.KNOWN[name].names)
 
 
 def _checked(raw: Raw, path: Path) -> Raw:

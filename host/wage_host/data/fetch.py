@@ -5,11 +5,15 @@ import hashlib
 import http.client
 import re
 import shutil
+import subprocess
+import sys
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from wage_host import datasets
 from wage_host.errors import DataError, FileError
@@ -18,6 +22,7 @@ from wage_host.files import UNREADABLE
 CHUNK_BYTES = 1 << 16
 MOST_BYTES = 1 << 30
 PATIENCE_S = 30.0
+WHEEL = "pip:"  # instead of a scheme: a wheel, from the index that this computer's pip uses
 Progress = Callable[[str, int, int], None]  # a file's name, bytes so far, bytes in all or 0
 
 
@@ -31,7 +36,7 @@ class Remote:
     @property
     def name(self) -> str:
         """Of the file."""
-        return self.urls[0].rsplit("/", 1)[1]
+        return self.urls[0].removeprefix(WHEEL).rsplit("/", 1)[-1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +108,16 @@ SOURCES = {
         ),
         r"/(recordings/\d_[a-z]+_\d+\.wav)",
     ),
+    "motions": Source(
+        "motions",
+        (
+            Remote(
+                (f"{WHEEL}aeon-1.6.0-py3-none-any.whl",),
+                "d05227086706f80111ac5fee8de4d5d3115bb3bcfd1c786c8629393055816409",
+            ),
+        ),
+        r"/BasicMotions/(BasicMotions_(?:TRAIN|TEST)\.ts)",
+    ),
 }
 
 
@@ -166,6 +181,8 @@ def _download(name: str, remote: Remote, path: Path, progress: Progress) -> None
 
 def _take(url: str, path: Path, name: str, progress: Progress) -> str:
     """Downloads; gives the SHA-256 of what came."""
+    if url.startswith(WHEEL):
+        return _take_wheel(path)
     digest, done = hashlib.sha256(), 0
     request = urllib.request.Request(url, headers={"User-Agent": "wage-host"})
     with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer, path.open("wb") as file:
@@ -190,21 +207,44 @@ def _block(answer: http.client.HTTPResponse) -> bytes:
         raise ConnectionError(error) from None
 
 
+def _take_wheel(path: Path) -> str:
+    """Has pip download the wheel of this name; gives the SHA-256 of what came."""
+    package, version, *_ = path.name.split("-")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir"]
+    command += ["--only-binary=:all:", "--dest", str(path.parent), f"{package}=={version}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode or not path.is_file():
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        raise ConnectionError((errors or ["pip did not get it"])[-1])
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _unpack(archive: Path, members: str, folder: Path) -> None:
-    """Writes those members of a .tar.gz, under names that cannot lead elsewhere."""
+    """Writes those members of a .tar.gz or a .whl, under names that cannot lead elsewhere."""
     count = 0
     try:
-        with tarfile.open(archive, "r:gz") as file:
-            for member in file:
-                found = re.fullmatch(f".*{members}", member.name)
-                if not found or not member.isfile():
-                    continue
-                path = folder / found[1]
-                path.parent.mkdir(exist_ok=True)
-                with file.extractfile(member) as source, path.open("wb") as target:
-                    shutil.copyfileobj(source, target)
-                count += 1
+        for name, source in _members(archive, f".*{members}"):
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            with source, path.open("wb") as target:
+                shutil.copyfileobj(source, target)
+            count += 1
     except (tarfile.TarError, *UNREADABLE):
         raise DataError(f"{archive.name} cannot be unpacked: please report this") from None
     if not count:
         raise DataError(f"{archive.name} holds none of the files that it should: please report it")
+
+
+def _members(archive: Path, pattern: str) -> Iterator[tuple[str, IO[bytes]]]:
+    """Files of an archive whose path matches, each under the last group of its match."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as wheel:
+            for name in wheel.namelist():
+                if found := re.fullmatch(pattern, name):
+                    yield found[1], wheel.open(name)
+        return
+    with tarfile.open(archive, "r:gz") as file:
+        for member in file:
+            found = re.fullmatch(pattern, member.name)
+            if found and member.isfile():
+                yield found[1], file.extractfile(member)
