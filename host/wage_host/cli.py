@@ -1,6 +1,6 @@
 """wage-host: a board that learns, from the command line.
 
-    wage-host demo                                  see it learn, without a board
+    wage-host demo [fashion|speak|motion] [--board B]        see it learn, without a board
     wage-host data show D.csv | fetch mnist         what samples are like; public sets
     wage-host train --data D.npz --network '…' -o N.npz      (--network list: those with a name)
     wage-host convert N.npz -o M.wage               a model for a board
@@ -48,7 +48,17 @@ from importlib.metadata import version
 
 import click
 
-from wage_host import classes, commands, conversion, hardware, models, persist, plan, verify
+from wage_host import (
+    classes,
+    commands,
+    conversion,
+    demonstrate,
+    hardware,
+    models,
+    persist,
+    plan,
+    verify,
+)
 from wage_host.data.commands import data_group
 from wage_host.errors import Interrupted
 
@@ -62,7 +72,7 @@ def wage_host() -> None:
     """The command by itself does nothing."""
 
 
-_modules = (models, conversion, verify, hardware, plan, commands, classes)
+_modules = (models, conversion, verify, hardware, plan, commands, classes, demonstrate)
 for _command in {name: c for module in _modules for name, c in vars(module).items()}.values():
     if isinstance(_command, click.Command):
         wage_host.add_command(_command)

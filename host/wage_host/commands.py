@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import secrets
 import shlex
 import sys
@@ -11,7 +10,7 @@ from typing import Any
 
 import click
 
-from wage_host import auth, classes, data, demo, files, link, sim, stream
+from wage_host import auth, classes, data, files, link, stream
 from wage_host import report as reports
 from wage_host._core import lib
 from wage_host.core import Config, Policy, info
@@ -29,7 +28,6 @@ from wage_host.errors import (
 )
 from wage_host.extras import NOTHING
 from wage_host.log import Log, default_path
-from wage_host.models import watch_training
 from wage_host.options import FILE, LABEL, RATE, board_line, command, open_device, port_options
 from wage_host.screen import Screen
 
@@ -324,50 +322,3 @@ def do_report(
             files.write_whole(picture, reports.picture(log, number).encode())
     screen.say(f"run {number}: {output}")
     return {"run": number, "report": str(output)}
-
-
-@command
-@click.option("--dir", "folder", type=FILE, default="demo", show_default=True, help="For files.")
-def do_demo(screen: Screen, folder: Path) -> dict[str, Any]:
-    """A simulated board that knows the digits 0 to 7 learns 8 and 9."""
-    screen.say("1. This computer trains a small network on the handwritten digits 0 to 7.")
-    made = demo.make(folder, functools.partial(watch_training, screen))
-    made.store.unlink(missing_ok=True)
-    screen.say(f"2. A simulated board starts with it ({made.model}).")
-    new, test = data.load(made.stream), data.load(made.test)
-    with (
-        sim.running(made.model, made.store) as port,
-        open_device(port, 115200, made.model, None, None, 30.0) as device,
-        Log(folder / "wage.sqlite") as log,
-    ):
-        screen.say(f"3. {len(new)} samples of the digits 8 and 9, never seen before, arrive.")
-        plan = stream.Plan(new, test, device.config(), 1, Policy(100), made.model.read_bytes())
-        done = stream.conduct(
-            device,
-            log,
-            plan,
-            this_command(),
-            screen.watch,
-            new_classes=list(demo.NEW),
-            port=port,
-        )
-        files.write_whole(made.report, reports.report(log, done.run).encode())
-        files.write_whole(made.picture, reports.picture(log, done.run).encode())
-    old = range(8)
-    result = {
-        "accuracy_before": stream.accuracy(done.before),
-        "accuracy_after": stream.accuracy(done.after),
-        "old_before": stream.accuracy(done.before, old),
-        "old_after": stream.accuracy(done.after, old),
-        "new_before": stream.accuracy(done.before, demo.NEW),
-        "new_after": stream.accuracy(done.after, demo.NEW),
-    }
-    screen.say(f"4. What it knows of {len(test)} digits that it never learned from:")
-    screen.say("                    before    after")
-    for name, key in (("all ten", "accuracy"), ("old, 0 to 7", "old"), ("new, 8 and 9", "new")):
-        screen.say(f"   {name:<14} {result[key + '_before']:>8.1%} {result[key + '_after']:>8.1%}")
-    screen.say("   (computed on a simulated board, on this computer)")
-    tell(screen, log, done)
-    screen.say(f"picture: {made.report} (open it in a browser)")
-    where = {"log": str(log.path), "report": str(made.report), "run": done.run}
-    return {**result, **where, "weight_crc": done.summary["weight_crc"]}
