@@ -140,6 +140,9 @@ RUNS: dict[str, Callable[[Log], int]] = {
     "no conditions": lambda log: log.begin("", {}),
     "odd conditions": lambda log: learn(log, names="abc", new_classes=7, place=[1], seed=-3,
                                         deep={"a": [1, {"b": None}]}),
+    "groups": lambda log: learn(log, groups=[["ann", 20], ["a very long name", 19], ["bob", 1]]),
+    "groups that are none": lambda log: learn(log, groups=[["ann", -1], ["bob", 101]]),
+    "odd groups": lambda log: learn(log, groups=[["ann"], 3]),
     "classes not told": lambda log: learn(log, told=None),
     "long stream": lambda log: learn(log, 10, 20000, 0),
 }
@@ -152,6 +155,21 @@ def test_report_of_any_run_is_a_whole_page(log: Log, kind: str) -> None:
     assert f"WAGE run {run}" in page.text
     assert "nan" not in re.findall("[a-z]+", page.text)
     check_picture(picture(log, run))
+
+
+def test_groups_take_the_place_of_classes(log: Log) -> None:
+    groups = [["ann", 2], ["bob", 3]]
+    run = log.begin("learn", {"classes": 2, "groups": groups, "place": "emulator"})
+    labels = [0, 1, 0, 1, 1]
+    log.evaluation(run, "before", 0, labels, [0, 1, 1, 0, 0], "emulator")
+    log.evaluation(run, "after", 9, labels, [0, 0, 0, 1, 0], "emulator")
+    page = report(log, run)
+    assert "<h2>By group</h2>" in page
+    assert "ann: 100 → 50; bob (new): 0 → 67." in page
+    assert "after, new<" in picture(log, run)
+    other = log.begin("learn", {"classes": 2, "groups": [["ann", 2], ["bob", 4]]})
+    log.evaluation(other, "after", 9, labels, labels, "emulator")
+    assert "<h2>By class</h2>" in report(log, other)
 
 
 def test_report_tells_the_figures_and_where_they_were_measured(log: Log) -> None:

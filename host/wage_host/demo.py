@@ -138,14 +138,21 @@ def make(
         data.save(path, *arrays)
     data.save(out.test, *parts.test)
 
-    known, extras = data.learn_from(out.train, recipe.prepare, classes=recipe.names)
-    if np.isin(known.labels, recipe.new_classes).any():
-        raise AssertionError("the training set holds a class that it must not know")
-    fresh = dataclasses.replace(network.parse(recipe.network, SEED), extras=extras)
-    net, _ = teach(fresh, known, recipe.training)
+    net, known = taught(recipe, out.train, teach)
     network.save(net, out.network)
     write_whole(out.model, model(net, known, recipe))
     return out
+
+
+def taught(
+    recipe: Recipe, path: Path, teach: Callable[..., tuple[network.Network, list]]
+) -> tuple[network.Network, data.Data]:
+    """The network that learned the samples of a file, and these as it takes them."""
+    known, extras = data.learn_from(path, recipe.prepare, classes=recipe.names)
+    if np.isin(known.labels, recipe.new_classes).any():
+        raise AssertionError("the training set holds a class that it must not know")
+    fresh = dataclasses.replace(network.parse(recipe.network, SEED), extras=extras)
+    return teach(fresh, known, recipe.training)[0], known
 
 
 def model(net: network.Network, known: data.Data, recipe: Recipe) -> bytes:

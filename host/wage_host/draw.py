@@ -97,7 +97,7 @@ def accuracy_curve(records: np.ndarray, classes: int, new: Sequence[int] = (),
 
 def bars_before_after(before: Answers | None, after: Answers | None, classes: int,
                       new: Sequence[int] = (), names: Sequence[str] = ()) -> str:
-    """Accuracy by class before and after learning; new classes are marked."""
+    """Accuracy by class, or group, before and after learning; new ones are marked."""
     short = class_names(classes, names)
     row = max(6.0, min(24.0, 600 / classes))
     left, right, top = _margin(short, 24) + (32 if new else 0), WIDTH - 84, 32
@@ -129,7 +129,7 @@ def bars_before_after(before: Answers | None, after: Answers | None, classes: in
             if c in new:
                 parts.append(_text(0, middle + 4, "new", fill="new", weight="bold"))
         said.append(f"{short[c]}{' (new)' if c in new else ''}: {words or 'not tested'}")
-    return _svg(end + 41, "Accuracy by class, before and after, in percent",
+    return _svg(end + 41, "Accuracy before and after, in percent",
                 "; ".join(said) + ".", parts)
 
 
@@ -259,7 +259,7 @@ def _legend(before: bool, after: bool, new: bool) -> list[str]:
     """Coloured squares and words in one row."""
     last = "after" if before else "right answers"
     entries = [("before", "before")] * before + [("old", last)] * after
-    entries += [("new", f"{last}, new class")] * (after and new)
+    entries += [("new", f"{last}, new")] * (after and new)
     parts, x = [], 0.0
     for fill, words in entries:
         parts += [_rect(x, 4, 11, 11, fill), _text(x + 16, 14, words)]

@@ -1,7 +1,9 @@
 """The report of a run: one HTML file that needs nothing else, and a picture for a README.
 
 Of the conditions of a run it reads `classes`, `names` (of the classes), `new_classes` (those
-that the model was not trained on before), `place`, `board` and `model`; it shows all of them.
+that the model was not trained on before), `groups` (names and sizes of groups that the test
+samples come in, what is new last: shown in place of the classes), `place`, `board` and `model`; it
+shows all of them.
 """
 
 from __future__ import annotations
@@ -66,6 +68,7 @@ class Story:
     classes: int
     new: list[int]
     names: list[str]
+    groups: list[tuple[str, int]]  # of all test samples; none: classes are shown
 
 
 def gather(log: Log, run: int) -> Story:
@@ -86,7 +89,19 @@ def gather(log: Log, run: int) -> Story:
     return Story(row, fresh, int(records["known"].sum()), evaluations, before,
                  None if last is before else last, classes,
                  [c for c in new if c in range(classes)] if isinstance(new, list) else [],
-                 [str(name) for name in names] if isinstance(names, list) else [])
+                 [str(name) for name in names] if isinstance(names, list) else [],
+                 _groups(conditions.get("groups"), evaluations))
+
+
+def _groups(said: Any, evaluations: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
+    """The groups that a run says its test samples come in, when they are all of these."""
+    try:
+        found = [(str(name), int(count)) for name, count in said]
+    except (TypeError, ValueError):
+        return []
+    total = sum(count for _, count in found)
+    whole = all(count > 0 for _, count in found)
+    return found if whole and all(len(e["labels"]) == total for e in evaluations) else []
 
 
 def report(log: Log, run: int) -> str:
@@ -207,7 +222,8 @@ def _charts(story: Story) -> str:
     """Curve, bars and matrices."""
     charts = _curve(story)
     if story.evaluations:
-        charts.append(("By class", _bars(story), "The share of the test samples of each class "
+        kind = "group" if story.groups else "class"
+        charts.append((f"By {kind}", _bars(story), f"The share of the test samples of each {kind} "
                        "that were answered right, in percent."))
     last = "after" if story.before else story.after and story.after["when"]
     for moment, e in (("before", story.before), (last, story.after)):
@@ -233,7 +249,11 @@ def _curve(story: Story) -> list[tuple[str, str, str]]:
 
 
 def _bars(story: Story) -> str:
-    """Accuracy by class of the evaluations there are."""
+    """Accuracy by class, or by group, of the evaluations there are."""
+    if story.groups:
+        answers = [e and _by_group(e, story.groups) for e in (story.before, story.after)]
+        names = [name for name, _ in story.groups]
+        return draw.bars_before_after(*answers, len(names), [len(names) - 1], names)
     return draw.bars_before_after(_answers(story.before), _answers(story.after), story.classes,
                                   story.new, story.names)
 
@@ -287,6 +307,12 @@ def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> st
 def _answers(evaluation: dict[str, Any] | None) -> Answers | None:
     """Labels and predictions of an evaluation."""
     return evaluation and (evaluation["labels"], evaluation["predictions"])
+
+
+def _by_group(evaluation: dict[str, Any], groups: Sequence[tuple[str, int]]) -> Answers:
+    """The group of each test sample as its label, and as its prediction when that was right."""
+    of = np.repeat(np.arange(len(groups)), [count for _, count in groups])
+    return of, np.where(evaluation["labels"] == evaluation["predictions"], of, -1)
 
 
 def _share(evaluation: dict[str, Any], keep: Sequence[int]) -> float | None:
