@@ -5,14 +5,16 @@
 import dataclasses
 import gzip
 import json
+import re
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from test_data_readers import wav
-from wage_host import data, demo, demos, rates
+from wage_host import boards, budget, data, demo, demos, emulate, files, fit, rates
 from wage_host.cli import wage_host
 from wage_host.demo import Parts, Recipe
 
@@ -257,3 +259,54 @@ def test_activities_come_in_parts_that_are_apart(here: Path) -> None:
     assert parts.known[1].tolist() == [0, 1, 2] * 3 and parts.stream[1].tolist() == [3] * 3
     code, answer = show("motion")
     assert code == 0 and answer["samples"] == 3 * 5  # windows of a recording
+
+
+# -- the pages -----------------------------------------------------------------
+
+DOCS = Path(__file__).parents[1] / "docs"
+BOARD = "mps2-an386"
+RAM = 64 << 10
+SETS = {"fashion": "fashion-mnist", "speak": "fsdd", "motion": "motions"}
+
+
+def ram_bytes(model: Path) -> int:
+    """All RAM that the image with this model takes: arena, frames, stack, and what is static."""
+    blob = files.read_blob(model)
+    one = fit.of(budget.read(blob), blob, boards.get(BOARD), 115200, None)
+    command = ["arm-none-eabi-size", "-A", emulate.build(BOARD, model)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    static = sum(int(n) for n in re.findall(r"^\.(?:data|bss) +(\d+)", text, re.MULTILINE))
+    return one.arena + one.frames + one.stack + static - one.memory
+
+
+@pytest.mark.soak
+@pytest.mark.usefixtures("need_emulator")
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", SETS)
+def test_page_has_the_figures_of_the_emulated_board(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        data.datasets.find(SETS[name])
+    except data.datasets.DataError as error:
+        pytest.skip(str(error))
+    monkeypatch.chdir(tmp_path)
+    code, answer = show(name, "--board", BOARD)
+    assert code == 0
+    page = (DOCS / f"demo-{name}.md").read_text(encoding="utf-8")
+    for which in ("all", "old", "new"):
+        before, after, powered = (f"{100 * share:.1f} %" for share in shares(answer, which))
+        row = rf"\| {which}[^|]*\| {before} \| \**{after}\** \| {powered} \| {after} \|"
+        assert re.search(row, page), (which, before, after, powered)
+    model = tmp_path / "demo" / name / f"{name}.wage"
+    facts = [answer["arena_bytes"], ram_bytes(model), answer["replay_samples"], answer["samples"]]
+    told = re.search(r"([\d,]+) bytes of arena.*?([\d,]+) bytes of RAM.*?([\d,]+) samples in its "
+                     r"replay.*?([\d,]+) samples arrive", page, re.DOTALL)  # fmt: skip
+    assert [int(word.replace(",", "")) for word in told.groups()] == facts
+    assert answer["weight_crc"] in page
+    if name == "speak":
+        assert ram_bytes(model) <= RAM
+        assert answer["new_after"] - answer["new_before"] >= 0.15
+        assert answer["old_before"] - answer["old_after"] <= 0.02
+    else:
+        assert answer["new_after"] >= 0.8

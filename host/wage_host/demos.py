@@ -21,7 +21,7 @@ GARMENTS = (
     "T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
     "Ankle boot",
 )  # fmt: skip
-KNOWN_GARMENTS, NEW_GARMENTS, TESTED_GARMENTS = 12_000, 50, 1_000
+KNOWN_GARMENTS, NEW_GARMENTS, TESTED_GARMENTS = 12_000, 50, 500
 
 
 def _training(epochs: int, free_classes: int = 0) -> train.How:
@@ -61,11 +61,11 @@ def garments() -> Parts:
 
 FASHION = Recipe(
     "fashion", "eight garments of Fashion-MNIST", "bags and ankle boots", garments,
-    network="28x28x1 16C3-MP2 16C3-MP2 128FC 10FC",
+    network="28x28x1 8C3-MP2 16C3-MP2 128FC 10FC",
     training=_training(4, 2),
     train_last=1,
     replay_bytes=32 << 10,
-    learning=_learning(-4, 15),
+    learning=_learning(-3, 7),
     new_classes=(8, 9),
     names=GARMENTS,
 )  # fmt: skip
@@ -116,7 +116,7 @@ SPEAK = Recipe(
     network="39x20x1 8C3-MP2 16C3-MP2 32C3-MP2 32C3-MP2 64FC 10FC",
     training=_training(8),
     train_last=2,
-    replay_bytes=16 << 10,
+    replay_bytes=24 << 10,
     learning=_learning(-3, 15),
     prepare=f"cut {SOUND}, logmel 8000 256/200 20, normalise",
 )  # fmt: skip
