@@ -20,6 +20,7 @@ from wage_host.stream import accuracy
 OUT = Path(__file__).parents[1] / "docs" / "demo-settings.md"
 FOLDS = (0, 1, 2, 3, 5, 6, 7, 8)  # of index modulo 10; 4 and 9 are the test part
 NETWORKS = ("8x8x1 16C3-MP2 16C3-MP2 32FC 10FC", demo.NETWORK)
+LATENT_BYTES = 128 + 1  # and its label, of the demo's network
 TRAIN_LAST, REPLAY, REPLAYS, LR_SHIFT = (2, 4), (160, 320, 480), (3, 15), (-3, -4, -5)
 
 Fold = tuple[network.Network, list[Sample], list[Sample], list[Sample]]
@@ -90,7 +91,7 @@ def main() -> None:
             chosen = (text, *settings) == (
                 demo.NETWORK,
                 demo.TRAIN_LAST,
-                demo.REPLAY,
+                demo.REPLAY_BYTES // LATENT_BYTES,
                 demo.LEARNING.replays,
                 demo.LEARNING.lr_shift,
             )

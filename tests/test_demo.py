@@ -66,7 +66,7 @@ def test_replay_holds_training_samples_only(demo_files: demo.Files) -> None:
     blob = demo_files.model.read_bytes()
     at = int.from_bytes(blob[40:44], "little")
     count = int.from_bytes(blob[38:40], "little")
-    assert count == demo.REPLAY
+    assert count == demo.REPLAY_BYTES // (128 + 1) == 480
     assert set(blob[at : at + count]) == set(range(8))
 
 

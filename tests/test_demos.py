@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 from pathlib import Path
 
+import choose_demos
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -115,7 +116,7 @@ def test_shares_are_those_of_the_log(here: Path) -> None:
         right = labels == predictions
         assert answer[f"old_{when}"] == right[:20].mean()
         assert answer[f"new_{when}"] == right[20:].mean()
-        assert answer[f"all_{when}"] == right.mean()
+        assert answer[f"accuracy_{when}"] == right.mean()
 
 
 @pytest.mark.usefixtures("need_emulator")
@@ -126,7 +127,7 @@ def test_emulated_board_keeps_it_where_it_has_a_store(board: str, here: Path) ->
     assert code == 0
     assert answer["weight_crc"] == simulated["weight_crc"]
     assert answer["place"] == "emulator" and answer["kept"] == (board == "riscv-virt")
-    for which in ("all", "old", "new"):
+    for which in ("accuracy", "old", "new"):
         before, after, powered = shares(answer, which)
         assert [before, after] == shares(simulated, which)[:2]
         assert powered == (after if answer["kept"] else before)
@@ -269,6 +270,26 @@ RAM = 64 << 10
 SETS = {"fashion": "fashion-mnist", "speak": "fsdd", "motion": "motions"}
 
 
+@pytest.mark.parametrize("name", SETS)
+def test_readme_has_the_figures_of_the_page(name: str) -> None:
+    page = (DOCS / f"demo-{name}.md").read_text(encoding="utf-8")
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    row = re.search(rf"^\| \[`wage-host demo {name}`\].*$", readme, re.MULTILINE)[0]
+    for title in ("old", "new"):
+        before, after = re.search(rf"\| {title}[^|]*\| ([\d.]+) % \| \**([\d.]+) %", page).groups()
+        assert f"| {before} → {after} |" in row
+    assert f"| {re.search('([0-9,]+) bytes of RAM', page)[1]} |" in row
+    assert (DOCS / f"demo-{name}.svg").is_file() and f"(demo-{name}.svg)" in page
+
+
+def need_set(name: str) -> None:
+    """Skips where the data of a demo are not there."""
+    try:
+        data.datasets.find(SETS[name])
+    except data.datasets.DataError as error:
+        pytest.skip(str(error))
+
+
 def ram_bytes(model: Path) -> int:
     """All RAM that the image with this model takes: arena, frames, stack, and what is static."""
     blob = files.read_blob(model)
@@ -286,17 +307,14 @@ def ram_bytes(model: Path) -> int:
 def test_page_has_the_figures_of_the_emulated_board(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    try:
-        data.datasets.find(SETS[name])
-    except data.datasets.DataError as error:
-        pytest.skip(str(error))
+    need_set(name)
     monkeypatch.chdir(tmp_path)
     code, answer = show(name, "--board", BOARD)
     assert code == 0
     page = (DOCS / f"demo-{name}.md").read_text(encoding="utf-8")
-    for which in ("all", "old", "new"):
+    for which, title in (("accuracy", "all"), ("old", "old"), ("new", "new")):
         before, after, powered = (f"{100 * share:.1f} %" for share in shares(answer, which))
-        row = rf"\| {which}[^|]*\| {before} \| \**{after}\** \| {powered} \| {after} \|"
+        row = rf"\| {title}[^|]*\| {before} \| \**{after}\** \| {powered} \| {after} \|"
         assert re.search(row, page), (which, before, after, powered)
     model = tmp_path / "demo" / name / f"{name}.wage"
     facts = [answer["arena_bytes"], ram_bytes(model), answer["replay_samples"], answer["samples"]]
@@ -310,3 +328,17 @@ def test_page_has_the_figures_of_the_emulated_board(
         assert answer["old_before"] - answer["old_after"] <= 0.02
     else:
         assert answer["new_after"] >= 0.8
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", SETS)
+def test_page_has_the_figures_of_the_repetitions(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need_set(name)
+    choose_demos.tested(name)
+    measured = re.findall(r"(\|(?: [\d.]+ \|){4})$", capsys.readouterr().out, re.MULTILINE)
+    page = (DOCS / f"demo-{name}.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| [\w' ]+ (\|(?: [\d.]+ \|){4})$", page, re.MULTILINE) == measured
+    assert len(measured) >= 4

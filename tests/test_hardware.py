@@ -142,7 +142,7 @@ def test_starter_is_the_same_each_time(tmp_path: Path) -> None:
     made = [demo.make(tmp_path / name, recipe=demo.STARTER) for name in ("a", "b")]
     blobs = [files.model.read_bytes() for files in made]
     assert blobs[0] == blobs[1] and info(blobs[0]).arena_bytes < 4096  # 8 KB of RAM are enough
-    assert Core(blobs[0]).wage.replay_count == demo.STARTER.replay
+    assert Core(blobs[0]).wage.replay_count == demo.STARTER.replay_bytes // (32 + 1)
 
 
 def test_simulated_board_with_a_model(demo_files: demo.Files, tmp_path: Path) -> None:

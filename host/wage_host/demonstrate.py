@@ -17,6 +17,7 @@ from wage_host.boards import SIM
 from wage_host.commands import tell, this_command
 from wage_host.core import Policy, Record, info
 from wage_host.device import Device
+from wage_host.errors import WageError
 from wage_host.log import Log
 from wage_host.models import watch_training
 from wage_host.options import FILE, WHERE, command, open_device
@@ -108,19 +109,16 @@ def _show(
     with powered.on() as (device, _):
         again = list(screen.watch("after power-off", len(tests), device.evaluate(tests)))
         kept = f"{device.welcome.weight_crc:08x}" == done.summary["weight_crc"]
+    if powered.store and not kept:
+        raise WageError(f"{powered.name} lost what it had saved: please report this")
     files.write_whole(made.report, reports.report(log, done.run).encode())
     files.write_whole(made.picture, reports.picture(log, done.run).encode())
 
     when = {"before": done.before, "after": done.after, "powered": again}
     shares = _shares(demo.is_new(recipe, parts, test), when)
-    screen.say(f"4. What it knows of {len(test)} samples that it never learned from:")
-    rows = [["", "", "before", "after", "after power-off"]]
-    for which, what in (("all", "of it"), ("old", recipe.old), ("new", recipe.new)):
-        rows.append(["  " + which, what, *(f"{shares[f'{which}_{time}']:.1%}" for time in when)])
-    for line in table(rows, right=(2, 3, 4)):
-        screen.say(line)
+    _tell_shares(screen, recipe, shares, f"of {len(test)} samples that it never learned from")
     screen.say(f"   (computed {WHERE[place]}: {powered.name})")
-    if not kept:
+    if not powered.store:
         screen.say(f"   {powered.name} has nothing here that keeps a checkpoint without power:")
         screen.say("   it is back at what it was built with. sim and riscv-virt keep theirs.")
     screen.say(
@@ -136,11 +134,25 @@ def _show(
     }  # fmt: skip
 
 
+def _tell_shares(
+    screen: Screen, recipe: demo.Recipe, shares: dict[str, float], samples: str
+) -> None:
+    """What _shares() gave, as a table."""
+    screen.say(f"4. What it knows {samples}:")
+    rows = [["", "before", "after", "after power-off"]]
+    titles = {"accuracy": "all", "old": f"old: {recipe.old}", "new": f"new: {recipe.new}"}
+    for which, title in titles.items():
+        cells = [f"{shares[f'{which}_{time}']:.1%}" for time in ("before", "after", "powered")]
+        rows.append([f"  {title}", *cells])
+    for line in table(rows, right=(1, 2, 3)):
+        screen.say(line)
+
+
 def _shares(new: np.ndarray, when: dict[str, list[Record]]) -> dict[str, float]:
-    """Right answers of all, old and new samples at each time, as all_before, …: 0 to 1."""
+    """Right answers of all, old and new samples at each time, as accuracy_before, …: 0 to 1."""
     out = {}
     for time, records in when.items():
         right = np.array([record.prediction == record.label for record in records])
-        for which, mask in (("all", new | True), ("old", ~new), ("new", new)):
+        for which, mask in (("accuracy", new | True), ("old", ~new), ("new", new)):
             out[f"{which}_{time}"] = float(right[mask].mean())
     return out
