@@ -150,6 +150,7 @@ def test_wrong_uses_are_one_line(here: Path) -> None:
     assert refused("speech").startswith(line)
     assert "no board named microbiy: did you mean microbit?" in refused("--board", "microbiy")
     assert "nucleo-f446re has no emulator" in refused("class", "--board", "nucleo-f446re")
+    assert not (here / "demo").exists()  # all before anything is trained
     error = refused("digits", "--board", "microbit")
     assert "microbit has" in error and "convert it with" in error
     (here / "file").touch()

@@ -1,5 +1,4 @@
-"""wage-host demo: before, during, after, and what stays when the power was off; cli.py is the
-manual."""
+"""wage-host demo: what a board knows before, after, and when it was switched off and on."""
 
 import contextlib
 import dataclasses
@@ -53,7 +52,6 @@ def _switched_off(screen: Screen, name: str, made: demo.Files) -> Powered:
         return Powered(name, made.model, None, made.store)
     board, blob = boards.get(name), files.read_blob(made.model)
     hardware.check_fit(screen, board, blob, None)
-    emulate.need_emulator(name)
     screen.say(f"   building the firmware of {name} with {made.model}")
     image = emulate.build(name, made.model)
     if board.store_file:
@@ -75,7 +73,8 @@ def do_demo(screen: Screen, name: str, board: str, folder: Path | None) -> dict[
     motion   badminton comes to standing, running and walking (motions)
     """
     recipe = demos.get(name)
-    boards.get(board, sim=True)
+    if boards.get(board, sim=True).name != SIM:
+        emulate.need_emulator(board)
     parts = recipe.parts()
     folder = folder or (Path("demo") if recipe is demo.DIGITS else Path("demo") / name)
     screen.say(f"1. This computer trains a small network on {recipe.old}.")
