@@ -10,9 +10,11 @@ import http.client
 import http.server
 import io
 import re
+import shutil
 import ssl
 import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -141,6 +143,49 @@ def test_fetch_unpacks_what_belongs_to_the_set_and_nothing_else(
     assert len(data.read(Path(f"{name}:train")).labels) == 1
 
 
+TS = b"@classLabel true Standing Running Walking Badminton\n@data\n1,2:3,4:Walking\n"
+
+
+def wheel_for_pip(monkeypatch: pytest.MonkeyPatch, folder: Path) -> bytes:
+    """The one wheel that pip finds, in place of the published one."""
+    (remote,) = fetch.SOURCES["motions"].files
+    raw, about = io.BytesIO(), "aeon-1.6.0.dist-info"
+    with zipfile.ZipFile(raw, "w") as file:
+        file.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: aeon\nVersion: 1.6.0\n")
+        file.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        file.writestr(f"{about}/RECORD", "")
+        for member in ("TRAIN.ts", "TEST.ts", "TEST.arff", "TEST.ts/../../../evil.ts"):
+            file.writestr(f"aeon/datasets/data/BasicMotions/BasicMotions_{member}", TS)
+    put(folder / remote.name, raw.getvalue())
+    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}.items():
+        monkeypatch.setenv(name, value)
+    return raw.getvalue()
+
+
+def test_fetch_takes_a_set_out_of_a_wheel_that_pip_finds(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = wheel_for_pip(monkeypatch, tmp_path / "index")
+    error = answer("data", "fetch", "motions", code=8)["error"]
+    assert "aeon-1.6.0-py3-none-any.whl: not the file that was published" in error
+    assert list(room.iterdir()) == []
+    source = fetch.SOURCES["motions"]
+    files = (dataclasses.replace(source.files[0], sha256=hashlib.sha256(raw).hexdigest()),)
+    monkeypatch.setitem(fetch.SOURCES, "motions", dataclasses.replace(source, files=files))
+    run("data", "fetch", "motions")
+    found = sorted(p.relative_to(room).as_posix() for p in room.rglob("*") if p.is_file())
+    assert found == [f"motions/BasicMotions_{part}.ts" for part in ("TEST", "TRAIN")]
+    read = data.read(Path("motions:test"))
+    assert [read.names[k] for k in read.labels] == ["Walking"]
+    shown = run("data", "show", "motions:train")
+    assert "motions:train: 1 samples of 1x2x2, float64" in shown  # and no picture of a train
+    (tmp_path / "index" / files[0].name).unlink()
+    shutil.rmtree(room / "motions")
+    error = answer("data", "fetch", "motions", code=8)["error"]
+    assert "ERROR: No matching distribution found for aeon==1.6.0" in error
+    assert "without the network, put it into the folder that WAGE_DATA" in error
+
+
 def test_fetch_takes_nothing_that_was_changed_or_cut(
     server: tuple, room: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,7 +219,7 @@ def test_fetch_without_a_network_says_what_to_do(
     assert "published at yann.lecun.com" in error
     assert list(room.iterdir()) == []
     error = answer("data", "fetch", "minst", code=8)["error"]
-    assert error == "'minst' cannot be fetched: what can is mnist, fashion-mnist, cifar10, fsdd"
+    assert error == "'minst' cannot be fetched: what can is " + ", ".join(fetch.SOURCES)
     gone = tmp_path / "gone"
     error = answer("data", "fetch", "mnist", "--to", gone, code=19)["error"]
     assert error == f"there is no folder {gone}: make it, or choose another with --to"
@@ -246,4 +291,4 @@ def test_checksums_are_whole() -> None:
         assert source.folder in data.datasets.KNOWN[name].places
         for remote in source.files:
             assert len(bytes.fromhex(remote.sha256)) == 32
-            assert {url.rsplit("/", 1)[1] for url in remote.urls} == {remote.name}
+            assert {re.split("[/:]", url)[-1] for url in remote.urls} == {remote.name}
