@@ -3,9 +3,10 @@
     program = native.build("frames", native.SANITIZE)
     output = native.run(program, b"input")
 
-A harness reads cases on stdin and writes one line a case. Programs are kept in the user's
-temporary folder, by the contents of every file that goes into them. CPUS are emulated ones: there
-harnesses of the bare runtime take their cases from a file (semihosting).
+A harness reads cases on stdin and writes one line a case. Objects and programs are kept in the
+user's temporary folder, by what the preprocessor makes of each file: harnesses share the runtime's,
+and a mistake in one file compiles that file only. CPUS are emulated ones: there harnesses of the
+bare runtime take their cases from a file (semihosting).
 """
 
 # SPDX-License-Identifier: MIT
@@ -101,22 +102,35 @@ def build(
     if counting := os.environ.get("WAGE_COVERAGE_FLAGS"):  # c_coverage.py asks
         compiler, flags = clang(), (*flags, *counting.split())
     command = [need(compiler), *WARNINGS, *flags, *(f"-I{folder}" for folder in folders)]
-    digest = hashlib.sha256(repr(command).encode())
-    for path in [*files, *(h for folder in folders for h in sorted(folder.glob("*.h")))]:
-        digest.update(path.read_bytes())
-    folder = Path(tempfile.gettempdir()) / f"wage-native-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    program = folder / f"{harness}-{digest.hexdigest()[:16]}"
-    if not program.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            out = Path(scratch) / harness
+    kept = Path(tempfile.gettempdir()) / f"wage-native-{os.getuid()}"
+    kept.mkdir(mode=0o700, exist_ok=True)
+    objects = [compiled(path, command, root, kept) for path in files]
+    digest = hashlib.sha256(repr((compiler, flags, objects)).encode()).hexdigest()[:16]
+    return made(kept / f"{harness}-{digest}", [need(compiler), *flags, *objects])
+
+
+def compiled(path: Path, command: Sequence[str], root: Path, kept: Path) -> Path:
+    """The object of a C file; a copy of the tree makes the same ones, with the tree's paths."""
+    done = subprocess.run([*command, "-E", path], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    text = done.stdout.replace(bytes(root), bytes(ROOT))
+    options = [part for part in command if not part.startswith(("-D", "-I"))]  # they are in text
+    digest = hashlib.sha256(repr(options).encode() + text).hexdigest()[:16]
+    paths = f"-ffile-prefix-map={root}={ROOT}"
+    return made(kept / f"{path.stem}-{digest}.o", [*command, paths, "-c", path])
+
+
+def made(file: Path, command: Sequence[str | Path]) -> Path:
+    """The file that a compiler writes, unless it is there already."""
+    if not file.exists():
+        with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
+            out = Path(scratch) / file.name
             done = subprocess.run(
-                [*command, *map(str, files), "-o", str(out)],
-                capture_output=True, text=True, check=False,
-            )  # fmt: skip
+                [*command, "-o", out], capture_output=True, text=True, check=False
+            )
             assert done.returncode == 0, done.stderr
-            out.replace(program)  # whole or not at all
-    return program
+            out.replace(file)  # whole or not at all
+    return file
 
 
 def emulate(harness: str, cpu: str, cases: Iterable[bytes], folder: Path) -> list[str]:
