@@ -299,6 +299,7 @@ def _run_pio(
     own |= {
         "PLATFORMIO_CORE_DIR": str(folder / "core"),
         "PLATFORMIO_WORKSPACE_DIR": str(folder / "work"),
+        "PLATFORMIO_BUILD_CACHE_DIR": str(folder / "objects"),  # models in turn share them
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
         "WAGE_MODEL": str(model),
         "WAGE_KEY": str(key or ""),

@@ -141,7 +141,9 @@ def add_sources() -> None:
         [str(model_file()), *key_files()],
         env.VerboseAction(write_model, "Packing $SOURCE"),
     )
-    env.Append(PIOBUILDFILES=[env.Object(model)])
+    packed = env.Object(model)
+    env.NoCache(model, packed)  # with the key they stay in one place
+    env.Append(PIOBUILDFILES=[packed])
 
 
 def compile_fast(env, node):
@@ -156,6 +158,7 @@ for name in FAST:
 if not env.IsIntegrationDump():
     add_sources()
 program = env.BuildProgram()
+env.NoCache(program)  # the map beside it is of this very link
 env.Depends(program, [str(port_dir / "link.ld"), *env.Glob(str(parts_dir / "*.ld"))])
 Default(program)
 env.SConscript(str(platform_dir / "builder" / "upload.py"), exports=["env", "program"])
