@@ -54,9 +54,8 @@ def crc_on_host(name: str) -> int:
     return core.weight_crc()
 
 
-def agrees(board: str, name: str) -> None:
+def agrees(board: str, name: str, count: int = bench.SAMPLES) -> None:
     """The board has the host's weights after 300 steps, unless the model does not fit it."""
-    count = bench.SAMPLES if board in ONE_OF_EACH else bench.PARITY_SAMPLES
     found = cell(board, name, count)
     if "reason" not in found:
         assert found["crc"] == crc_on_host(name)
@@ -93,10 +92,15 @@ def page(known: dict[str, dict]) -> str:
     return INTRODUCTION + bench.table(boards)
 
 
-@pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("board", EMULATED)
-def test_board_learns_the_same(board: str, name: str) -> None:
-    agrees(board, name)
+def test_board_learns_the_same(board: str) -> None:
+    agrees(board, "W1", bench.SAMPLES if board in ONE_OF_EACH else bench.PARITY_SAMPLES)
+
+
+@pytest.mark.parametrize("board", ONE_OF_EACH)
+def test_board_learns_the_same_in_ternary_weights(board: str) -> None:
+    """The other boards of each kind: test_all_workloads."""
+    agrees(board, "W1 ternary")
 
 
 @pytest.mark.parametrize("board", ONE_OF_EACH)
@@ -128,9 +132,8 @@ def test_w1_is_small_code() -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("board", EMULATED)
-def test_larger_workload(board: str, pytestconfig: pytest.Config) -> None:
-    names = [name for name in workloads.NAMES if name not in SMALL]
-    for name in names:
+def test_all_workloads(board: str, pytestconfig: pytest.Config) -> None:
+    for name in workloads.NAMES:
         agrees(board, name)
     settle(board, workloads.NAMES, pytestconfig.getoption("--accept-sizes"))
 

@@ -21,6 +21,8 @@ from wage_host.core import Core, info
 from wage_host.errors import NoStore, ToolMissing, WageError
 
 EMULATED = [board for board in boards.read().values() if board.status == boards.EMULATED]
+# one of each emulator and port; the commands are the same, test_boards.py talks to every board
+ONE_OF_EACH = ("mega2560", "microbit", "mps2-an386", "riscv-virt")
 INI = """\
 [env:pico]
 platform = raspberrypi
@@ -115,7 +117,14 @@ def need_tools(board: boards.Board) -> None:
             native.miss(f"needs a tool: {error}")
 
 
-@pytest.mark.parametrize("board", EMULATED, ids=lambda board: board.name)
+@pytest.mark.parametrize(
+    "board",
+    [
+        pytest.param(board, marks=() if board.name in ONE_OF_EACH else pytest.mark.soak)
+        for board in EMULATED
+    ],
+    ids=lambda board: board.name,
+)
 def test_flash_and_learn_work_at_the_first_try(board: boards.Board, tmp_path: Path) -> None:
     """The README's two commands, as printed, for every board that says it is tested."""
     need_tools(board)
