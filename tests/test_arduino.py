@@ -23,6 +23,7 @@ from wage_host.link import connector
 
 CORE = Path("/usr/share/arduino/hardware/arduino/avr")
 SAMPLES = 120
+INCLUDE = [f"-I{CORE}/cores/arduino", f"-I{CORE}/variants/mega"]
 RAM_END = 0x2200  # of the Mega 2560
 STACK_BYTES = 700  # mega2560 tells 569 of W1 (bench.json); interrupts take some more
 FLAGS = ("-mmcu=atmega2560", "-DF_CPU=16000000L", "-DARDUINO=10819", "-DARDUINO_AVR_MEGA2560",
@@ -47,21 +48,28 @@ def compiled(sources: list[Path], flags: list[str], folder: Path) -> list[Path]:
     return out
 
 
-def built(library: Path, folder: Path) -> Path:
-    """The image of the sketch, as the Arduino IDE would build it."""
+@pytest.fixture(scope="module")
+def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive of the Arduino core, which no sketch changes."""
     if not CORE.is_dir():
         native.miss("needs arduino-core-avr")
-    include = [f"-I{CORE}/cores/arduino", f"-I{CORE}/variants/mega", f"-I{library}/src"]
-    core = [p for p in (CORE / "cores/arduino").iterdir() if p.suffix in (".c", ".cpp", ".S")]
-    core = [p for p in core if p.name != "WString.cpp"]  # which this avr-gcc does not take
-    ours = [p for p in (library / "src").rglob("*") if p.suffix in (".c", ".cpp")]
+    folder = tmp_path_factory.mktemp("core")
+    files = [p for p in (CORE / "cores/arduino").iterdir() if p.suffix in (".c", ".cpp", ".S")]
+    files = [p for p in files if p.name != "WString.cpp"]  # which this avr-gcc does not take
     archive = folder / "core.a"
-    objects = compiled(core, include, folder / "core")
+    objects = compiled(files, INCLUDE, folder / "objects")
     subprocess.run(["avr-gcc-ar", "rcs", archive, *objects], check=True)
+    return archive
+
+
+def built(library: Path, core: Path, folder: Path) -> Path:
+    """The image of the sketch, as the Arduino IDE would build it."""
+    include = [*INCLUDE, f"-I{library}/src"]
+    ours = [p for p in (library / "src").rglob("*") if p.suffix in (".c", ".cpp")]
     objects = compiled(ours, [*include, *STRICT], folder / "ours")
     objects += compiled([library / "examples/learn/learn.ino"], include, folder / "sketch")
     image = folder / "sketch.elf"
-    command = ["avr-gcc", "-mmcu=atmega2560", "-Os", "-Wl,--gc-sections", *objects, archive, "-lm"]
+    command = ["avr-gcc", "-mmcu=atmega2560", "-Os", "-Wl,--gc-sections", *objects, core, "-lm"]
     subprocess.run([*command, "-o", image], check=True)
     return image
 
@@ -73,41 +81,46 @@ def ram_left(image: Path) -> int:
     return RAM_END - end
 
 
-@pytest.mark.parametrize("name", ["small", "W1", "W1 ternary"])
-def test_the_sketch_learns_the_same_bits(name: str, tmp_path: Path) -> None:
+# ternary weights take the simulator long, and the other two run the same sketch
+@pytest.mark.parametrize(
+    "name", ["small", "W1", pytest.param("W1 ternary", marks=pytest.mark.soak)]
+)
+def test_the_sketch_learns_the_same_bits(name: str, core: Path, tmp_path: Path) -> None:
     """For W1 after 300 steps of training, as on the other boards (test_bench.py)."""
     avr.simulator()
     blob = emulated.small_model(20) if name == "small" else workloads.blob(name)
     arduino.assemble(tmp_path / "WAGE", blob)
-    image = built(tmp_path / "WAGE", tmp_path)
+    image = built(tmp_path / "WAGE", core, tmp_path)
     assert ram_left(image) > STACK_BYTES
-    core = Core(blob)
+    host = Core(blob)
     samples = (
         list(random_stream(blob, 1, SAMPLES))
         if name == "small"
         else workloads.samples(bench.PARITY_SAMPLES)
     )
-    core.start(1, core.config())
-    expected = list(core.learn(samples))
+    host.start(1, host.config())
+    expected = list(host.learn(samples))
     with (
         emulate.running(avr.BOARD, image) as url,
         Device(connector(url, 115200, None), answer_s=60) as board,
     ):
         assert board.welcome.place == lib.WAGE_PLACE_EMULATOR
-        assert board.welcome.memory_bytes >= core.info.arena_bytes
+        assert board.welcome.memory_bytes >= host.info.arena_bytes
         board.start(1, board.config())
         records = list(board.learn(samples))
         stats = board.stats()
         assert [r.p_label for r in records] == [r.p_label for r in expected]
-        assert (stats.weight_crc, stats.state_crc) == (core.weight_crc(), core.state_crc())
+        assert (stats.weight_crc, stats.state_crc) == (host.weight_crc(), host.state_crc())
         board.reset(lib.WAGE_RESTART)
         assert board.welcome.weight_crc == Core(blob).weight_crc()
 
 
-def test_a_model_too_large_for_the_board_is_refused_by_the_compiler(tmp_path: Path) -> None:
+def test_a_model_too_large_for_the_board_is_refused_by_the_compiler(
+    core: Path, tmp_path: Path
+) -> None:
     arduino.assemble(tmp_path / "WAGE", emulated.small_model(600))
     with pytest.raises(AssertionError, match="The model needs more RAM than this board has"):
-        built(tmp_path / "WAGE", tmp_path)
+        built(tmp_path / "WAGE", core, tmp_path)
 
 
 def test_zip_and_folder_hold_the_same_files(tmp_path: Path) -> None:
