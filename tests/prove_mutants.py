@@ -147,10 +147,10 @@ MUTANTS = {
     ),
     "a class that is none": (
         "requests-class", "firmware/src/requests.c",
-        "if (label >= w->classes)\n        return serve_refuse(s, WAGE_E_LABEL, w->classes, label);\n"
-        "    uint8_t *to",
-        "if (label > w->classes)\n        return serve_refuse(s, WAGE_E_LABEL, w->classes, label);\n"
-        "    uint8_t *to",
+        "    if (label >= w->classes)\n        return serve_refuse(s, WAGE_E_LABEL, w->classes, "
+        "label);\n    uint8_t *to",
+        "    if (label > w->classes)\n        return serve_refuse(s, WAGE_E_LABEL, w->classes, "
+        "label);\n    uint8_t *to",
     ),
     "a row of the confusion too long": (
         "requests-class", "firmware/src/requests.c",

@@ -133,7 +133,7 @@ def test_a_model_without_a_table_says_how_to_get_one(unnamed: Path, tmp_path: Pa
 
 CONVERT = {
     "zero bytes": (["--replay", "0KB"], 2, "a replay of 0 bytes holds no sample"),
-    "too few bytes": (["--replay", "5B"], 2, "one takes 13"),
+    "too few bytes": (["--replay", "5B"], 15, "one takes 13"),
     "no amount": (["--replay", "many"], 2, "no amount"),
     "inputs of no replay": (["--replay-inputs"], 2, "--replay-inputs is for a replay"),
     "means without samples": (["--class-means"], 2, "--replay-data"),

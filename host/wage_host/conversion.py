@@ -18,7 +18,6 @@ from wage_host.models import rules, rules_options, shown
 from wage_host.options import FILE, LABEL, PREPARE, RATE, command, open_device, port_options
 from wage_host.screen import Screen, table
 
-SAMPLES_MAX = 65535  # of a replay
 FOREIGN = {  # options that are for other programs' models only
     "samples": None, "eval_data": None, "input_scale": None, "mean": None, "std": None,
     "description": None, "tensors": None, "until": None, "classes": None, "room": None,
@@ -165,7 +164,7 @@ def do_convert(
     packed = functools.partial(train.convert, net, name or output.stem, config, last, rules=chosen)
     samples = replay[0]
     if replay[1]:
-        samples = fitting(replay[0], info(packed(0, filling)).replay_bytes)
+        samples = train.fitting(replay[0], info(packed(0, filling)).replay_bytes)
     blob = packed(samples, filling)
     answer: dict[str, Any] = {}
     if imp and (test or known):
@@ -192,18 +191,8 @@ def check_strategy(
         raise WrongUsage("--replay-inputs is for a replay: say with --replay how large it is")
     if replay_data and not replay[0] and not strategy["means"]:
         raise WrongUsage("--replay-data fills a replay: say with --replay how large it is")
-    if not replay[1] and replay[0] > SAMPLES_MAX:
-        raise ModelError(f"--replay is 0 to {SAMPLES_MAX} samples")
-
-
-def fitting(room: int, replay_bytes: int) -> int:
-    """Samples, each with a label, that a replay of `room` bytes holds."""
-    count = min(room // (replay_bytes + 1), SAMPLES_MAX)
-    if not count:
-        raise WrongUsage(
-            f"a replay of {room} bytes holds no sample: one takes {replay_bytes + 1}; give it more"
-        )
-    return count
+    if not replay[1] and replay[0] > train.REPLAY_MAX:
+        raise ModelError(f"--replay is 0 to {train.REPLAY_MAX} samples")
 
 
 def own(source: Path, options: dict[str, Any]) -> bool:

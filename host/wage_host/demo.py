@@ -162,7 +162,7 @@ def model(net: network.Network, known: data.Data, recipe: Recipe) -> bytes:
         how = (recipe.learning, recipe.train_last, replay, filling)
         return train.convert(net, recipe.name, *how)
 
-    capacity = recipe.replay_bytes // (info(converted(0, [])).latent_bytes + 1)  # and its label
+    capacity = train.fitting(recipe.replay_bytes, info(converted(0, [])).replay_bytes)
     return converted(capacity, data.samples(known, net.info()))
 
 

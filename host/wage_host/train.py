@@ -17,11 +17,12 @@ from wage_host.augment import Augment
 from wage_host.checkpoint import Progress
 from wage_host.core import Config, Core, Sample
 from wage_host.data import Data
-from wage_host.errors import CheckpointError, Interrupted, LabelError
+from wage_host.errors import CheckpointError, Interrupted, LabelError, ModelError
 from wage_host.network import Network
 from wage_host.pack import Rules
 from wage_host.rates import Rate, shown
 
+REPLAY_MAX = 65535  # samples
 CHUNK_S = 0.1  # about, between two looks at Ctrl-C and calls of `progress`
 
 
@@ -237,6 +238,16 @@ def balanced(samples: Sequence[Sample], count: int) -> list[Sample]:
         if turn < len(by_class[label])
     ]
     return taken[:count]
+
+
+def fitting(room: int, replay_bytes: int) -> int:
+    """Samples, each with a label, that a replay of `room` bytes holds."""
+    count = min(room // (replay_bytes + 1), REPLAY_MAX)
+    if not count:
+        raise ModelError(
+            f"a replay of {room} bytes holds no sample: one takes {replay_bytes + 1}; give it more"
+        )
+    return count
 
 
 def convert(
