@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_board_faults import Faulty
 from test_cli import refused, run
 from wage_host import data, files, link, sim
 from wage_host._core import lib
@@ -214,9 +215,15 @@ def test_requests_about_no_class_are_refused(unnamed: Path) -> None:
         assert info(files.read_blob(unnamed)).crc == device.info.crc
 
 
-def test_a_store_that_fails_keeps_the_class_in_it(unnamed: Path, tmp_path: Path) -> None:
-    with served(unnamed, tmp_path / "store") as device:
-        device.save()
-        assert device.forget_class(1) == 2
-        (kept,) = [c for c in device.checkpoints() if c.generation]
-        assert kept.generation == 2
+def test_a_store_that_fails_is_told_and_forgets_when_asked_again(tmp_path: Path) -> None:
+    faulty = Faulty(tmp_path)
+    assert [faulty.start(), faulty.do(lib.WAGE_SAVE)] == ["ok", "ok"]
+    found = []
+    for number in range(9):
+        faulty.fail("erase", number)
+        found.append(faulty.do(lib.WAGE_FORGET, label=1))
+    assert {"ok", "STORE_IO"} == set(found)
+    faulty.mend()
+    assert faulty.do(lib.WAGE_FORGET, label=1) == "ok"
+    slots = [faulty.ask(lib.WAGE_LOOK, faulty.session, slot=k).named() for k in range(3)]
+    assert sum(slot.generation > 0 for slot in slots) == 1
