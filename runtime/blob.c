@@ -9,7 +9,12 @@
 #include <stddef.h>
 
 /* Flags of the header and of a layer's record. */
-enum { PAPER = 1, SSE = 2, FLAGS = 63 };
+enum { PAPER = 1, SSE = 2, INPUTS = 8, MEANS = 16, TABLE = 32, FLAGS = 63 };
+#define IF_HAS(use, flag) (WAGE_HAS(use) ? (flag) : 0)
+#define FLAGS_HERE (IF_HAS(WAGE_USE_PAPER, PAPER) | IF_HAS(WAGE_USE_SSE, SSE) \
+                    | WAGE_EXTRAS | IF_HAS(WAGE_USE_INPUTS, INPUTS) \
+                    | IF_HAS(WAGE_USE_MEANS, MEANS) \
+                    | IF_HAS(WAGE_USE_CLASSES, TABLE))
 enum { TRAINABLE = 1, BIASED = 2, FIXED = 4 };
 
 static int all_zero(const uint8_t *p, uint32_t count)
@@ -213,9 +218,8 @@ int wage_blob_layer(const wage_t *w, unsigned k, struct wage_layer *l)
     l->factor = load16(r + 26);
     l->last = k + 1u == w->layer_count;
     l->halves_up = !wage_paper(w) && r[1] == 8 && r[24] == 16;
-    if (r[2] > (TRAINABLE | BIASED | FIXED)
+    if ((r[2] >= FIXED && r[2] != (TRAINABLE | BIASED | FIXED))
         || !all_zero(at + 32, WAGE_RECORD_BYTES - 32)
-        || ((r[2] & FIXED) && r[2] != (TRAINABLE | BIASED | FIXED))
         || ((r[2] & BIASED) && !has_weights(l))
         || (!(r[2] & BIASED) && load32(r + 28))
         || (l->kind > WAGE_DEPTHWISE && l->kind <= WAGE_ADD && load32(r + 16))
@@ -364,10 +368,12 @@ int wage_blob_read(wage_t *w, const uint8_t *blob, uint32_t blob_bytes)
     *w = (wage_t){ .blob = blob, .blob_bytes = blob_bytes,
                    .blob_crc = load32(h + 12), .layer_count = h[16],
                    .classes = (uint8_t)load16(h + 18),
-                   .paper = h[31] & PAPER, .sse = h[31] >> 1 & 1,
-                   .inputs = h[31] >> 3 & 1, .means = h[31] >> 4 & 1,
-                   .table = h[31] >> 5 & 1, .batch = load16(h + 60),
-                   .momentum = h[62] };
+                   .paper = IF_HAS(WAGE_USE_PAPER, h[31] & 1),
+                   .sse = IF_HAS(WAGE_USE_SSE, h[31] >> 1 & 1),
+                   .inputs = IF_HAS(WAGE_USE_INPUTS, h[31] >> 3 & 1),
+                   .means = IF_HAS(WAGE_USE_MEANS, h[31] >> 4 & 1),
+                   .table = IF_HAS(WAGE_USE_CLASSES, h[31] >> 5 & 1),
+                   .batch = load16(h + 60), .momentum = h[62] };
     w->config = (struct wage_config){
         .seed = load32(h + 32), .lr_shift = (int8_t)h[28],
         .replays = h[29], .gain_shift = h[27], .threshold = h[30],
@@ -376,11 +382,9 @@ int wage_blob_read(wage_t *w, const uint8_t *blob, uint32_t blob_bytes)
     if (!error && (w->batch < 1 || w->batch > WAGE_BATCH_MAX
                    || w->momentum > WAGE_MOMENTUM_MAX))
         error = WAGE_E_CONFIG;
-    uint32_t uses = (uint32_t)(h[31] & (PAPER | SSE)) << WAGE_USE_PAPER
-                    | (uint32_t)(h[31] >> 3) << WAGE_USE_INPUTS
-                    | (uint32_t)(w->momentum > 0) << WAGE_USE_MOMENTUM
-                    | (uint32_t)(w->batch > 1) << WAGE_USE_BATCH;
-    if (!error && (uses & ~(uint32_t)WAGE_LAYERS))
+    if (!error && ((h[31] & (FLAGS & ~FLAGS_HERE))
+                   || (!WAGE_HAS(WAGE_USE_MOMENTUM) && w->momentum)
+                   || (!WAGE_HAS(WAGE_USE_BATCH) && w->batch != 1)))
         error = WAGE_E_KIND;
     if (!error)
         error = check_layers(w);

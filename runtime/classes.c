@@ -9,8 +9,6 @@
 
 void wage_confuse(wage_t *w, uint8_t label, uint8_t prediction)
 {
-    if (!wage_table(w))
-        return;
     uint32_t row = (uint32_t)label * w->classes;
     uint16_t *times = &w->confusion[row + prediction];
     *times = (uint16_t)(*times + (*times < UINT16_MAX));
@@ -46,6 +44,8 @@ int wage_forget_class(wage_t *w, uint8_t label)
     uint32_t bytes = wage_replay_bytes(w), kept = 0;
     if (label >= w->classes)
         return WAGE_E_LABEL;
+    if (!wage_table(w))
+        return WAGE_E_NAME;
     for (uint32_t i = 0; i < w->replay_count; i++) {
         if (w->replay_label[i] == label)
             continue;
@@ -59,8 +59,7 @@ int wage_forget_class(wage_t *w, uint8_t label)
     memset(w->replay_sample + kept * bytes, 0, gone * bytes);
     w->replay_count = (uint16_t)kept;
     w->class_total[label] = 0;
-    if (wage_table(w))
-        memset(w->names + label * WAGE_NAME_BYTES, 0, WAGE_NAME_BYTES);
+    memset(w->names + label * WAGE_NAME_BYTES, 0, WAGE_NAME_BYTES);
     if (last->out_c == w->classes) // one output a class
         wage_load_outputs(last, label, 1);
     w->guard = w->score = w->best = 0; // of a state that is no more

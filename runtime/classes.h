@@ -12,6 +12,13 @@
 extern "C" {
 #endif
 
+/* 0 in a build for one model that keeps none of this (layer.h). */
+#if defined(WAGE_LAYERS)
+#define WAGE_CLASS_TABLES ((WAGE_LAYERS & 1ul << 16) != 0)
+#else
+#define WAGE_CLASS_TABLES 1
+#endif
+
 /* cffi begin */
 #define WAGE_NAME_BYTES 16      /* of a class, the last one 0 */
 
@@ -28,7 +35,8 @@ int wage_name_class(wage_t *w, uint8_t label, const char *name,
 const char *wage_class_name(const wage_t *w, uint8_t label);
 
 /* Forgets a class: its samples in the replay, its name, and what its output
- * learned. Checkpoints keep it until wage_purge(). Returns 0 or an error. */
+ * learned. Checkpoints keep it until wage_purge(). Returns 0 or an error, as
+ * for a model without a table. */
 int wage_forget_class(wage_t *w, uint8_t label);
 /* cffi end */
 

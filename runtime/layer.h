@@ -298,10 +298,16 @@ void wage_load_factory(wage_t *w);
 void wage_load_outputs(struct wage_layer *layer, uint32_t from,
                        uint32_t count);
 
+/* Whether a layer's weights, if it has any, stay as they are in the blob. */
+static inline int wage_fixed(const struct wage_layer *l)
+{
+    return WAGE_HAS(WAGE_USE_FROZEN) && !l->store_bits;
+}
+
 /* Weights of a layer that learning changes. */
 static inline uint32_t wage_learned(const struct wage_layer *l)
 {
-    return WAGE_HAS(WAGE_USE_FROZEN) && !l->store_bits ? 0 : l->weight_count;
+    return wage_fixed(l) ? 0 : l->weight_count;
 }
 
 /* Whether the replay keeps inputs, and not latents. */
@@ -337,7 +343,7 @@ int wage_can_mean(const wage_t *w, const struct wage_layer *last);
 /* SPEC 5.6: the mean of class `label` takes in the latent. */
 void wage_move_mean(wage_t *w, uint8_t label);
 
-/* Counts a prediction in the confusion, if the model keeps one. */
+/* Counts a prediction in the confusion of a model that keeps one. */
 void wage_confuse(wage_t *w, uint8_t label, uint8_t prediction);
 
 #endif

@@ -183,7 +183,7 @@ static int write_slot(wage_t *w, const struct wage_store *store,
 
 /* What a new generation does to the earlier ones: nothing, erases them, and
  * moreover leaves no state. */
-enum what { NEXT, ALONE, NOTHING };
+enum what { NEXT = 0, ALONE = 1, NOTHING = 2 };
 
 /* Writes a new generation into the slot after the newest, or, when that one
  * fails, the next that need not be kept. Writes the slot. */
@@ -197,8 +197,8 @@ static int write_next(wage_t *w, const struct wage_store *store,
         return error;
     want.generation++;
     want.crc = 0;
-    want.forgotten = what == NOTHING;
-    want.wear += what == NEXT ? 0 : store->slots - 1;
+    want.forgotten = what / NOTHING;
+    want.wear += what ? store->slots - 1 : 0;
     *slot = kept;
     do {
         *slot = (*slot + 1) % store->slots;
@@ -310,15 +310,19 @@ static int write_alone(wage_t *w, const struct wage_store *store,
     return error;
 }
 
+#if WAGE_CLASS_TABLES
 int wage_purge(wage_t *w, const struct wage_store *store)
 {
     return write_alone(w, store, ALONE);
 }
+#endif
 
 int wage_forget(wage_t *w, const struct wage_store *store)
 {
     uint32_t generation = w->generation;
     int error = write_alone(w, store, NOTHING);
-    w->generation = error ? generation : 0;
+    w->generation = generation;
+    if (!error)
+        w->generation = 0;
     return error;
 }

@@ -115,7 +115,7 @@ static void walk_velocity(struct walk *k, struct wage_layer *l)
 
 static void walk_replay(struct walk *k, wage_t *w)
 {
-    uint32_t count = w->replay_count, bytes_each = wage_replay_bytes(w);
+    uint32_t count = w->replay_count;
     count = pass32(k, &count);
     refuse_if(k, count > w->replay_capacity);
     if (k->way == LOAD)
@@ -127,10 +127,10 @@ static void walk_replay(struct walk *k, wage_t *w)
         refuse_if(k, there ? label >= w->classes : label);
         if (k->way == LOAD)
             w->replay_label[i] = label;
-        uint8_t *sample = (uint8_t *)w->replay_sample + i * bytes_each;
-        for (uint32_t at = 0; at < bytes_each; at += WAGE_CHUNK_BYTES) {
+        uint8_t *sample = (uint8_t *)w->replay_sample + i * wage_replay_bytes(w);
+        for (uint32_t at = 0; at < wage_replay_bytes(w); at += WAGE_CHUNK_BYTES) {
             uint8_t bytes[WAGE_CHUNK_BYTES] = { 0 };
-            uint32_t left = bytes_each - at;
+            uint32_t left = wage_replay_bytes(w) - at;
             uint32_t part = left < WAGE_CHUNK_BYTES ? left : WAGE_CHUNK_BYTES;
             if (there)
                 memcpy(bytes, sample + at, part);

@@ -96,7 +96,7 @@ static void learn_layer(wage_t *w, unsigned k, uint32_t n, const int8_t *d,
         && (l->kind != WAGE_DENSE || !w->kernels->turn || wage_paper(w)
             || wage_batch(w) > 1 || rate.momentum))
         learn_rows(w, l, n, d, &rate);
-    else if (wage_is(l, WAGE_DENSE) && wage_learned(l))
+    else if (wage_is(l, WAGE_DENSE) && !wage_fixed(l))
         w->kernels->turn(l, d, &rate, (uint32_t *)w->wide);
     rate.n = 1 - l->weight_bits - x - c->lr_shift;
     if (WAGE_HAS(WAGE_USE_BIAS) && l->bias)
@@ -194,7 +194,7 @@ static void recall(wage_t *w, uint32_t slot, uint32_t s)
         forward_frozen(w, 1, stored); // becomes the first latent
         stored = w->latent;
     }
-    if (stored != to)
+    if (!wage_inputs(w) || s)
         memcpy(to, stored, w->latent_bytes);
 }
 
@@ -204,22 +204,22 @@ static void learn_with_replays(wage_t *w, const int8_t *x, uint8_t label,
                                struct wage_record *record)
 {
     uint32_t key = wage_key(w->config.seed, w->sample, WAGE_STAGE_REPLAY);
-    uint32_t left = 1u + (w->replay_count ? w->config.replays : 0), k = 0;
-    while (left) {
-        uint32_t n = left < wage_batch(w) ? left : wage_batch(w);
-        uint32_t known = 1 - (k > 0);
+    uint32_t more = w->replay_count ? w->config.replays : 0, k = 0;
+    uint32_t known = 1;
+    w->label[0] = label;
+    do {
+        uint32_t n = known;
+        while (n < wage_batch(w) && k < more)
+            n++, k++;
         for (uint32_t s = n; s-- > known;) {
-            uint32_t draw = wage_draw(key, k + s - 1);
+            uint32_t draw = wage_draw(key, k - n + s);
             recall(w, wage_below(draw, w->replay_count), s);
         }
         if (known && wage_inputs(w))
             forward_frozen(w, 1, x);
-        if (known)
-            w->label[0] = label;
         step(w, n, record, known);
-        k += n;
-        left -= n;
-    }
+        known = 0;
+    } while (k < more);
 }
 
 /* The new sample, which is the latent, by its class's mean. */
@@ -241,7 +241,8 @@ static void note(wage_t *w, const struct wage_record *record)
     w->metrics.skipped += record->skipped;
     w->class_seen[record->label]++;
     w->class_correct[record->label] += right;
-    wage_confuse(w, record->label, record->prediction);
+    if (wage_table(w))
+        wage_confuse(w, record->label, record->prediction);
 }
 
 int wage_learn(wage_t *w, uint32_t id, const int8_t *x, uint8_t label,

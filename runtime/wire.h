@@ -54,8 +54,8 @@ enum wage_type {
     WAGE_PUSHED = 73,   /* answers PUSH; fields: pushed */
     WAGE_PULLED = 74,   /* answers PULL; fields: pulled; tail: the part */
     WAGE_PROBED = 75,   /* answers PROBE; fields: probed */
-    WAGE_CLASSED = 76,  /* answers CLASS; fields: classed; tail, with a
-                         * table: name (16), (classes) u16, taken for */
+    WAGE_CLASSED = 76,  /* answers CLASS; fields: classed; tail: name (16),
+                         * (classes) u16, how often taken for each */
     WAGE_NAK = 127      /* fields: nak; nothing has changed */
 };
 
@@ -225,7 +225,6 @@ enum wage_class_field {
 
 enum wage_classed_field {
     WAGE_CLASSED_LABEL,
-    WAGE_CLASSED_TABLE,         /* 1: the model keeps one */
     WAGE_CLASSED_SEEN, WAGE_CLASSED_CORRECT, /* since START */
     WAGE_CLASSED_TOTAL,         /* learned since the factory */
     WAGE_CLASSED_STORED,        /* of them in the replay */

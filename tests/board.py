@@ -101,7 +101,7 @@ class Board:
     def __init__(self, blob: bytes, store: bool = True, model_error: int = 0):
         self.model_error, self.store = model_error, store
         self.size = self.classes = self.latent = self.weight_bytes = self.layers = 0
-        self.table, self.class_bytes = False, 0
+        self.table = self.class_bytes = 0
         if model_error in (0, lib.WAGE_E_ARENA):
             header = header_fields(blob)
             self.size = header["height"] * header["width"] * header["channels"]
@@ -257,6 +257,8 @@ class Board:
         label = m.fields[0]
         if label >= self.classes:
             raise RefusedError("LABEL", self.classes, label)
+        if not self.table:
+            raise RefusedError("NAME")
         if m.kind == lib.WAGE_FORGET:
             self.changed = True
             if self.store:
@@ -265,11 +267,10 @@ class Board:
                 self.kept, self.erased = self.last_id, False
             return lib.WAGE_SAVED, {lib.WAGE_SAVED_GENERATION: self.generation}
         named = m.fields[1] != 0
-        if named and (not self.table or len(m.tail) >= lib.WAGE_NAME_BYTES):
+        if named and len(m.tail) >= lib.WAGE_NAME_BYTES:
             raise RefusedError("NAME")
         self.changed = self.changed or named
-        fields = {lib.WAGE_CLASSED_LABEL: label, lib.WAGE_CLASSED_TABLE: int(self.table)}
-        return lib.WAGE_CLASSED, fields
+        return lib.WAGE_CLASSED, {lib.WAGE_CLASSED_LABEL: label}
 
     def _sample(self, m: Reply) -> tuple[int, dict[int, int]]:
         (number, label), learn = m.fields[:2], m.kind == lib.WAGE_SAMPLE

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_guard
+from blobs import TABLE, patch
 from test_board_faults import Faulty
 from test_cli import refused, run
 from wage_host import data, files, link, sim
@@ -94,7 +96,7 @@ def test_everything_is_forgotten(unnamed: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_with_names_gives_its_first_free_class(tmp_path: Path) -> None:
-    states = [ClassState(0, 0, 0, 0, name) for name in ("", "", "new", "")]
+    states = [ClassState(0, 0, 0, 0, name, ()) for name in ("", "", "new", "")]
     assert names_of(states, ("flat", "steep", "", "")) == ("flat", "steep", "new", "")
     assert names_of(states[:2], ()) == ()
 
@@ -128,8 +130,9 @@ def test_a_model_without_a_table_says_how_to_get_one(unnamed: Path, tmp_path: Pa
     port = ["--port", "sim", "--model", tmp_path / "plain.wage"]
     code, line = refused("learn", *port, "--data", new, "--new-class", "2=cat", cwd=tmp_path)
     assert code == 2 and "--class-table" in line
-    shown = told("classes", *port, cwd=tmp_path)["classes"]
-    assert shown[0]["taken_for"] is None
+    for command in (["classes"], ["forget", "--class", "1"]):
+        code, line = refused(*command, *port, cwd=tmp_path)
+        assert code == 12 and "convert it with --class-table" in line
 
 
 CONVERT = {
@@ -216,7 +219,8 @@ def test_requests_about_no_class_are_refused(unnamed: Path) -> None:
 
 
 def test_a_store_that_fails_is_told_and_forgets_when_asked_again(tmp_path: Path) -> None:
-    faulty = Faulty(tmp_path)
+    blob = patch(test_guard.BLOB, 31, bytes([test_guard.BLOB[31] | TABLE]))
+    faulty = Faulty(tmp_path, blob)
     assert [faulty.start(), faulty.do(lib.WAGE_SAVE)] == ["ok", "ok"]
     found = []
     for number in range(9):

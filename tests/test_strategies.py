@@ -33,7 +33,7 @@ def means(unseen: tuple[int, ...] = (), **header: int) -> bytes:
     head = dense(CLASSES, flags=TRAINABLE | BIAS, bias=bias)
     if unseen:
         head["weights"] = [0] * (CLASSES * 18)
-    return model(MEANS, head, replay_capacity=0, **header)
+    return model(header.pop("flags", MEANS), head, replay_capacity=0, **header)
 
 
 def learned(blob: bytes, count: int = 30, level: int = 0) -> parity.Twins:
@@ -211,9 +211,10 @@ def test_without_a_table_there_is_none() -> None:
 
 
 FORGETFUL = {
-    "table": model(TABLE), "inputs": model(INPUTS | TABLE), "momentum": model(0, momentum=2),
-    "means": means(), "biases": model(0, dense(CLASSES, flags=TRAINABLE | BIAS | FIXED)),
-    "positions": model(0, conv2d(1, kernel=(2, 1), pad=(0,) * 4, flags=TRAINABLE)),
+    "table": model(TABLE), "inputs": model(INPUTS | TABLE), "momentum": model(TABLE, momentum=2),
+    "means": means(flags=MEANS | TABLE),
+    "biases": model(TABLE, dense(CLASSES, flags=TRAINABLE | BIAS | FIXED)),
+    "positions": model(TABLE, conv2d(1, kernel=(2, 1), pad=(0,) * 4, flags=TRAINABLE)),
 }  # fmt: skip
 
 
@@ -221,8 +222,7 @@ FORGETFUL = {
 def test_a_class_is_forgotten(what: str) -> None:
     twins = learned(FORGETFUL[what], 60)
     w, factory = twins.core.wage, parity.Twins(FORGETFUL[what]).core
-    if w.table:
-        assert lib.wage_name_class(w, 1, b"secret", 6) == 0
+    assert lib.wage_name_class(w, 1, b"secret", 6) == 0
     assert lib.wage_forget_class(w, 1) == 0
     ref.forget_class(twins.model, 1)
     twins.same_state()
@@ -239,10 +239,13 @@ def test_a_class_is_forgotten(what: str) -> None:
     twins.same_state()
 
 
-def test_a_class_that_is_none_cannot_be_forgotten() -> None:
-    twins = learned(model(TABLE))
-    found = ERROR_NAMES[lib.wage_forget_class(twins.core.wage, CLASSES)]
-    assert found == "WAGE_E_LABEL"
+@pytest.mark.parametrize("flags, label, error", [(TABLE, CLASSES, "LABEL"), (0, 1, "NAME")])
+def test_a_class_that_cannot_be_forgotten(flags: int, label: int, error: str) -> None:
+    twins = learned(model(flags))
+    found = ERROR_NAMES[lib.wage_forget_class(twins.core.wage, label)]
+    assert found == f"WAGE_E_{error}"
+    with pytest.raises(ref.RefusedError, match=error):
+        ref.forget_class(twins.model, label)
     twins.same_state()
 
 

@@ -313,22 +313,20 @@ int serve_class(struct serve *s)
         return error;
     const char *name = wage_class_name(w, c);
     const uint16_t *times = wage_confusion(w, c);
-    f[WAGE_CLASSED_TABLE] = name != NULL;
+    if (!name)
+        return WAGE_E_NAME;
     wage_class_metrics(w, c, &f[WAGE_CLASSED_SEEN], &f[WAGE_CLASSED_CORRECT]);
     f[WAGE_CLASSED_TOTAL] = w->class_total[c];
     f[WAGE_CLASSED_STORED] = 0;
     for (uint32_t i = 0; i < w->replay_count; i++)
         f[WAGE_CLASSED_STORED] += w->replay_label[i] == c;
-    s->message.tail = to;
-    s->message.tail_bytes = 0;
-    if (name) {
-        memcpy(to, name, WAGE_NAME_BYTES);
-        for (uint32_t i = 0; i < w->classes; i++) {
-            to[WAGE_NAME_BYTES + 2 * i] = (uint8_t)times[i];
-            to[WAGE_NAME_BYTES + 2 * i + 1] = (uint8_t)(times[i] >> 8);
-        }
-        s->message.tail_bytes = WAGE_NAME_BYTES + 2u * w->classes;
+    memcpy(to, name, WAGE_NAME_BYTES);
+    for (uint32_t i = 0; i < w->classes; i++) {
+        to[WAGE_NAME_BYTES + 2 * i] = (uint8_t)times[i];
+        to[WAGE_NAME_BYTES + 2 * i + 1] = (uint8_t)(times[i] >> 8);
     }
+    s->message.tail = to;
+    s->message.tail_bytes = WAGE_NAME_BYTES + 2u * w->classes;
     return serve_reply(s, WAGE_CLASSED, WAGE_CLASSED_FIELDS);
 }
 

@@ -193,7 +193,7 @@ static void welcome_model(struct serve *s, uint32_t *f)
     f[WAGE_WELCOME_WEIGHT_CRC] = wage_weight_crc(w);
     f[WAGE_WELCOME_STATE_CRC] = wage_state_crc(w);
     f[WAGE_WELCOME_WEAR] = w->wear;
-    f[WAGE_WELCOME_CLASS_TABLE] = wage_class_name(w, 0) != NULL;
+    f[WAGE_WELCOME_CLASS_TABLE] = w->table;
     f[WAGE_WELCOME_REPLAY_BYTES] = s->about.replay_bytes;
     int32_t count = 0;
     if (s->store) {
@@ -314,8 +314,8 @@ static int answer(struct serve *s)
     case WAGE_PUSH: return serve_push(s);
     case WAGE_PULL: return serve_pull(s);
     case WAGE_PROBE: return serve_probe(s);
-    case WAGE_CLASS: return serve_class(s);
-    case WAGE_FORGET: return serve_forget(s);
+    case WAGE_CLASS: return WAGE_CLASS_TABLES ? serve_class(s) : WAGE_E_NAME;
+    case WAGE_FORGET: return WAGE_CLASS_TABLES ? serve_forget(s) : WAGE_E_NAME;
     default: return serve_reset(s);
     }
 }

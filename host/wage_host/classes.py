@@ -46,24 +46,23 @@ def add(device: Device, known: Names, wanted: str) -> Names:
 
     A class named so before is taken again, so that an interrupted run goes on.
     """
-    states = device.class_states()
-    names = names_of(states, known)
     numbered = NUMBERED.fullmatch(wanted)
     name = numbered[2] if numbered else wanted
-    if states[0].name is None:
+    if not device.welcome.class_table:
         raise WrongUsage(
             f"the board's model keeps no names of classes: convert it with --class-table, then "
             f"'{name}' can be learned"
         )
+    states = device.class_states()
+    names = names_of(states, known)
     if len(name.encode()) >= lib.WAGE_NAME_BYTES:
         raise WrongUsage(f"'{name}' is longer than {lib.WAGE_NAME_BYTES - 1} bytes: shorten it")
     if name in names and (not numbered or names.index(name) == int(numbered[1])):
         return names
     label = _numbered(int(numbered[1]), names, states) if numbered else _free(name, names, known)
     device.name_class(label, name)
-    return (*names[:label], name, *names[label + 1 :]) if names else names_of(
-        [*states[:label], ClassState(0, 0, 0, 0, name), *states[label + 1 :]], known
-    )
+    others = names or ("",) * len(states)
+    return (*others[:label], name, *others[label + 1 :])
 
 
 def _numbered(label: int, names: Names, states: list[ClassState]) -> int:
@@ -115,12 +114,11 @@ def do_classes(screen: Screen, **port: Any) -> dict[str, Any]:
         states = device.class_states()
     names = names_of(states, known)
     labels = [name or str(c) for c, name in enumerate(names or [""] * len(states))]
-    has_table = states[0].taken_for is not None
-    rows = [["class", "learned", "stored", "seen", "right", *(labels if has_table else [])]]
+    rows = [["class", "learned", "stored", "seen", "right", *labels]]
     for label, s in zip(labels, states, strict=True):
         right = f"{s.correct / s.seen:.1%}" if s.seen else "-"
         counts = [str(n) for n in (s.total, s.stored, s.seen)]
-        rows.append([label, *counts, right, *(map(str, s.taken_for or ()))])
+        rows.append([label, *counts, right, *map(str, s.taken_for)])
     for line in table(rows, right=tuple(range(1, len(rows[0])))):
         screen.say(line)
     fields = ("total", "stored", "seen", "correct", "taken_for")

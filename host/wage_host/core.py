@@ -108,16 +108,16 @@ class Stats:
 @dataclasses.dataclass(frozen=True)
 class ClassState:
     """A class on a board: samples seen and right since the stream began, learned since the factory,
-    and stored in the replay. With a class table the name given there ("": as in the model), and
-    how often it was taken for each class; else None.
+    and stored in the replay; the name given there ("": as in the model), and how often it was
+    taken for each class.
     """
 
     seen: int
     correct: int
     total: int
     stored: int
-    name: str | None = None
-    taken_for: tuple[int, ...] | None = None
+    name: str
+    taken_for: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -122,7 +122,7 @@ def _show(
         screen.say("   it is back at what it was built with. sim and riscv-virt keep theirs.")
     screen.say(
         f"   arena {about.arena_bytes:,} bytes; in it a replay of {facts.capacity} samples of "
-        f"{facts.latent_bytes} bytes"
+        f"{facts.replay_bytes} bytes"
     )
     tell(screen, log, done)
     screen.say(f"picture: {made.report} (open it in a browser)")

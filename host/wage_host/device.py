@@ -260,8 +260,6 @@ class Device(Session):
         m = self.request(lib.WAGE_CLASS, lib.WAGE_CLASSED, (name or "").encode(), **named)
         f = m.named()
         counts = f.seen, f.correct, f.total, f.stored
-        if not f.table:
-            return ClassState(*counts)
         text = m.tail[: lib.WAGE_NAME_BYTES].split(b"\0")[0].decode("utf-8", "replace")
         times = struct.unpack(f"<{self.info.classes}H", m.tail[lib.WAGE_NAME_BYTES :])
         return ClassState(*counts, text, times)

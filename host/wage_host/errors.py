@@ -49,8 +49,8 @@ REMEDY = {
     "WAGE_E_GUARD": "the guard in the board's store is damaged: give it again with --guard",
     "WAGE_E_POLICY": "the model's policy has no trainable biases, or its last layer no class "
     "means: convert it again",
-    "WAGE_E_NAME": "the model keeps no names of classes, or not of more than 15 bytes: convert it "
-    "with --class-table, or choose a shorter name",
+    "WAGE_E_NAME": "the model keeps no table of its classes, or a name is longer than 15 bytes: "
+    "convert it with --class-table, or choose a shorter name",
 }
 
 

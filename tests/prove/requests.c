@@ -161,7 +161,7 @@ const char *wage_class_name(const wage_t *w, uint8_t label)
 const uint16_t *wage_confusion(const wage_t *w, uint8_t label)
 {
     must(label < w->classes);
-    return names ? w->confusion : NULL;
+    return w->confusion;
 }
 
 int wage_name_class(wage_t *w, uint8_t label, const char *name,

@@ -129,6 +129,7 @@ def name_class(model: Model, label: int, name: bytes) -> None:
 def forget_class(model: Model, label: int) -> None:
     """Forgets a class, but for what hidden layers learned with it (6.7)."""
     refuse_if(not 0 <= label < model.classes, "LABEL")
+    refuse_if(not model.table, "NAME")
     model.replay = [(c, x) for c, x in model.replay if c != label]
     model.class_total[label] = 0
     model.names[label] = b""
