@@ -68,26 +68,35 @@ IN_PORTS = {  # board, file, in it, what stands there instead, what tells
 }  # fmt: skip
 
 
-def planted(board: str, file: str, old: str, new: str, model: Path, folder: Path) -> Path:
-    """The image of a board with a mistake in a file; `folder` is the tree from here on."""
-    hidden = shutil.ignore_patterns(".*")
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources, which has one mistake at a time."""
+    folder, hidden = tmp_path_factory.mktemp("tree"), shutil.ignore_patterns(".*")
     for name in ("runtime", "firmware", "boards"):
         shutil.copytree(native.ROOT / name, folder / name, ignore=hidden)
-    good = (folder / file).read_text(encoding="utf-8")
+    return folder
+
+
+def planted(board: str, file: str, old: str, new: str, model: Path, tree: Path) -> Path:
+    """The image of a board with a mistake in a file of `tree`."""
+    good = (tree / file).read_text(encoding="utf-8")
     assert old in good
-    (folder / file).write_text(good.replace(old, new), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(emulate, "tree", lambda: folder)
-        patch.setenv("WAGE_CACHE", str(folder / "cache"))
-        return emulated.image(board, model)
+    (tree / file).write_text(good.replace(old, new), encoding="utf-8")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(emulate, "tree", lambda: tree)
+            patch.setenv("WAGE_CACHE", str(tree / "cache"))
+            return emulated.image(board, model)
+    finally:
+        (tree / file).write_text(good, encoding="utf-8")
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistake_is_found(mistake, tmp_path, tmp_path_factory):
+def test_mistake_is_found(mistake, tree, tmp_path, tmp_path_factory):
     board, old, new, (error, text) = MISTAKES[mistake]
     model = tmp_path / "small.wage"
     model.write_bytes(emulated.small_model(130))
-    image = planted(board, f"boards/{board}/store.c", old, new, model, tmp_path)
+    image = planted(board, f"boards/{board}/store.c", old, new, model, tree)
     short = Path(tmp_path_factory.mktemp("s"))
     with (
         emulated.Powered(board, image, short) as powered,
@@ -97,20 +106,20 @@ def test_mistake_is_found(mistake, tmp_path, tmp_path_factory):
 
 
 @pytest.mark.parametrize("mistake", IN_PORTS)
-def test_mistake_in_a_port_is_found(mistake, tmp_path):
+def test_mistake_in_a_port_is_found(mistake, tree, tmp_path):
     board, file, old, new, text = IN_PORTS[mistake]
     blob, model = emulated.small_model(20), tmp_path / "small.wage"
     model.write_bytes(blob)
-    image = planted(board, file, old, new, model, tmp_path)
+    image = planted(board, file, old, new, model, tree)
     said = test_boards.conversation(board, image, blob, tmp_path / "log")
     with pytest.raises(AssertionError, match=text):
         test_boards.check(said, test_boards.learned(blob))
 
 
 @pytest.mark.parametrize(("board", "kilobytes"), [("sifive_e", 13), ("netduinoplus2", 116)])
-def test_more_memory_than_there_is_does_not_link(board, kilobytes, tmp_path):
+def test_more_memory_than_there_is_does_not_link(board, kilobytes, tree, tmp_path):
     model = tmp_path / "small.wage"
     model.write_bytes(emulated.small_model(20))
     old, new = f"({kilobytes}u * 1024u)", f"({kilobytes + 4}u * 1024u)"
     with pytest.raises(BuildFailed, match=r"RAM.* overflowed"):
-        planted(board, f"boards/{board}/port.c", old, new, model, tmp_path)
+        planted(board, f"boards/{board}/port.c", old, new, model, tree)
