@@ -240,8 +240,8 @@ static int check_weights(const struct wage_layer *l)
 {
     if (!l->weight_count)
         return WAGE_OK;
-    int32_t max = l->store_bits ? wage_weight_max(l)
-                               : ((int32_t)1 << (l->weight_bits - 1)) - 1;
+    int32_t max = wage_fixed(l) ? ((int32_t)1 << l->weight_bits) / 2 - 1
+                                : wage_weight_max(l);
     for (uint32_t i = 0; i < l->weight_count; i++) {
         int32_t x;
         if (l->store_bits > 8)

@@ -181,9 +181,9 @@ static int write_slot(wage_t *w, const struct wage_store *store,
     return error;
 }
 
-/* What a new generation does to the earlier ones: nothing, erases them, and
- * moreover leaves no state. */
-enum what { NEXT = 0, ALONE = 1, NOTHING = 2 };
+/* What a new generation does to the earlier ones: nothing, erases them and
+ * leaves no state itself, erases them. */
+enum what { NEXT = 0, NOTHING = 1, ALONE = 2 };
 
 /* Writes a new generation into the slot after the newest, or, when that one
  * fails, the next that need not be kept. Writes the slot. */
@@ -197,7 +197,7 @@ static int write_next(wage_t *w, const struct wage_store *store,
         return error;
     want.generation++;
     want.crc = 0;
-    want.forgotten = what / NOTHING;
+    want.forgotten = what & NOTHING;
     want.wear += what ? store->slots - 1 : 0;
     *slot = kept;
     do {
@@ -321,8 +321,6 @@ int wage_forget(wage_t *w, const struct wage_store *store)
 {
     uint32_t generation = w->generation;
     int error = write_alone(w, store, NOTHING);
-    w->generation = generation;
-    if (!error)
-        w->generation = 0;
+    w->generation = error ? generation : 0;
     return error;
 }

@@ -133,8 +133,8 @@ MUTANTS = {
     ),
     "forgetting the newest first": (
         "slots-forget", "runtime/persist.c",
-        "want.forgotten = what == NOTHING;",
-        "want.forgotten = what == NOTHING;\n    if (what == NOTHING)\n"
+        "want.forgotten = what & NOTHING;",
+        "want.forgotten = what & NOTHING;\n    if (what & NOTHING)\n"
         "        erase(store, kept, 0, 1);",
     ),
     "an input shorter than the model's": (

@@ -299,6 +299,7 @@ int serve_probe(struct serve *s)
     return serve_answer(s, WAGE_PROBED, WAGE_PROBED_FIELDS);
 }
 
+#if WAGE_CLASS_TABLES
 int serve_class(struct serve *s)
 {
     uint32_t *f = s->message.field, label = f[WAGE_CLASS_LABEL];
@@ -348,6 +349,7 @@ int serve_forget(struct serve *s)
     f[WAGE_SAVED_SCORE] = 0;
     return serve_answer(s, WAGE_SAVED, WAGE_SAVED_FIELDS);
 }
+#endif
 
 int serve_reset(struct serve *s)
 {
