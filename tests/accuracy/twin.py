@@ -45,8 +45,12 @@ class Net(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (n, classes) of float32 (n, c, h, w)."""
-        inputs = []
-        for number, (layer, step) in enumerate(zip(self.layers, self.steps, strict=True)):
+        return self.part(x, 0)
+
+    def part(self, x: torch.Tensor, begin: int, end: int | None = None) -> torch.Tensor:
+        """What the layers from `begin` up to `end` give: logits when the last is one of them."""
+        inputs, steps = [], self.steps[begin:end]
+        for number, (layer, step) in enumerate(zip(self.layers[begin:end], steps, strict=True)):
             inputs.append(x)
             if layer.kind == lib.WAGE_DENSE:  # our order of inputs: row, column, channel
                 x = x.permute(0, 2, 3, 1).flatten(1)
@@ -59,7 +63,7 @@ class Net(nn.Module):
                 x = nn.functional.max_pool2d(x, layer.pool, ceil_mode=True)
             if layer.activation == lib.WAGE_RELU:
                 x = nn.functional.relu(x)
-        return x.flatten(1)
+        return x.flatten(1) if end is None else x
 
 
 def _module(at: Place) -> nn.Module:

@@ -1,0 +1,89 @@
+"""make continual: runs what is missing of the table, one run after another, and writes the page.
+
+PYTHONPATH=tests python -m continual run [NAME…]     benchmarks, strategies (split-mnist.naive) or
+                                                     seeds of them; or all
+PYTHONPATH=tests python -m continual choose [KIND…]  tries settings on validation, of `integer`,
+                                                     `twin`, `host` or `twin-host`
+PYTHONPATH=tests python -m continual costs [NAME…]   instructions on an emulated Cortex-M4
+PYTHONPATH=tests python -m continual summary         docs/continual.json and docs/continual.md
+PYTHONPATH=tests python -m continual list            what there is and what is done
+"""
+
+# SPDX-License-Identifier: MIT
+
+import argparse
+import sys
+import time
+
+from wage_host.errors import ToolMissing, WageError, WrongUsage
+
+from continual import costs, page, runs
+from continual.runs import Run
+from continual.table import BENCHMARKS, CHOICES
+
+
+def say(line: str) -> None:
+    """One line with the time of day."""
+    print(f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
+
+
+def left(waiting: list[Run]) -> str:
+    """How long these runs take, as far as their other seeds tell."""
+    times = []
+    for run in waiting:
+        others = [runs.result(Run(run.benchmark, run.strategy, s)) for s in run.benchmark.seeds]
+        known = [other["seconds"] for other in others if other]
+        times.append(sum(known) / len(known) if known else None)
+    minutes = sum(filter(None, times)) / 60
+    unknown = f" and {times.count(None)} of unknown length" if None in times else ""
+    return f"{len(waiting)} runs to do: about {minutes:.0f} min{unknown}"
+
+
+def run_all(names: list[str]) -> None:
+    """Does the missing runs; the page is written anew when a benchmark has ended."""
+    missing = [run for run in runs.chosen(names) if not runs.result(run)]
+    say(f"{left(missing)}; Ctrl-C stops, and the same command goes on")
+    for number, run in enumerate(missing, 1):
+        found = runs.do(run)
+        say(
+            f"{run.name}: {100 * found['average_accuracy']:.2f} %, {found['seconds']:.0f} s; "
+            f"{left(missing[number:])}"
+        )
+        if number == len(missing) or missing[number].benchmark != run.benchmark:
+            page.write()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="continual", description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["run", "choose", "costs", "summary", "list"])
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args(arguments)
+    names = options.names
+    try:
+        if options.what in ("run", "list") and not runs.chosen(names):
+            raise WrongUsage(f"the table has no {' or '.join(names)}: see list")
+        if options.what == "choose":
+            for kind in names or CHOICES:
+                runs.choose(kind, say)
+        elif options.what == "costs":
+            for name in names or BENCHMARKS:
+                say(f"{name}: {costs.measure(BENCHMARKS[name])}")
+            page.write()
+        elif options.what == "list":
+            for run in runs.chosen(names):
+                found = runs.result(run)
+                print(run.name, f"{100 * found['average_accuracy']:.2f} %" if found else "to do")
+        elif options.what == "run":
+            run_all(names)
+        page.write()
+    except (WageError, ToolMissing) as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

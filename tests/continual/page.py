@@ -1,0 +1,230 @@
+"""docs/continual.json, docs/continual.md and its pictures, made of finished runs."""
+
+# SPDX-License-Identifier: MIT
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from wage_host.files import write_whole
+
+from continual import plot, runs, summary, table
+from continual.table import BENCHMARKS, Benchmark, strategies
+
+DOCS = Path(__file__).parents[2] / "docs"
+SHOWN = ("naive", "twin")  # in the curves, beside the replay in the middle
+
+HEAD = """# Continual learning
+
+Made by `make continual` from the runs in `docs/continual/`; the same figures for programs are in
+`docs/continual.json`. Each stream is learned in one pass, sample by sample, by the C runtime in
+the host's process: the same bits as on a board (a test compares the weights of such a run with
+those of an emulated board). Words and figures are Avalanche's. Accuracy in % on the test part
+(whole; classes of all experiences compete), mean ± standard deviation over seeds; a seed gives
+every strategy the same stream.
+
+- **naive**: each sample once, nothing is kept. **replay-N**: class-balanced reservoir of N samples
+  at the cut between frozen and learning layers, {replays} of them replayed after each new one.
+  **joint**: all experiences at once, shuffled, in as many passes as a sample has steps with
+  replay: an upper bound.
+- **twin**: the same net in float32 (PyTorch, no bias), with the same samples in the same order
+  and *the very same replayed ones*; inputs kept in 8 bits, latents in float16. Where a host learns
+  before the stream, the twin's host does so in float, too. **twin-bytes**: as many as fit in
+  the bytes that integers take: half as many latents; of inputs as many, so that there is no
+  second run.
+- *average*: accuracy in the end over all tests. *forgetting*: mean over all experiences but the
+  last of accuracy just after it less accuracy in the end (-BWT). *FWT*: mean over all but the first
+  of accuracy just before it less an untrained net's. In the class-incremental streams a class
+  that was not there yet is hardly ever right, so FWT is not above zero there.
+- *difference*: integers less twin, seed by seed, in points, ± half the 95 % interval (Student's t).
+"""
+
+TAIL = """## How to go on
+
+`make continual` runs what is missing, one run after another, and goes on where it was stopped;
+`make continual ROWS=split-mnist` (or `split-mnist.twin`, or a seed of it) runs those only. Settings
+that change make their runs count as missing. `WAGE_DATA` names the folder of data sets;
+BasicMotions and mnist1d come with the packages aeon and mnist1d, which `make` installs.
+"""
+DATA = """
+Data: MNIST, Fashion-MNIST and CIFAR-10 (re-compressed as JPEG, comparable with the same files only)
+without the tenth that is held out for validation; Free Spoken Digit Dataset, recordings 0 to 4 of
+each speaker and digit are the test; BasicMotions (in aeon 1.6.0; 80 recordings, with each seed half
+of each activity tests, as windows of 5 s, one a second; figures are pooled over these resplits);
+mnist1d 0.0.2 (Apache 2.0) by its own generator, where a drift is another setting of it: more noise,
+more slope, a longer signal, all three.
+"""
+
+
+def write(docs: Path = DOCS, results: Path = runs.RESULTS) -> list[summary.Row]:
+    """Writes all files; returns the rows."""
+    rows = summary.all_rows(results)
+    runs.write(docs / "continual.json", rows)
+    (docs / "continual").mkdir(exist_ok=True)
+    for benchmark in BENCHMARKS.values():
+        mine = [row for row in rows if row["benchmark"] == benchmark.name]
+        if any(row["forgetting"] is not None for row in mine):
+            svg = picture(benchmark, mine, results)
+            write_whole(docs / "continual" / f"{benchmark.name}.svg", f"{svg}\n".encode())
+    write_whole(docs / "continual.md", text(rows, results).encode())
+    return rows
+
+
+def picture(benchmark: Benchmark, rows: list[summary.Row], results: Path) -> str:
+    """A benchmark's rows, and the curves of those that are SHOWN."""
+    shown, series, counts = (*SHOWN, f"replay-{benchmark.budgets[1]}"), [], []
+    for strategy in strategies(benchmark):
+        found = summary.finished(benchmark, strategy, results)
+        if strategy.name in shown and found:
+            series.append((strategy.name, summary.mean_matrix(found)))
+            counts = next(iter(found.values()))["tests"]
+    return plot.picture(f"{benchmark.name}: {benchmark.title}", rows, series, counts)
+
+
+def text(rows: list[dict[str, Any]], results: Path = runs.RESULTS) -> str:
+    """The page."""
+    lines = [HEAD.format(replays=table.LEARNING.replays), "## Integers and their twins", ""]
+    lines += [
+        "| benchmark | replay | ours | twin | difference | twin, same bytes | difference "
+        "| must reach |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    by_name = {(row["benchmark"], row["strategy"]): row for row in rows}
+    for benchmark in BENCHMARKS.values():
+        name = f"replay-{benchmark.budgets[1]}"
+        row = by_name.get((benchmark.name, name))
+        lines.append(beside(benchmark, row) if row else f"| {benchmark.name} | not measured yet |")
+    lines += ["", *missing(results), "## Settings", "", settings(results), ""]
+    for benchmark in BENCHMARKS.values():
+        mine = [row for row in rows if row["benchmark"] == benchmark.name]
+        if mine:
+            lines += section(benchmark, mine, results)
+    return "\n".join([*lines, TAIL])
+
+
+def beside(benchmark: Benchmark, row: dict[str, Any]) -> str:
+    """A benchmark's row of the first table."""
+    same_bytes = benchmark.train_last > 0
+    cells = [
+        f"[{benchmark.name}](#{benchmark.name})",
+        f"{row['replay_samples']}",
+        f"**{cell(row['average_accuracy'], row['sd'])}**",
+        cell(row["twin"], None),
+        signed(row["twin_difference"], row["twin_95"]),
+        cell(row["twin_bytes"], None) if same_bytes else "the same run",
+        signed(row["twin_bytes_difference"], row["twin_bytes_95"]) if same_bytes else "",
+        summary.verdicts(benchmark, row),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def cell(mean: float | None, sd: float | None) -> str:
+    """A figure, with its spread when there is one."""
+    if mean is None:
+        return "–"
+    return f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f}"
+
+
+def signed(mean: float | None, half: float | None) -> str:
+    """A difference in points."""
+    return "–" if mean is None else f"{mean:+.2f}" + ("" if half is None else f" ± {half:.2f}")
+
+
+def missing(results: Path) -> list[str]:
+    """What the table has and nobody has measured yet."""
+    lines = []
+    for benchmark in BENCHMARKS.values():
+        wanted = len(benchmark.seeds)
+        short = [
+            f"{strategy.name} {count} of {wanted} seeds"
+            for strategy in strategies(benchmark)
+            if (count := len(summary.finished(benchmark, strategy, results))) < wanted
+        ]
+        if short:
+            lines.append(f"- {benchmark.name}: {', '.join(short)}")
+    return ["Not measured yet:", "", *lines, ""] if lines else []
+
+
+def settings(results: Path) -> str:
+    """What all runs share, and what was tried before."""
+    lines = [
+        f"Chosen on the validation part of {' and '.join(table.CHOSEN_ON)} alone (one seed, the "
+        f"replay in the middle, {table.TRY_SAMPLES:,} samples an experience), then kept for all",
+        "benchmarks; what hosts do before a stream on that of "
+        f"{' and '.join(table.HOST_ON)}. The test part chose nothing.",
+        "",
+        "| settings | of | " + " | ".join((*table.CHOSEN_ON, *table.HOST_ON)) + " | |",
+        "|---" * (3 + len(table.CHOSEN_ON + table.HOST_ON)) + "|",
+    ]
+    for kind, (_, _, used) in table.CHOICES.items():
+        path = results / f"{kind}.tries.json"
+        for one in json.loads(path.read_text(encoding="utf-8")) if path.exists() else []:
+            names = (*table.CHOSEN_ON, *table.HOST_ON)
+            scores = [f"{100 * one[name]:.2f}" if name in one else "" for name in names]
+            word = "chosen" if one["settings"] == dataclasses.asdict(used) else ""
+            lines.append(f"| {said(one['settings'])} | {kind} | {' | '.join(scores)} | {word} |")
+    return "\n".join([*lines, DATA])
+
+
+def said(fields: dict[str, Any]) -> str:
+    """Settings in a line."""
+    return ", ".join(f"{key} {value}" for key, value in fields.items())
+
+
+def section(benchmark: Benchmark, rows: list[dict[str, Any]], results: Path) -> list[str]:
+    """A benchmark: picture, all strategies, the matrix of its replay in the middle."""
+    learns = f"the last {benchmark.train_last} layers learn" if benchmark.train_last else (
+        "all layers learn"
+    )  # fmt: skip
+    before = f", {benchmark.epochs} epochs of the first one by the host" if benchmark.epochs else ""
+    where = next((row["instructions_where"] for row in rows if row["instructions_where"]), None)
+    lines = [
+        f"## {benchmark.name}",
+        "",
+        f"{benchmark.title[0].upper()}{benchmark.title[1:]}. {benchmark.scenario.capitalize()}; "
+        f"`{benchmark.net}`, {learns}; at most {benchmark.samples:,} samples an experience"
+        f"{before}.",
+        "",
+        f"![{benchmark.name}](continual/{benchmark.name}.svg)",
+        "",
+        "| strategy | average | forgetting | FWT | replay, bytes | arena, bytes | instructions a "
+        "sample | seeds |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cells = [
+            row["strategy"],
+            cell(row["average_accuracy"], row["sd"]),
+            cell(row["forgetting"], None),
+            cell(row["fwt"], None),
+            f"{row['replay_bytes']:,}",
+            f"{row['arena_bytes']:,}" if row["arena_bytes"] else "–",
+            f"{row['instructions']:,}" if row["instructions"] else "–",
+            f"{row['seeds']} of {row['seeds_wanted']}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", f"Instructions: learning one sample with its replays ({where})." if where else
+              "Instructions were not counted yet.", ""]  # fmt: skip
+    return lines + matrix(benchmark, results)
+
+
+def matrix(benchmark: Benchmark, results: Path) -> list[str]:
+    """The accuracy matrix of the replay in the middle."""
+    name = f"replay-{benchmark.budgets[1]}"
+    strategy = next(one for one in strategies(benchmark) if one.name == name)
+    found = summary.finished(benchmark, strategy, results)
+    if not found:
+        return []
+    values = summary.mean_matrix(found)
+    lines = [
+        f"Accuracy of {name} on each experience's tests (columns), untrained and after each "
+        "experience (rows), %:",
+        "",
+        "| | " + " | ".join(str(k + 1) for k in range(len(values[0]))) + " |",
+        "|---" * (len(values[0]) + 1) + "|",
+    ]
+    for number, shares in enumerate(values):
+        cells = [f"{100 * share:.1f}" for share in shares]
+        lines.append(f"| {number or 'untrained'} | {' | '.join(cells)} |")
+    return [*lines, ""]
