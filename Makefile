@@ -10,7 +10,7 @@ DEBIAN := cmake gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
 ANALYSIS := clang-19 clang-tidy-19 libclang-rt-19-dev llvm-19 cppcheck \
 	$(if $(filter x86_64,$(shell uname -m)),gcc-multilib)
 
-.PHONY: help demo test soak prove lint tools bench speed accuracy convert-table clean
+.PHONY: help demo test soak prove lint tools bench speed accuracy continual convert-table clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ accuracy: $(VENV)/.accuracy ## docs/accuracy.md, in hours; goes on where it stop
 	@./tests/tools.sh "Without it WAGE_DATA needs fashion-mnist." dataset-fashion-mnist
 	@PYTHONPATH=tests $(BIN)/python -m accuracy run $(ROWS)
 
+continual: tools $(VENV)/.continual ## docs/continual.md, in hours; goes on where it stopped; ROWS=benchmark…
+	@./tests/tools.sh "Without it WAGE_DATA needs fashion-mnist." dataset-fashion-mnist
+	@PYTHONPATH=tests $(BIN)/python -m continual run $(ROWS)
+
 convert-table: $(VENV)/.accuracy ## docs/convert.md, models of other programs; goes on where it stopped
 	@./tests/tools.sh "Without it WAGE_DATA needs fashion-mnist." dataset-fashion-mnist
 	@PYTHONPATH=tests $(BIN)/python -m converted
@@ -66,6 +70,12 @@ $(VENV)/.dev: $(VENV)/.user
 $(VENV)/.accuracy: $(VENV)/.user
 	@echo "installing PyTorch into $(VENV)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[accuracy]'
+	@touch $@
+
+# Small sets that come in packages; of aeon no code runs.
+$(VENV)/.continual: $(VENV)/.accuracy $(VENV)/.dev
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps aeon==1.6.0
+	@$(BIN)/pip install --quiet --disable-pip-version-check mnist1d==0.0.2.post1
 	@touch $@
 
 CANNOT := wage-host cannot be built without them.

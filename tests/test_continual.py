@@ -129,6 +129,7 @@ def test_twin_learns_the_same_stream(tmp_path: Path) -> None:
     matrix = np.array(found["matrix"])
     assert matrix.shape == (6, 5)
     assert (np.diagonal(matrix[1:]) > 0.8).all()  # what has just been learned is known
+    assert found["average_accuracy"] > 0.7
     assert (found["replay_samples"], found["replay_bytes"]) == (50, 50 * 65)
 
 
@@ -157,6 +158,7 @@ def test_what_the_table_says_is_what_validation_chose() -> None:
         path = runs.RESULTS / f"{kind}.tries.json"
         tried = json.loads(path.read_text(encoding="utf-8"))
         for one in tried:
+            assert one["nets"] == [BENCHMARKS[name].net for name in names], kind
             assert math.isclose(one["score"], np.mean([one[n] for n in names]), abs_tol=1e-6)
         best = max(tried, key=lambda one: one["score"])
         assert best["settings"] == dataclasses.asdict(used), kind
@@ -213,8 +215,9 @@ def test_rows_are_means_and_paired_differences(tmp_path: Path) -> None:
     assert row["twin_95"] == pytest.approx(12.7062 * 1.5, abs=0.01)
     assert rows["naive"]["sd"] is None
     text = page.text(list(rows.values()), tmp_path)
+    assert "- split-mnist: nothing\n" in text
     assert "**87.00 ± 6.08** | 85.50 | -0.50 ± 19.06 |" in text
-    assert f"naive 1 of 5 seeds, replay-20 0 of 5 seeds, {middle} 3 of 5 seeds" in text
+    assert f"naive 1 of 5, replay-20 0 of 5, {middle} 3 of 5, " in text
 
 
 @pytest.mark.parametrize(("average", "word"), [(0.79, "not met"), (0.801, "met")])

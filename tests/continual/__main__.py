@@ -4,7 +4,6 @@ PYTHONPATH=tests python -m continual run [NAME…]     benchmarks, strategies (s
                                                      seeds of them; or all
 PYTHONPATH=tests python -m continual choose [KIND…]  tries settings on validation, of `integer`,
                                                      `twin`, `host` or `twin-host`
-PYTHONPATH=tests python -m continual costs [NAME…]   instructions on an emulated Cortex-M4
 PYTHONPATH=tests python -m continual summary         docs/continual.json and docs/continual.md
 PYTHONPATH=tests python -m continual list            what there is and what is done
 """
@@ -19,7 +18,7 @@ from wage_host.errors import ToolMissing, WageError, WrongUsage
 
 from continual import costs, page, runs
 from continual.runs import Run
-from continual.table import BENCHMARKS, CHOICES
+from continual.table import CHOICES
 
 
 def say(line: str) -> None:
@@ -49,14 +48,24 @@ def run_all(names: list[str]) -> None:
             f"{run.name}: {100 * found['average_accuracy']:.2f} %, {found['seconds']:.0f} s; "
             f"{left(missing[number:])}"
         )
-        if number == len(missing) or missing[number].benchmark != run.benchmark:
-            page.write()
+        page.write()
+
+
+def count_all(names: list[str]) -> None:
+    """Counts the instructions of benchmarks where they are missing, as far as there are tools."""
+    for benchmark in {run.benchmark: None for run in runs.chosen(names)}:
+        if costs.result(benchmark):
+            continue
+        try:
+            say(f"{benchmark.name}: instructions {costs.measure(benchmark)}")
+        except ToolMissing as error:
+            say(f"{benchmark.name}: instructions were not counted: {error}")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="continual", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["run", "choose", "costs", "summary", "list"])
+    parser.add_argument("what", choices=["run", "choose", "summary", "list"])
     parser.add_argument("names", nargs="*")
     options = parser.parse_args(arguments)
     names = options.names
@@ -66,18 +75,16 @@ def main(arguments: list[str] | None = None) -> int:
         if options.what == "choose":
             for kind in names or CHOICES:
                 runs.choose(kind, say)
-        elif options.what == "costs":
-            for name in names or BENCHMARKS:
-                say(f"{name}: {costs.measure(BENCHMARKS[name])}")
-            page.write()
         elif options.what == "list":
             for run in runs.chosen(names):
                 found = runs.result(run)
                 print(run.name, f"{100 * found['average_accuracy']:.2f} %" if found else "to do")
+            return 0
         elif options.what == "run":
             run_all(names)
+            count_all(names)
         page.write()
-    except (WageError, ToolMissing) as error:
+    except WageError as error:
         say(str(error))
         return 1
     except KeyboardInterrupt:

@@ -28,11 +28,11 @@ every strategy the same stream.
   at the cut between frozen and learning layers, {replays} of them replayed after each new one.
   **joint**: all experiences at once, shuffled, in as many passes as a sample has steps with
   replay: an upper bound.
-- **twin**: the same net in float32 (PyTorch, no bias), with the same samples in the same order
-  and *the very same replayed ones*; inputs kept in 8 bits, latents in float16. Where a host learns
-  before the stream, the twin's host does so in float, too. **twin-bytes**: as many as fit in
-  the bytes that integers take: half as many latents; of inputs as many, so that there is no
-  second run.
+- **twin**: the same net in float32 (PyTorch, SGD, no bias), with the same samples in the same order
+  and *the very same replayed ones*, a new one and its replays in one step; inputs kept in 8 bits,
+  latents in float16. Where a host learns before the stream, the twin's host does so in float, too.
+  **twin-bytes**: as many as fit in the bytes that integers take: half as many latents; of inputs
+  as many, so that there is no second run.
 - *average*: accuracy in the end over all tests. *forgetting*: mean over all experiences but the
   last of accuracy just after it less accuracy in the end (-BWT). *FWT*: mean over all but the first
   of accuracy just before it less an untrained net's. In the class-incremental streams a class
@@ -136,23 +136,22 @@ def missing(results: Path) -> list[str]:
     lines = []
     for benchmark in BENCHMARKS.values():
         wanted = len(benchmark.seeds)
-        short = [
-            f"{strategy.name} {count} of {wanted} seeds"
-            for strategy in strategies(benchmark)
-            if (count := len(summary.finished(benchmark, strategy, results))) < wanted
-        ]
+        done = {s.name: len(summary.finished(benchmark, s, results)) for s in strategies(benchmark)}
+        short = [f"{name} {count} of {wanted}" for name, count in done.items() if count < wanted]
         if short:
-            lines.append(f"- {benchmark.name}: {', '.join(short)}")
+            words = f"{', '.join(short)} seeds" if any(done.values()) else "nothing"
+            lines.append(f"- {benchmark.name}: {words}")
     return ["Not measured yet:", "", *lines, ""] if lines else []
 
 
 def settings(results: Path) -> str:
     """What all runs share, and what was tried before."""
     lines = [
-        f"Chosen on the validation part of {' and '.join(table.CHOSEN_ON)} alone (one seed, the "
-        f"replay in the middle, {table.TRY_SAMPLES:,} samples an experience), then kept for all",
-        "benchmarks; what hosts do before a stream on that of "
-        f"{' and '.join(table.HOST_ON)}. The test part chose nothing.",
+        f"Chosen on the validation part of {' and '.join(table.CHOSEN_ON)} alone",
+        f"(seed {table.TRY_SEED}, the replay in the middle, {table.TRY_SAMPLES:,} samples an "
+        "experience), then kept for all benchmarks;",
+        f"what hosts do before a stream, on that of {' and '.join(table.HOST_ON)}. The test part",
+        "chose nothing.",
         "",
         "| settings | of | " + " | ".join((*table.CHOSEN_ON, *table.HOST_ON)) + " | |",
         "|---" * (3 + len(table.CHOSEN_ON + table.HOST_ON)) + "|",

@@ -57,12 +57,13 @@ class Run:
 
 
 def everything() -> list[Run]:
-    """All runs of the table; a benchmark's twin and its replay first, seed by seed."""
-    found = []
+    """All runs of the table: the replay in the middle and its twins first, seed by seed."""
+    parts = ([], [])
     for benchmark in BENCHMARKS.values():
-        order = sorted(strategies(benchmark), key=lambda s: s.replay != benchmark.budgets[1])
-        found += [Run(benchmark, one, seed) for seed in benchmark.seeds for one in order]
-    return found
+        for seed in benchmark.seeds:
+            for one in strategies(benchmark):
+                parts[one.replay != benchmark.budgets[1]].append(Run(benchmark, one, seed))
+    return parts[0] + parts[1]
 
 
 def chosen(patterns: Iterable[str]) -> list[Run]:
@@ -120,13 +121,15 @@ def choose(kind: str, say: Say = print, results: Path = RESULTS, folder: Path = 
     path = results / f"{kind}.tries.json"
     done = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     tries, names, _ = table.CHOICES[kind]
+    nets = [BENCHMARKS[name].net for name in names]
+    done = [one for one in done if one["nets"] == nets]
     for how in tries:
         settings = dataclasses.asdict(how)
         if any(one["settings"] == settings for one in done):
             continue
         scores = {name: round(_try(kind, how, name, folder), 6) for name in names}
         score = round(sum(scores.values()) / len(scores), 6)
-        done.append({"settings": settings, **scores, "score": score})
+        done.append({"settings": settings, "nets": nets, **scores, "score": score})
         say(f"{kind}, {how}: {100 * score:.2f} % of validation")
         write(path, done)
 

@@ -110,12 +110,12 @@ def run(
     stored = x.half().float() if twin.cut else x
     y, at = torch.from_numpy(labels), count
     for part in parts[1:]:
-        end = at + len(part)
-        for some in range(at, end, learning.new):
-            new = slice(some, min(some + learning.new, end))
-            old = torch.from_numpy(again[new.start - count : new.stop - count].ravel())
-            twin.step(torch.cat([x[new], stored[old]]), torch.cat([y[new], y[old]]))
-        at = end
+        for new in range(at, at + len(part)):
+            old = torch.from_numpy(again[new - count])
+            twin.step(
+                torch.cat([x[new : new + 1], stored[old]]), torch.cat([y[new : new + 1], y[old]])
+            )
+        at += len(part)
         matrix.append([twin.accuracy(*test) for test in tests])
     return {"matrix": matrix, "replay_samples": capacity, "replay_bytes": size}
 
