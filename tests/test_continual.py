@@ -79,7 +79,7 @@ def test_plan_is_what_the_runtime_replays(known: int) -> None:
     x, labels = (np.concatenate([getattr(p, name) for p in parts]) for name in ("x", "labels"))
     net, _ = integer.begun(DIGITS, seed, parts[0], Path())
     before = data.Data("known", x[:known], labels[:known]) if known else None
-    blob, config = integer.blob(net, DIGITS, learning, capacity, seed, before)
+    blob, config = integer.blob(net, DIGITS, learning, Strategy("r", capacity), seed, before)
     board, other = Core(blob), Core(blob)
     for core in (board, other):
         core.start(1, config)
@@ -168,7 +168,8 @@ def test_host_and_emulated_board_learn_the_same_bits(tmp_path: Path) -> None:
     """A stream of the table, shortened, sample by sample over the link."""
     stream = streams.stream(dataclasses.replace(DIGITS, samples=10), 1)
     net, _ = integer.begun(DIGITS, 1, stream[0].learn, tmp_path)
-    blob, config = integer.blob(net, DIGITS, table.LEARNING, DIGITS.budgets[0], 1, None)
+    strategy = Strategy("replay", DIGITS.budgets[0])
+    blob, config = integer.blob(net, DIGITS, table.LEARNING, strategy, 1, None)
     model = tmp_path / "model.wage"
     model.write_bytes(blob)
     image = emulated.image(BOARD, model)

@@ -14,7 +14,7 @@ from wage_host.device import Device
 from wage_host.link import connector
 
 from continual import integer, runs, streams, table
-from continual.table import Benchmark
+from continual.table import Benchmark, Strategy
 
 BOARD = "mps2-an386"
 SAMPLES = 20
@@ -48,8 +48,9 @@ def measure(benchmark: Benchmark, results: Path = runs.RESULTS) -> dict[str, Any
     seed, learning = benchmark.seeds[0], table.LEARNING
     stream = streams.stream(benchmark, seed)
     known = stream[0].learn if benchmark.epochs else None
+    strategy = Strategy("counted", benchmark.budgets[0])
     net, _ = integer.begun(benchmark, seed, stream[0].learn, runs.FOLDER)
-    blob, config = integer.blob(net, benchmark, learning, benchmark.budgets[0], seed, known)
+    blob, config = integer.blob(net, benchmark, learning, strategy, seed, known)
     arriving = stream[1 if benchmark.epochs else 0].learn
     samples = data.samples(streams.chosen(arriving, slice(SAMPLES)), net.info())
     per_us, more = bench.counting(BOARD)

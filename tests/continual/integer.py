@@ -18,6 +18,7 @@ from continual.streams import Stream
 from continual.table import HOST, LEARNING, Benchmark, Learning, Strategy
 
 NAME = "continual"
+NAIVE = Strategy("naive")
 
 
 def task_of(benchmark: Benchmark) -> Task:
@@ -67,7 +68,7 @@ def blob(
     net: Network,
     benchmark: Benchmark,
     learning: Learning,
-    replay: int,
+    strategy: Strategy,
     seed: int,
     known: data.Data | None,
 ) -> tuple[bytes, Config]:
@@ -75,10 +76,10 @@ def blob(
     config = Config(
         seed, learning.lr_shift, learning.replays, learning.gain_shift, learning.threshold
     )
-    last = benchmark.train_last or len(net.weighted)
+    last = strategy.last or benchmark.train_last or len(net.weighted)
     samples = data.samples(known, net.info()) if known else []
     rules = pack.Rules(batch=learning.batch)
-    return train.convert(net, NAME, config, last, replay, samples, rules), config
+    return train.convert(net, NAME, config, last, strategy.replay, samples, rules), config
 
 
 def accuracies(core: Core, stream: Stream) -> list[float]:
@@ -103,10 +104,10 @@ def run(
     first = 1 if benchmark.epochs else 0
     known = stream[0].learn if first else None
     net, fresh = begun(benchmark, seed, stream[0].learn, folder)
-    model, config = blob(net, benchmark, learning, strategy.replay, seed, known)
+    model, config = blob(net, benchmark, learning, strategy, seed, known)
     core = Core(model)
     core.start(1, config)
-    matrix = [accuracies(Core(blob(fresh, benchmark, learning, 0, seed, None)[0]), stream)]
+    matrix = [accuracies(Core(blob(fresh, benchmark, learning, NAIVE, seed, None)[0]), stream)]
     matrix += [accuracies(core, stream)] * first
     if strategy.joint:
         learn_jointly(core, stream, learning.replays + 1, seed)
@@ -130,7 +131,7 @@ def try_host(
 ) -> float:
     """Accuracy on the first experience when a host has learned it with these settings."""
     net, _ = begun(benchmark, seed, stream[0].learn, folder, settings)
-    return accuracies(Core(blob(net, benchmark, LEARNING, 0, seed, None)[0]), stream[:1])[0]
+    return accuracies(Core(blob(net, benchmark, LEARNING, NAIVE, seed, None)[0]), stream[:1])[0]
 
 
 def learn_jointly(core: Core, stream: Stream, passes: int, seed: int) -> None:

@@ -26,6 +26,7 @@ every strategy the same stream.
 
 - **naive**: each sample once, nothing is kept. **replay-N**: class-balanced reservoir of N samples
   at the cut between frozen and learning layers, {replays} of them replayed after each new one.
+  **head-N**: the same, but only the last layer learns, and the replay keeps what it takes.
   **joint**: all experiences at once, shuffled, in as many passes as a sample has steps with
   replay: an upper bound.
 - **twin**: the same net in float32 (PyTorch, SGD, no bias), with the same samples in the same order
@@ -176,7 +177,11 @@ def section(benchmark: Benchmark, rows: list[dict[str, Any]], results: Path) -> 
     learns = f"the last {benchmark.train_last} layers learn" if benchmark.train_last else (
         "all layers learn"
     )  # fmt: skip
-    before = f", {benchmark.epochs} epochs of the first one by the host" if benchmark.epochs else ""
+    before = (
+        f"; of the first one {benchmark.known:,}, learned by the host in {benchmark.epochs} epochs"
+        if benchmark.epochs
+        else ""
+    )
     where = next((row["instructions_where"] for row in rows if row["instructions_where"]), None)
     lines = [
         f"## {benchmark.name}",

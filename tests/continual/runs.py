@@ -45,8 +45,8 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """All that the result follows from, but for data and code."""
         of_host = table.TWIN_HOST if self.strategy.twin else table.HOST
-        one, used = self.benchmark, {"host": dataclasses.asdict(of_host), "epochs": 0}
-        used = {**used, "epochs": one.epochs} if one.epochs else {}
+        one, used = self.benchmark, {"host": dataclasses.asdict(of_host)}
+        used = {**used, "epochs": one.epochs, "known": one.known} if one.epochs else {}
         shape = {"net": one.net, "samples": one.samples, "train_last": one.train_last}
         return {
             **shape,

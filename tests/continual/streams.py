@@ -42,12 +42,12 @@ def by_classes(
     draws: np.random.Generator,
     measured: str,
 ) -> Stream:
-    """An experience a group of classes; the host learns all there is of the first one."""
+    """An experience a group of classes."""
     split, out = known.load(name), []
     test = getattr(split, measured)
     for group in groups:
         found = draws.permutation(np.flatnonzero(np.isin(split.train.labels, group)))
-        most = None if benchmark.epochs and not out else benchmark.samples
+        most = benchmark.known if benchmark.epochs and not out else benchmark.samples
         tests = np.flatnonzero(np.isin(test.labels, group))
         out.append(Experience(chosen(split.train, found[:most]), chosen(test, tests)))
     return out
@@ -105,7 +105,7 @@ def drift(benchmark: Benchmark, draws: np.random.Generator, seed: int) -> Stream
     parts = []
     for domain in range(len(sets.DRIFTS)):
         raw = sets.drifted(domain, seed)
-        most = benchmark.samples if domain else None
+        most = benchmark.samples if domain else benchmark.known
         learn = draws.permutation(sets.DRIFT_SAMPLES)[:most]
         parts += [part_of(raw, learn), part_of(raw, np.arange(sets.DRIFT_SAMPLES, len(raw.labels)))]
     return prepared(parts, sets.DRIFT_STEPS)

@@ -50,7 +50,7 @@ def row(benchmark: Benchmark, strategy: Strategy, results: Path) -> Row | None:
     matrices = [np.array(result["matrix"]) for result in found.values()]
     counted = costs.result(benchmark, results)
     of_cost = "replay" if strategy.replay else "naive"
-    on_device = counted and not (strategy.twin or strategy.joint)
+    on_device = counted and not (strategy.twin or strategy.joint or strategy.last)
     out = {
         "benchmark": benchmark.name,
         "strategy": strategy.name,
@@ -72,7 +72,7 @@ def row(benchmark: Benchmark, strategy: Strategy, results: Path) -> Row | None:
         lost = statistics.fmean(100 * metrics.forgetting(m) for m in matrices)
         forward = statistics.fmean(100 * metrics.forward_transfer(m) for m in matrices)
         out |= {"forgetting": round(lost, 2), "bwt": round(-lost, 2), "fwt": round(forward, 2)}
-    if strategy.replay == benchmark.budgets[1] and not strategy.twin:
+    if strategy.name == f"replay-{benchmark.budgets[1]}":
         out |= beside_twins(benchmark, found, results)
     return out
 
