@@ -95,7 +95,7 @@ _BENCHMARKS = (
         scenario=DOMAINS,
         net="28x28x1 64FC 32FC 10FC",
         classes=10,
-        samples=3000,
+        samples=2000,
         budgets=(50, 200, 500),
     ),
     Benchmark(
@@ -208,9 +208,9 @@ TRIES = (
     *(Learning(-4, gain, 3) for gain in (1, 3)),
     Learning(-4, 2, 1),
 )
-TWIN_TRIES = tuple(TwinLearning(rate, 3) for rate in (0.01, 0.02, 0.05, 0.1))
+TWIN_TRIES = tuple(TwinLearning(rate, 3) for rate in (0.01, 0.02, 0.05))
 LEARNING = Learning(-4, 1, 3)
-TWIN_LEARNING = TwinLearning(0.05, 3)
+TWIN_LEARNING = TwinLearning(0.02, 3)
 
 # All that is chosen: what was tried, on which benchmarks, and what the table has of it.
 CHOICES = {
