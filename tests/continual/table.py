@@ -85,7 +85,7 @@ _BENCHMARKS = (
         samples=1000,
         budgets=(50, 200, 500),
         train_last=2,
-        epochs=6,
+        epochs=3,
         known=22500,
         seeds=(1, 2, 3),
     ),
