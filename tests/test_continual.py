@@ -227,6 +227,8 @@ def test_page_says_what_is_not_reached(tmp_path: Path, average: float, word: str
     made({middle: [average] * 5, "twin": [0.81] * 5}, tmp_path)
     row = next(row for row in summary.all_rows(tmp_path) if row["strategy"] == middle)
     assert summary.verdicts(DIGITS, row) == f"≥ twin − 1.0: {word}"
+    few = summary.verdicts(DIGITS, row | {"twin_seeds": 3})
+    assert few == f"≥ twin − 1.0: {word} (so far 3 seeds)"
     floor = dataclasses.replace(DIGITS, floor=80.0)
     short = "met" if average > 0.8 else "not met, 1.00 below"
     assert summary.verdicts(floor, row).startswith(f"≥ 80 %: {short};")

@@ -52,7 +52,9 @@ DATA = """
 Data: MNIST, Fashion-MNIST and CIFAR-10 (re-compressed as JPEG, comparable with the same files only)
 without the tenth that is held out for validation; Free Spoken Digit Dataset, recordings 0 to 4 of
 each speaker and digit are the test; BasicMotions (in aeon 1.6.0; 80 recordings, with each seed half
-of each activity tests, as windows of 5 s, one a second; figures are pooled over these resplits);
+of each activity tests, as windows of 5 s, one a second; figures are pooled over ten resplits; the
+width of its dense layer, 16, 32 or 64, was chosen on three recordings of each activity of the other
+halves, replay-24 over seeds 1 to 5: 66.9, 77.8, 70.0 %, and 67.5 with three convolutions and none);
 mnist1d 0.0.2 (Apache 2.0) by its own generator, where a drift is another setting of it: more noise,
 more slope, a longer signal, all three.
 """

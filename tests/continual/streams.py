@@ -14,7 +14,7 @@ from wage_host.data.raw import Raw
 from continual import sets
 from continual.table import Benchmark
 
-HELD_OUT = 10  # recordings of an activity for the test
+HELD_OUT, VALIDATED = 10, 3  # recordings of an activity: for the test; of the rest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,12 +87,18 @@ def _by_speaker(group: Sequence[tuple[Data, Data]], draws: np.random.Generator) 
     return Experience(chosen(learn, draws.permutation(len(learn))), test)
 
 
-def motions(draws: np.random.Generator) -> Stream:
-    """Two activities, then two others; with each seed another half of the recordings tests."""
+def motions(draws: np.random.Generator, measured: str) -> Stream:
+    """Two activities, then two others; with each seed another half of the recordings tests.
+
+    For validation, some recordings of the other half do.
+    """
     raw = sets.motions()
     of = [draws.permutation(np.flatnonzero(raw.labels == k)) for k in range(len(sets.ACTIVITIES))]
+    held = HELD_OUT
+    if measured == "validation":
+        of, held = [index[HELD_OUT:] for index in of], VALIDATED
     groups = [np.concatenate(of[:2]), of[2], of[3]]
-    tests = np.concatenate([index[:HELD_OUT] for index in of])
+    tests = np.concatenate([index[:held] for index in of])
     parts = []
     for group in groups:
         learn = draws.permutation(np.setdiff1d(group, tests))
@@ -141,7 +147,7 @@ def stream(benchmark: Benchmark, seed: int, measured: str = "test") -> Stream:
         ),
         "permuted-mnist": lambda: permuted(benchmark, draws, measured),
         "speakers": lambda: speakers(draws),
-        "motions": lambda: motions(draws),
+        "motions": lambda: motions(draws, measured),
         "mnist1d-drift": lambda: drift(benchmark, draws, seed),
     }
     return made[benchmark.name]()

@@ -108,8 +108,11 @@ def verdicts(benchmark: Benchmark, found: Row) -> str:
         parts.append(_word(f"≥ twin − {-LEAST:.1f}", found["twin_difference"] >= LEAST))
     if benchmark.train_last and found["twin_bytes_difference"] is not None:
         parts.append(_word("> twin with the same bytes", found["twin_bytes_difference"] > 0))
-    short = found["seeds"] < found["seeds_wanted"]
-    return "; ".join(parts) + (f" (so far {found['seeds']} seeds)" if short else "")
+    seeds = [found["seeds"], found["twin_seeds"]]
+    if benchmark.train_last:
+        seeds.append(found["twin_bytes_seeds"])
+    short = min(seeds) < found["seeds_wanted"]
+    return "; ".join(parts) + (f" (so far {min(seeds)} seeds)" if short else "")
 
 
 def _word(what: str, met: bool) -> str:
