@@ -5,6 +5,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from wage_host.files import write_whole
@@ -149,23 +150,24 @@ def missing(results: Path) -> list[str]:
 
 def settings(results: Path) -> str:
     """What all runs share, and what was tried before."""
+    columns = (*table.CHOSEN_ON, *table.HOST_ON)
     lines = [
-        f"Chosen on the validation part of {' and '.join(table.CHOSEN_ON)} alone",
-        f"(seed {table.TRY_SEED}, the replay in the middle, {table.TRY_SAMPLES:,} samples an "
-        "experience), then kept for all benchmarks;",
-        f"what hosts do before a stream, on that of {' and '.join(table.HOST_ON)}. The test part",
-        "chose nothing.",
+        f"Chosen on the validation part of {' and '.join(table.CHOSEN_ON)} alone (the replay in",
+        f"the middle, {table.TRY_SAMPLES:,} samples an experience), then kept for all benchmarks;",
+        f"what hosts do before a stream, on that of {' and '.join(table.HOST_ON)}. All were",
+        f"tried with seed {table.TRY_SEEDS[0]}, those at most {100 * table.CLOSE:.1f} points below",
+        f"the best with {len(table.TRY_SEEDS)} seeds. The test part chose nothing.",
         "",
-        "| settings | of | " + " | ".join((*table.CHOSEN_ON, *table.HOST_ON)) + " | |",
-        "|---" * (3 + len(table.CHOSEN_ON + table.HOST_ON)) + "|",
+        f"| settings | of | {' | '.join(columns)} | seeds | |",
+        "|---" * (4 + len(columns)) + "|",
     ]
-    for kind, (_, _, used) in table.CHOICES.items():
+    for kind, (_, names, used) in table.CHOICES.items():
         path = results / f"{kind}.tries.json"
         for one in json.loads(path.read_text(encoding="utf-8")) if path.exists() else []:
-            names = (*table.CHOSEN_ON, *table.HOST_ON)
-            scores = [f"{100 * one[name]:.2f}" if name in one else "" for name in names]
+            scores = [f"{100 * fmean(one[c]):.2f}" if c in one else "" for c in columns]
             word = "chosen" if one["settings"] == dataclasses.asdict(used) else ""
-            lines.append(f"| {said(one['settings'])} | {kind} | {' | '.join(scores)} | {word} |")
+            cells = [said(one["settings"]), kind, *scores, str(len(one[names[0]])), word]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, DATA])
 
 
