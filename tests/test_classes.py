@@ -205,7 +205,7 @@ def served(model: Path, store: Path | None = None) -> Device:
     return Device(connect, deadline_s=5.0)
 
 
-def test_requests_about_no_class_are_refused(unnamed: Path) -> None:
+def test_requests_about_no_class_are_refused(unnamed: Path, tmp_path: Path) -> None:
     with served(unnamed) as device:
         for ask in (device.class_state, device.forget_class):
             with pytest.raises(Refused) as caught:
@@ -216,6 +216,8 @@ def test_requests_about_no_class_are_refused(unnamed: Path) -> None:
         assert caught.value.name == "WAGE_E_NAME"
         assert device.forget_class(1) == 0  # no store: nothing was saved
         assert info(files.read_blob(unnamed)).crc == device.info.crc
+    plain = Faulty(tmp_path, store=None)
+    assert plain.do(lib.WAGE_CLASS, label=1) == plain.do(lib.WAGE_FORGET, label=1) == "NAME"
 
 
 def test_a_store_that_fails_is_told_and_forgets_when_asked_again(tmp_path: Path) -> None:

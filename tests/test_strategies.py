@@ -105,6 +105,20 @@ def test_the_nearest_mean_is_the_mean_of_what_was_seen() -> None:
     assert right > 30
 
 
+def test_a_mean_is_of_the_last_samples() -> None:
+    twins = learned(means(unseen=(0, 1, 2, 3)), 0)
+    (x, _), (other, _) = blobs.random_stream(means(), 6, 2)
+    for _ in range(256):
+        twins.learn(x, 1)
+    (before,) = twins.core.weights()
+    twins.learn(other, 1)
+    twins.same_state()
+    (after,) = twins.core.weights()
+    a = np.frombuffer(twins.core.latent(other), np.int8).astype(int)
+    away = a * 256 - before[1]
+    assert np.abs(after[1] - before[1] - away / 256).max() <= 0.5
+
+
 def test_a_mean_that_was_never_seen_is_never_predicted() -> None:
     twins = learned(means(unseen=(2,)), 0)
     stream = list(blobs.random_stream(means(), 6, 40))
@@ -212,7 +226,7 @@ def test_without_a_table_there_is_none() -> None:
 
 FORGETFUL = {
     "table": model(TABLE), "inputs": model(INPUTS | TABLE), "momentum": model(TABLE, momentum=2),
-    "means": means(flags=MEANS | TABLE),
+    "means": means(flags=MEANS | TABLE), "means, inputs": means(flags=MEANS | TABLE | INPUTS),
     "biases": model(TABLE, dense(CLASSES, flags=TRAINABLE | BIAS | FIXED)),
     "positions": model(TABLE, conv2d(1, kernel=(2, 1), pad=(0,) * 4, flags=TRAINABLE)),
 }  # fmt: skip

@@ -24,6 +24,7 @@ def plan(
         classes=classes,
         class_total=np.bincount(known, minlength=classes).tolist(),
         config=types.SimpleNamespace(seed=seed, replays=replays),
+        inputs=False,
         replay=stored,
         replay_capacity=capacity,
         sample=0,
