@@ -127,10 +127,11 @@ static void walk_replay(struct walk *k, wage_t *w)
         refuse_if(k, there ? label >= w->classes : label);
         if (k->way == LOAD)
             w->replay_label[i] = label;
-        uint8_t *sample = (uint8_t *)w->replay_sample + i * wage_replay_bytes(w);
-        for (uint32_t at = 0; at < wage_replay_bytes(w); at += WAGE_CHUNK_BYTES) {
+        uint32_t size = wage_replay_bytes(w);
+        uint8_t *sample = (uint8_t *)w->replay_sample + i * size;
+        for (uint32_t at = 0; at < size; at += WAGE_CHUNK_BYTES) {
             uint8_t bytes[WAGE_CHUNK_BYTES] = { 0 };
-            uint32_t left = wage_replay_bytes(w) - at;
+            uint32_t left = size - at;
             uint32_t part = left < WAGE_CHUNK_BYTES ? left : WAGE_CHUNK_BYTES;
             if (there)
                 memcpy(bytes, sample + at, part);

@@ -57,14 +57,11 @@ class Reply:
 
     def fits(self, expected: Answer) -> bool:
         """Whether it says what was expected."""
-        mine = self.kind, self.session, self.seq
-        same = mine == (expected.kind, expected.session, expected.seq)
-        tail = 0
+        same = all(getattr(self, n) == getattr(expected, n) for n in ("kind", "session", "seq"))
+        tail = expected.tail_bytes if self.kind == lib.WAGE_CLASSED else 0
         if self.kind == lib.WAGE_PULLED:
             at, total = self.fields[:2]
             tail = min(lib.WAGE_PULL_PART_BYTES, total - at)
-        if self.kind == lib.WAGE_CLASSED:
-            tail = expected.tail_bytes
         if self.kind not in (lib.WAGE_WELCOME, lib.WAGE_REPORT) and len(self.tail) != tail:
             return False
         return same and all(self.fields[i] == value for i, value in expected.fields.items())

@@ -192,7 +192,7 @@ MISTAKES: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     ),
     # Samples
     "another choice of replayed samples": (
-        "step.c", (("wage_draw(key, k + s - 1)", "wage_draw(key, k + s)"),),
+        "step.c", (("wage_draw(key, k - n + s)", "wage_draw(key, k - n + s + 1)"),),
     ),
     "winners of the first sample": (
         "window.c",

@@ -149,7 +149,7 @@ def test_samples_of_any_format_give_names_and_steps_that_exports_keep(tmp_path: 
         assert (tmp_path / "again.wage").read_bytes() == first.read_bytes()
     do("convert", source, *known, "--input-scale", "1/128", "--fresh-head", "--classes", "2",
        "--max-classes", "5", "-o", first)  # fmt: skip
-    assert info(first.read_bytes()).extras.names == ()
+    assert info(first.read_bytes()).extras.names == ("setosa", "versicolor", "virginica", "", "")
 
 
 def test_our_own_export_goes_on_with_its_steps_names_and_inputs(tmp_path: Path) -> None:

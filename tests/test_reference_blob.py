@@ -86,7 +86,7 @@ def test_blob_is_read_as_written() -> None:
         ("threshold", 128, "CONFIG"),
         ("flags", 1, "OK"),
         ("flags", 3, "OK"),
-        ("flags", 8, "RESERVED"),
+        ("flags", 64, "RESERVED"),
         ("flags", 128, "RESERVED"),
         ("batch", 0, "CONFIG"),
         ("batch", 4096, "OK"),

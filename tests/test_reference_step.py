@@ -191,7 +191,7 @@ def random_residual(seed: int) -> bytes:
     for layer in layers:
         layer |= {"flags": 1, "activation": rng.choice((1, 2))}
         if layer["kind"] != blobs.ADD:
-            layer |= blobs.random_numbers(rng, layer, shape, paper=bool(flags & PAPER))
+            layer |= random_models.random_numbers(rng, layer, shape, paper=bool(flags & PAPER))
             layer["alpha_shift"] = rng.choice((layer["alpha_shift"], 0, 12))
     layers[-1] |= {"activation": 0, "alpha_shift": min(layers[-1]["alpha_shift"], 6)}
     settings = random_models.random_settings(rng, bool(flags & PAPER)) | {"flags": flags}
