@@ -267,10 +267,6 @@ class Core:
         text = name.encode()
         check(lib.wage_name_class(self.wage, label, text, len(text)))
 
-    def forget_class(self, label: int) -> None:
-        """Forgets a class, but for what hidden layers learned with it (SPEC 6.7)."""
-        check(lib.wage_forget_class(self.wage, label))
-
     def weight_crc(self) -> int:
         """CRC-32 of all trainable weights in canonical order."""
         return lib.wage_weight_crc(self.wage)

@@ -24,13 +24,19 @@ from wage_host.files import write_whole
 NEW = (8, 9)
 NETWORK = "8x8x1 16C3-MP2 32C3-MP2 32FC 10FC"
 SEED = 1
-EPOCHS = 16
-TRAINING = train.How(
-    Config(seed=SEED, lr_shift=-3, replays=0, gain_shift=2, threshold=0),
-    rates.halving((1, -3), EPOCHS),
-    free_classes=len(NEW),
-)
-LEARNING = Config(seed=SEED, lr_shift=-4, replays=15, gain_shift=2, threshold=0)
+
+
+def training(epochs: int, free_classes: int = 0) -> train.How:
+    """A rate that halves, as wage-host train has it."""
+    return train.How(learning(-3, 0), rates.halving((1, -3), epochs), free_classes=free_classes)
+
+
+def learning(lr_shift: int, replays: int) -> Config:
+    """How a board learns a demo, at the rate 2^lr_shift."""
+    return Config(seed=SEED, lr_shift=lr_shift, replays=replays, gain_shift=2, threshold=0)
+
+
+TRAINING, LEARNING = training(16, len(NEW)), learning(-4, 15)
 TRAIN_LAST = 2
 REPLAY_BYTES = 61_920  # 480 samples
 

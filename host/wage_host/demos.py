@@ -8,11 +8,9 @@ import re
 
 import numpy as np
 
-from wage_host import rates, train
-from wage_host.core import Config
 from wage_host.data import datasets, sound
 from wage_host.datasets import Arrays
-from wage_host.demo import DIGITS, SEED, Parts, Recipe
+from wage_host.demo import DIGITS, Parts, Recipe, learning, training
 from wage_host.errors import DataError, WrongUsage
 
 SPEAKERS = ("jackson", "nicolas", "theo", "yweweler", "george", "lucas")  # as releases added them
@@ -22,16 +20,6 @@ GARMENTS = (
     "Ankle boot",
 )  # fmt: skip
 KNOWN_GARMENTS, NEW_GARMENTS, TESTED_GARMENTS = 12_000, 50, 500
-
-
-def _training(epochs: int, free_classes: int = 0) -> train.How:
-    """A rate that halves, as wage-host train has it."""
-    config = Config(seed=SEED, lr_shift=-3, replays=0, gain_shift=2, threshold=0)
-    return train.How(config, rates.halving((1, -3), epochs), free_classes=free_classes)
-
-
-def _learning(lr_shift: int, replays: int) -> Config:
-    return Config(seed=SEED, lr_shift=lr_shift, replays=replays, gain_shift=2, threshold=0)
 
 
 def found(name: str) -> None:
@@ -62,10 +50,10 @@ def garments() -> Parts:
 FASHION = Recipe(
     "fashion", "eight garments of Fashion-MNIST", "bags and ankle boots", garments,
     network="28x28x1 8C3-MP2 16C3-MP2 128FC 10FC",
-    training=_training(4, 2),
+    training=training(4, 2),
     train_last=1,
     replay_bytes=32 << 10,
-    learning=_learning(-3, 7),
+    learning=learning(-3, 7),
     new_classes=(8, 9),
     names=GARMENTS,
 )  # fmt: skip
@@ -114,10 +102,10 @@ def voices(
 SPEAK = Recipe(
     "speak", "the digits as four speakers say them", "a fifth speaker", voices,
     network="39x20x1 8C3-MP2 16C3-MP2 32C3-MP2 32C3-MP2 64FC 10FC",
-    training=_training(8),
+    training=training(8),
     train_last=2,
     replay_bytes=24 << 10,
-    learning=_learning(-3, 15),
+    learning=learning(-3, 15),
     prepare=f"cut {SOUND}, logmel 8000 256/200 20, normalise",
 )  # fmt: skip
 
@@ -137,10 +125,10 @@ def activities() -> Parts:
 MOTION = Recipe(
     "motion", "standing, running and walking", "badminton", activities,
     network="1x50x6 16C1x5-MP2 32C1x5-MP2 32C1x5-MP2 32FC 4FC",
-    training=_training(16, 1),
+    training=training(16, 1),
     train_last=2,
     replay_bytes=4 << 10,
-    learning=_learning(-5, 7),
+    learning=learning(-5, 7),
     new_classes=(3,),
     prepare="window 50/12, normalise",
     names=datasets.KNOWN["motions"].names,

@@ -275,13 +275,8 @@ class Device(Session):
 
     def forget_class(self, label: int) -> int:
         """Has the board forget a class, in its store too. Returns the new checkpoint's number."""
-        while True:
-            try:
-                seq = self._send(lib.WAGE_FORGET, label=label)
-                m = self._answer(seq, lib.WAGE_SAVED, max(self._answer_s, SAVE_S))
-                return m.named().generation
-            except LinkLost as lost:  # once more does no harm
-                self._recover(lost)
+        m = self.request(lib.WAGE_FORGET, lib.WAGE_SAVED, patience_s=SAVE_S, label=label)
+        return m.named().generation
 
     def drop_pushed(self) -> None:
         """Back to the model of the board's image."""

@@ -280,12 +280,13 @@ class Session:
         return Config(w.seed, shift, w.replays, w.gain_shift, w.threshold, w.lr_factor)
 
     def request(
-        self, kind: int, expected: int, tail: bytes = b"", **fields: int
+        self, kind: int, expected: int, tail: bytes = b"", patience_s: float = 0.0, **fields: int
     ) -> wire.Message:
-        """One question that may be asked twice, and its answer."""
+        """One question that may be asked twice, and its answer; patience_s: for it, at least."""
+        patience_s = max(self._answer_s, patience_s)
         while True:
             try:
-                m = self._answer(self._send(kind, tail, **fields), expected, self._answer_s)
+                m = self._answer(self._send(kind, tail, **fields), expected, patience_s)
                 self._faults = 0
                 return m
             except LinkLost as lost:

@@ -94,11 +94,15 @@ def chosen(patterns: Iterable[str]) -> list[Shard]:
 
 def result(shard: Shard, results: Path = RESULTS) -> dict[str, Any] | None:
     """What the shard's finished run gave; None when it is not finished, or of old settings."""
-    path = results / f"{shard.name}.json"
+    return of_settings(results / f"{shard.name}.json", shard.settings)
+
+
+def of_settings(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """What a file of results holds; None when there is none, or of other settings."""
     if not path.exists():
         return None
     found = json.loads(path.read_text(encoding="utf-8"))
-    return found if found["settings"] == shard.settings else None
+    return found if found["settings"] == settings else None
 
 
 def run(

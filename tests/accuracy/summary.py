@@ -107,14 +107,16 @@ def met(entry: Row, mean: float | None, twin: float | None, ours: int, twins: in
     return word
 
 
-def _cell(mean: float | None, sd: float | None) -> str:
+def cell(mean: float | None, sd: float | None) -> str:
+    """A figure, with its spread when there is one."""
     if mean is None:
         return "–"
     return f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f}"
 
 
-def _signed(mean: float | None, sd: float | None) -> str:
-    return "–" if mean is None else f"{mean:+.2f}" + ("" if sd is None else f" ± {sd:.2f}")
+def signed(mean: float | None, spread: float | None) -> str:
+    """A difference in points, likewise."""
+    return "–" if mean is None else f"{mean:+.2f}" + ("" if spread is None else f" ± {spread:.2f}")
 
 
 def markdown(rows: list[dict[str, Any]], results: Path) -> str:
@@ -129,10 +131,10 @@ def markdown(rows: list[dict[str, Any]], results: Path) -> str:
             TASKS[entry.task].title,
             entry.title,
             entry.anchor,
-            f"**{_cell(found['mean'], found['sd'])}**" if found["seeds"] else "–",
-            _cell(found["best"], None),
-            _cell(found["twin_mean"], found["twin_sd"]),
-            _signed(found["paired_difference"], found["paired_difference_sd"]),
+            f"**{cell(found['mean'], found['sd'])}**" if found["seeds"] else "–",
+            cell(found["best"], None),
+            cell(found["twin_mean"], found["twin_sd"]),
+            signed(found["paired_difference"], found["paired_difference_sd"]),
             entry.must or "–",
             found["met"],
         ]

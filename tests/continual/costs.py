@@ -3,12 +3,12 @@
 # SPDX-License-Identifier: MIT
 
 import dataclasses
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import bench
+from accuracy import shards
 from wage_host import data, emulate
 from wage_host.device import Device
 from wage_host.link import connector
@@ -27,9 +27,7 @@ def path_of(benchmark: Benchmark, results: Path = runs.RESULTS) -> Path:
 
 def result(benchmark: Benchmark, results: Path = runs.RESULTS) -> dict[str, Any] | None:
     """What was counted; None when it was not, or with other settings."""
-    path = path_of(benchmark, results)
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    return found if found and found["settings"] == _settings(benchmark) else None
+    return shards.of_settings(path_of(benchmark, results), _settings(benchmark))
 
 
 def _settings(benchmark: Benchmark) -> dict[str, Any]:

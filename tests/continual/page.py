@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from accuracy.summary import cell, signed
 from wage_host.files import write_whole
 
 from continual import plot, runs, summary, table
@@ -121,18 +122,6 @@ def beside(benchmark: Benchmark, row: dict[str, Any]) -> str:
         summary.verdicts(benchmark, row),
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def cell(mean: float | None, sd: float | None) -> str:
-    """A figure, with its spread when there is one."""
-    if mean is None:
-        return "–"
-    return f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f}"
-
-
-def signed(mean: float | None, half: float | None) -> str:
-    """A difference in points."""
-    return "–" if mean is None else f"{mean:+.2f}" + ("" if half is None else f" ± {half:.2f}")
 
 
 def missing(results: Path) -> list[str]:

@@ -75,11 +75,7 @@ def chosen(patterns: Iterable[str]) -> list[Run]:
 
 def result(run: Run, results: Path = RESULTS) -> dict[str, Any] | None:
     """What a finished run gave; None when it is not finished, or of other settings."""
-    path = results / f"{run.name}.json"
-    if not path.exists():
-        return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return found if found["settings"] == run.settings else None
+    return shards.of_settings(results / f"{run.name}.json", run.settings)
 
 
 def measure(run: Run, measured: str, folder: Path) -> dict[str, Any]:

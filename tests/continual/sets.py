@@ -16,7 +16,7 @@ from wage_host.errors import DataError
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 HOST_SPEAKERS = 4  # the first ones
 SOUND = "cut 8000, logmel 8000 256/128 24, normalise"
-ACTIVITIES = ("Standing", "Running", "Walking", "Badminton")
+ACTIVITIES = datasets.KNOWN["motions"].names
 AEON = "BasicMotions comes with the package aeon: pip install --no-deps aeon==1.6.0"
 MNIST1D = "mnist1d is a package: pip install mnist1d==0.0.2.post1"
 # How a sensor ages or is moved, over the generator's own settings.
@@ -57,19 +57,11 @@ def package_folder(name: str, how: str) -> Path:
     return Path(found.submodule_search_locations[0])
 
 
-def series(path: Path, names: tuple[str, ...]) -> datasets.Arrays:
-    """A .ts file of equally long series: x (n, 1, length, channels), labels (n,)."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    rows = [line.split(":") for line in lines[lines.index("@data") + 1 :] if line]
-    x = np.array([[channel.split(",") for channel in row[:-1]] for row in rows], np.float64)
-    return x.transpose(0, 2, 1)[:, None], np.array([names.index(row[-1]) for row in rows])
-
-
 @functools.cache
 def motions() -> Raw:
     """All 80 recordings of BasicMotions: ten seconds of six axes at 10 Hz."""
     folder = package_folder("aeon", AEON) / "datasets/data/BasicMotions"
-    parts = [series(folder / f"BasicMotions_{part}.ts", ACTIVITIES) for part in ("TRAIN", "TEST")]
+    parts = [datasets.series(folder / f"BasicMotions_{part}.ts") for part in ("TRAIN", "TEST")]
     x, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return Raw("BasicMotions", x, labels)
 
