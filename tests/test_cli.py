@@ -2,14 +2,13 @@
 
 # SPDX-License-Identifier: MIT
 
-import dataclasses
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -317,40 +316,47 @@ def test_wrong_usage_is_told_in_json_too(tmp_path: Path) -> None:
     assert "--data" in answer["error"]
 
 
-def test_interrupted_run_saves_and_resumes(demo_files: demo.Files, tmp_path: Path) -> None:
+class WaitingBoard(sim.SimBoard):
+    """One that has learned 20 samples and waits until it may go on."""
+
+    def __init__(self, *arguments: object):
+        super().__init__(*arguments)
+        self.waits, self.may_go_on = threading.Event(), threading.Event()
+
+    def exchange(self, data: bytes) -> bytes:
+        if self.serve.model.last_id >= 20:
+            self.waits.set()
+            assert self.may_go_on.wait(60)
+        return super().exchange(data)
+
+
+def test_interrupted_run_saves_and_resumes(
+    demo_files: demo.Files, tmp_path: Path, served: Callable[..., str]
+) -> None:
     """Ctrl-C keeps what was learned; --resume ends with the weights of an undisturbed run."""
-    with np.load(demo_files.stream) as some:  # long enough for a busy computer
-        np.savez(tmp_path / "long.npz", **{k: np.concatenate([some[k]] * 4) for k in some.files})
-    demo_files = dataclasses.replace(demo_files, stream=tmp_path / "long.npz")
-    straight = run(*learn(demo_files, "--replays", 255), "--json", cwd=tmp_path)
+    straight = run(*learn(demo_files, "--replays", 9), "--json", cwd=tmp_path)
     expected = json.loads(straight.stdout)["weight_crc"]
-    with Emulated("--model", demo_files.model, "--store", tmp_path / "store") as url:
-        command = learn(demo_files, "--port", url, "--replays", 255)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "wage_host", *map(str, command), "--json"],
-            cwd=tmp_path,
-            env={**os.environ, "WAGE_LOG": str(tmp_path / "wage.sqlite")},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        while _records(tmp_path / "wage.sqlite", 2) < 20:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
-        assert process.returncode == 130, out
-        assert "samples are saved; go on with --resume 2" in json.loads(out)["error"]
-        told = json.loads(run("info", "--port", url, "--json", cwd=tmp_path).stdout)
-        assert told["generation"] == 1
-        assert 20 <= told["last_id"] < len(data.load(demo_files.stream))
-        done = run(*learn(demo_files, "--port", url), "--resume", 2, "--json", cwd=tmp_path)
+    board = WaitingBoard(demo_files.model.read_bytes(), tmp_path / "store")
+    url = served(sim.serve_socket, board, 0)
+    command = learn(demo_files, "--port", url, "--replays", 9)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wage_host", *map(str, command), "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "WAGE_LOG": str(tmp_path / "wage.sqlite")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert board.waits.wait(60)
+    process.send_signal(signal.SIGINT)
+    board.may_go_on.set()
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert "samples are saved; go on with --resume 2" in json.loads(out)["error"]
+    told = json.loads(run("info", "--port", url, "--json", cwd=tmp_path).stdout)
+    assert told["generation"] == 1
+    assert 20 <= told["last_id"] < len(data.load(demo_files.stream))
+    done = run(*learn(demo_files, "--port", url), "--resume", 2, "--json", cwd=tmp_path)
     answer = json.loads(done.stdout)
     assert answer["samples"] == len(data.load(demo_files.stream)) - told["last_id"]
     assert answer["weight_crc"] == expected
-
-
-def _records(path: Path, run_id: int) -> int:
-    from wage_host.log import Log
-
-    with Log(path, create=False) as log:
-        return len(log.records(run_id)) if log.last() == run_id else 0

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 from wage_host import data, demo, link, network, options, sim, stream, train, wire
 from wage_host._core import lib
-from wage_host.core import Config, Core, Sample
+from wage_host.core import Config, Core, Record, Sample
 from wage_host.device import Device
 from wage_host.errors import Interrupted, NoAnswer, OtherModel, PortNotFound
 from wage_host.log import Log
@@ -154,6 +154,24 @@ def test_interrupt_before_learning_saves_nothing(
             stream.conduct(device, log, plan, "test", interrupt)
         assert log.run(1)["state"] == "interrupted"
         assert device.welcome.generation == 0
+
+
+def test_interrupt_after_the_save_does_not_save_again(
+    demo_files: demo.Files, demo_blob: Path, tmp_path: Path
+) -> None:
+    board = sim.SimBoard(demo_blob.read_bytes(), tmp_path / "store")
+    file = data.load(demo_files.stream)
+
+    def interrupt(what: str, count: int, records: Iterable[Record]) -> Iterable[Record]:
+        if what == "accuracy after":
+            raise KeyboardInterrupt
+        return records
+
+    with Device(lambda: link.SimLink(board)) as device, Log(tmp_path / "log") as log:
+        plan = stream.Plan(file, file, CONFIG, 1)
+        with pytest.raises(Interrupted, match=f"{len(file)} samples are saved"):
+            stream.conduct(device, log, plan, "test", interrupt)
+        assert device.welcome.generation == 1
 
 
 def test_store_that_cannot_hold_the_model_is_not_used(

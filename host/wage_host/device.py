@@ -22,6 +22,7 @@ SAVE_S = 30.0  # at least, for a checkpoint
 class Device(Session):
     """A board that answered HELLO, and what it can be asked for."""
 
+    saved_id = 0  # last sample that we saw saved: of an earlier host we do not know it
     _stream: tuple[int, Config, Policy] | None = None
 
     def __enter__(self) -> "Device":
@@ -43,7 +44,7 @@ class Device(Session):
 
     def start(self, stream: int, config: Config, policy: Policy | None = None) -> int:
         """Begins or resumes `stream`. Returns the id learned last in it."""
-        self._stream = (stream, config, policy or Policy())
+        self._stream, self.saved_id = (stream, config, policy or Policy()), 0
         self._stream_before = self.welcome.stream
         try:
             self._begin()
@@ -104,13 +105,13 @@ class Device(Session):
         save: bool,
     ) -> Iterator[Record]:
         done = sent = most = resume(0)
-        saved = setbacks = 0  # of an earlier host we do not know what it saved
+        setbacks = 0
         waiting: deque[int] = deque()
-        while done < len(samples) or (save and saved < done):
+        while done < len(samples) or (save and self.saved_id < done):
             try:
                 if done >= len(samples):
                     self._save_once()
-                    saved = done
+                    self.saved_id = done
                     continue
                 while sent < len(samples) and len(waiting) < max(1, self.welcome.window):
                     x, label = samples[sent]
@@ -134,7 +135,8 @@ class Device(Session):
                 if known > done:  # no answer came, but the board works
                     self._faults = 0
                 done = sent = known
-                saved = min(saved, done)
+                if kind == lib.WAGE_SAMPLE:
+                    self.saved_id = min(self.saved_id, done)
                 waiting.clear()
                 continue
             done, self._faults = record.id, 0
@@ -144,7 +146,7 @@ class Device(Session):
                 most, setbacks = done, 0
             self._tell_kept(record.kept, record.score, record.generation)
             if record.kept == lib.WAGE_SAVED_NOW:
-                saved = done
+                self.saved_id = done
             yield record
 
     def _tell_kept(self, kept: int, score: int, generation: int) -> None:

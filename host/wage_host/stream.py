@@ -138,7 +138,8 @@ def _save_before_leaving(device: Device, stream: int, run: int) -> str:
         if not device.can_save:
             known = device.welcome.last_id
             return f"the board knows {known} samples until power-off; go on with --resume {run}"
-        device.save()
+        if device.saved_id < device.welcome.last_id:
+            device.save()
         return f"{device.welcome.last_id} samples are saved; go on with --resume {run}"
     except WageError as error:
         return f"nothing more could be saved ({error})"
