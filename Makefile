@@ -9,6 +9,7 @@ DEBIAN := cmake gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
 	gcc-avr avr-libc libsimavr-dev libelf-dev arduino-core-avr
 ANALYSIS := clang-19 clang-tidy-19 libclang-rt-19-dev llvm-19 cppcheck \
 	$(if $(filter x86_64,$(shell uname -m)),gcc-multilib)
+BROWSER := chromium chromium-driver
 
 .PHONY: help demo test soak prove lint tools bench speed accuracy continual convert-table clean
 
@@ -33,6 +34,7 @@ lint: $(VENV)/.dev ## style of the Python files
 tools: ## cross compiler and emulator, from Debian's packages when we may
 	@./tests/tools.sh "Tests of cross-compiled and emulated boards will be skipped." $(DEBIAN)
 	@./tests/tools.sh "Fuzzers, static analysis and some compilers will be skipped." $(ANALYSIS)
+	@./tests/tools.sh "Tests of pages in a browser will be skipped." $(BROWSER)
 
 bench: tools $(VENV)/.dev ## cost of the workloads on emulated boards: build/bench.md; minutes
 	@$(BIN)/python tests/bench.py
