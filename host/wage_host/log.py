@@ -1,27 +1,31 @@
-"""The log: one SQLite file of runs. Only this module writes such files."""
+"""The log: one SQLite file of runs. Only this module writes it; tables.py says what is in it."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
 
+from wage_host.core import Sample, info
 from wage_host.errors import LogError
+from wage_host.tables import connect
 
 COMMIT_S = 0.5  # longest time that a record waits in memory
-BUSY_S = 10.0  # longest wait for another process that writes
-APPLICATION = int.from_bytes(b"WAGE", "big")  # marks the file as ours
-VERSION = 1  # of the tables below
-MAGIC = b"SQLite format 3\0"
+BEAT_S = 5.0  # between two signs of life of a live run
+CUT_OFF_S = 15.0  # without one, the process that wrote it is gone
+BLOCK = 256  # samples sent are kept in blocks of so many, each once
 
 RECORD = np.dtype([
     ("id", "i8"), ("label", "i4"), ("prediction", "i4"),
@@ -29,45 +33,34 @@ RECORD = np.dtype([
     ("skipped", "?"), ("known", "?"), ("us", "i8"),
 ])
 
-# WAL: a killed run loses nothing committed, and a reader never makes the live run wait.
-OPEN = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL")
-
-CREATE = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS run (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, command TEXT NOT NULL,
-    conditions TEXT NOT NULL, started TEXT NOT NULL, touched TEXT NOT NULL, ended TEXT,
-    state TEXT NOT NULL CHECK (state IN ('live', 'done', 'interrupted', 'failed')),
-    summary TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS record (
-    n INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES run, id INTEGER NOT NULL,
-    label INTEGER NOT NULL, prediction INTEGER NOT NULL, p_label INTEGER NOT NULL,
-    skipped INTEGER NOT NULL, known INTEGER NOT NULL, us INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS record_run ON record (run);
-CREATE TABLE IF NOT EXISTS evaluation (
-    n INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES run, time TEXT NOT NULL,
-    "when" TEXT NOT NULL, at_sample INTEGER NOT NULL, place TEXT NOT NULL,
-    labels TEXT NOT NULL, predictions TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS event (
-    n INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES run, time TEXT NOT NULL,
-    what TEXT NOT NULL, text TEXT NOT NULL);
-PRAGMA application_id = {APPLICATION};
-PRAGMA user_version = {VERSION};
-COMMIT;
-"""
-
-ADD_RUN = """INSERT INTO run (command, conditions, started, touched, state, summary)
-             VALUES (?, ?, ?, ?, 'live', '{}')"""
+ADD_MODEL = "INSERT OR IGNORE INTO model (crc, blob) VALUES (?, ?)"
+ADD_RUN = """INSERT INTO run (command, conditions, started, touched, state, summary, model)
+             VALUES (?, ?, ?, ?, 'live', '{}', ?)"""
 ADD_RECORD = f"""INSERT INTO record (run, {", ".join(RECORD.names)})
                  VALUES (?{", ?" * len(RECORD.names)})"""
+ADD_INPUT = "INSERT OR IGNORE INTO input (digest, labels, bytes) VALUES (?, ?, ?)"
+ADD_SENT = """INSERT INTO sent (run, what, first, input)
+              SELECT ?, ?, ?, id FROM input WHERE digest = ?"""
 ADD_EVALUATION = """INSERT INTO evaluation
                     (run, time, "when", at_sample, place, labels, predictions)
                     VALUES (?, ?, ?, ?, ?, ?, ?)"""
-ADD_EVENT = "INSERT INTO event (run, time, what, text) VALUES (?, ?, ?, ?)"
+ADD_EVENT = """INSERT INTO event (run, time, at_sample, what, text, generation, score)
+               VALUES (?, ?, ?, ?, ?, ?, ?)"""
+TOUCH = "UPDATE run SET touched = ? WHERE id = ?"
 END_RUN = "UPDATE run SET state = ?, ended = ?, touched = ?, summary = ? WHERE id = ?"
 RUNS = "SELECT *, (SELECT count(*) FROM record WHERE run = run.id) AS records FROM run"
 EVALUATIONS = """SELECT time, "when", at_sample, place, labels, predictions
                  FROM evaluation WHERE run = ? ORDER BY n"""
+EVENTS = """SELECT time, at_sample, what, text, generation, score
+            FROM event WHERE run = ? ORDER BY n"""
+SENT = """SELECT first, labels, bytes FROM sent JOIN input ON input.id = sent.input
+          WHERE run = ? AND what = ? ORDER BY n"""
+ORPHANS = ("DELETE FROM input WHERE id NOT IN (SELECT input FROM sent)",
+           "DELETE FROM model WHERE crc NOT IN (SELECT model FROM run WHERE model IS NOT NULL)")
+
+
+Sent = tuple[int, str, int, bytes, bytes]  # run, what, first, labels, inputs
+_values = attrgetter(*RECORD.names)
 
 
 def default_path() -> Path:
@@ -90,6 +83,21 @@ def _json(value: object) -> str:
     return json.dumps(value, default=lambda v: v.item() if isinstance(v, np.generic) else str(v))
 
 
+def _blocks(sent: Iterable[Sent]) -> Iterator[Sent]:
+    """What follows each other within a block, as one."""
+    whole: Sent | None = None
+    for part in sent:
+        if whole and whole[:2] == part[:2] and whole[2] + len(whole[3]) == part[2] \
+                and (part[2] - 1) % BLOCK:
+            whole = (*whole[:3], whole[3] + part[3], whole[4] + part[4])
+            continue
+        if whole:
+            yield whole
+        whole = part
+    if whole:
+        yield whole
+
+
 def _ranges(ids: Sequence[int]) -> str:
     """Sorted numbers in few words: '1 to 4, 6'."""
     spans: list[list[int]] = []
@@ -101,53 +109,12 @@ def _ranges(ids: Sequence[int]) -> str:
     return ", ".join(" to ".join(map(str, span)) for span in spans)
 
 
-def _run_dict(row: sqlite3.Row) -> dict[str, Any]:
-    """A row of RUNS with its JSON read."""
-    return dict(row) | {k: json.loads(row[k]) for k in ("conditions", "summary")}
-
-
-def _head(path: Path) -> bytes:
-    """The first bytes of a file."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC))
-    except OSError as error:
-        raise LogError(f"cannot open the log {path}: {error.strerror}") from error
-
-
-def _connect(path: Path, create: bool) -> sqlite3.Connection:
-    """Opens the file; one that is not ours is refused and left as it was."""
-    if not create and not path.exists():
-        raise LogError(f"there is no log at {path}: no run has been logged there yet")
-    if path.is_file() and _head(path) not in (b"", MAGIC):  # SQLite would overwrite a short one
-        raise LogError(f"{path} is not a log of WAGE runs, and no SQLite file at all")
-    uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
-    try:
-        db = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None,
-                             check_same_thread=False)
-    except sqlite3.Error as error:
-        raise LogError(f"cannot open the log {path}: {error}") from error
-    try:
-        owner = db.execute("PRAGMA application_id").fetchone()[0]
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if owner != APPLICATION and (owner or version or tables):
-            raise LogError(f"{path} is not a log of WAGE runs, but another SQLite file")
-        if version > VERSION:
-            raise LogError(f"the log {path} has format {version}, from a newer wage-host; "
-                           f"this one reads up to {VERSION}")
-        for pragma in OPEN:
-            db.execute(pragma)
-        if not owner:
-            db.executescript(CREATE)
-    except sqlite3.Error as error:
-        db.close()
-        raise LogError(f"{path} cannot be used as a log of WAGE runs: {error}") from error
-    except LogError:
-        db.close()
-        raise
-    db.row_factory = sqlite3.Row
-    return db
+def _run_dict(row: sqlite3.Row, tags: list[str]) -> dict[str, Any]:
+    """A row of RUNS with its JSON read; cut_off: it never ended, and nobody writes it any more."""
+    read = {k: json.loads(row[k]) for k in ("conditions", "summary")}
+    silent = datetime.now(timezone.utc) - datetime.fromisoformat(row["touched"])
+    cut_off = row["state"] == "live" and silent.total_seconds() > CUT_OFF_S
+    return dict(row) | read | {"tags": tags, "cut_off": cut_off}
 
 
 class Log:
@@ -156,11 +123,13 @@ class Log:
     def __init__(self, path: Path, create: bool = True) -> None:
         """Opens the log; `create` False refuses a file that is not there."""
         self.path = Path(path)
-        self._db = _connect(self.path, create)
+        self._db = connect(self.path, create)
         self._lock = threading.RLock()
         self._live: set[int] = set()
         self._waiting: list[tuple[int, ...]] = []
-        self._timer: threading.Timer | None = None
+        self._sent: list[Sent] = []
+        self._closing = threading.Event()
+        self._writer: threading.Thread | None = None
         self._fault: LogError | None = None
 
     def __enter__(self) -> Log:
@@ -178,9 +147,10 @@ class Log:
 
     def close(self) -> None:
         """Writes what waits and lets go of the file."""
+        self._closing.set()
+        if self._writer:
+            self._writer.join()
         with self._lock:
-            if self._timer:
-                self._timer.cancel()
             try:
                 self.flush()
             finally:
@@ -188,26 +158,44 @@ class Log:
 
     # writing
 
-    def begin(self, command: str, conditions: dict[str, Any]) -> int:
-        """Opens a run under its command line and conditions; returns its id."""
+    def begin(self, command: str, conditions: dict[str, Any], blob: bytes | None = None) -> int:
+        """Opens a run under its command line and conditions; returns its id.
+
+        `blob`: the board's model, without which the run cannot be replayed.
+        """
         now = _now()
+        crc = info(blob).crc if blob else None
         with self._transaction():
-            row = (_text(command), _json(conditions), now, now)
+            if blob:
+                self._db.execute(ADD_MODEL, (crc, blob))
+            row = (_text(command), _json(conditions), now, now, crc)
             run = self._db.execute(ADD_RUN, row).lastrowid
         self._live.add(run)
+        if not self._writer:
+            self._writer = threading.Thread(target=self._write_on, daemon=True)
+            self._writer.start()
         return run
 
     def record(self, run: int, record: Any) -> None:
-        """Adds what came back for one sample; it is in the file within COMMIT_S."""
+        """Adds what came back for one sample; it is in the file within COMMIT_S.
+
+        It never waits for the disk: a board is at the other end.
+        """
         self._check_live(run)
-        row = (run, *(int(getattr(record, name)) for name in RECORD.names))
-        with self._lock:
-            if self._fault:
-                raise self._fault
-            self._waiting.append(row)
-            if self._timer is None:
-                self._timer = threading.Timer(COMMIT_S, self._on_timer)
-                self._timer.start()
+        if self._fault:
+            raise self._fault
+        self._waiting.append((run, *map(int, _values(record))))
+
+    def sent(self, run: int, what: str, first: int, samples: Sequence[Sample]) -> None:
+        """Adds samples that the board gets, `first` the number of the first (from 1).
+
+        what: 'sample' of the stream, or 'guard'. To be called before what comes back is recorded.
+        Blocks that begin at 1, 1 + BLOCK, … are kept once, however many runs send the same.
+        """
+        self._check_live(run)
+        labels = bytes(label for _, label in samples)
+        inputs = b"".join(np.ascontiguousarray(x, np.int8).tobytes() for x, _ in samples)
+        self._sent.append((run, what, first, labels, inputs))
 
     def evaluation(self, run: int, when: str, at_sample: int, labels: Sequence[int],
                    predictions: Sequence[int], place: str) -> None:
@@ -220,11 +208,25 @@ class Log:
             row = (run, _now(), _text(when), int(at_sample), _text(place), *lists)
             self._db.execute(ADD_EVALUATION, row)
 
-    def event(self, run: int, what: str, text: str) -> None:
-        """Adds something that happened: a link fault, a save, a reconnection."""
+    def event(self, run: int, what: str, text: str, at_sample: int = 0,
+              generation: int | None = None, score: int | None = None) -> None:
+        """Adds something that happened: a link fault, a save, a reconnection.
+
+        at_sample: the last one that was learned then; of checkpoints also what they are.
+        """
         self._check_live(run)
         with self._transaction():
-            self._db.execute(ADD_EVENT, (run, _now(), _text(what), _text(text)))
+            row = (run, _now(), at_sample, _text(what), _text(text), generation, score)
+            self._db.execute(ADD_EVENT, row)
+
+    def write(self, run: int, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Executes a statement for each row, in one transaction; for tables of others (tables.py).
+
+        It waits for the disk: gather rows of what comes fast.
+        """
+        self._check_live(run)
+        with self._transaction():
+            self._db.executemany(sql, rows)
 
     def end(self, run: int, state: Literal["done", "interrupted", "failed"],
             summary: dict[str, Any]) -> None:
@@ -235,60 +237,109 @@ class Log:
             self._db.execute(END_RUN, (state, now, now, _json(summary), run))
         self._live.discard(run)
 
+    def tag(self, run: int, tags: Sequence[str], remove: bool = False) -> None:
+        """Adds words to a run, or takes them away."""
+        self._check(run)
+        sql = ("DELETE FROM tag WHERE run = ? AND tag = ?" if remove else
+               "INSERT OR IGNORE INTO tag (run, tag) VALUES (?, ?)")
+        with self._transaction():
+            self._db.executemany(sql, [(run, _text(tag)) for tag in tags])
+
+    def delete(self, runs: Sequence[int]) -> None:
+        """Deletes runs with all that belongs to them, and inputs and models of no other run."""
+        for run in runs:
+            row = self.run(run)
+            if row["state"] == "live" and not row["cut_off"]:
+                raise LogError(f"run {run} is live: end it first, or wait {CUT_OFF_S:.0f} s if "
+                               "its process is gone")
+        with self._transaction():
+            self._db.executemany("DELETE FROM run WHERE id = ?", [(run,) for run in runs])
+            for sql in ORPHANS:
+                self._db.execute(sql)
+        with self._lock:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the journal has it, too
+
     def flush(self) -> None:
         """Writes the records that wait."""
         with self._lock:
-            if self._waiting:
+            if self._waiting or self._sent:
                 with self._transaction():
                     pass
 
     # reading
 
     def runs(self) -> list[dict[str, Any]]:
-        """All runs, oldest first."""
-        return [_run_dict(row) for row in self._rows(f"{RUNS} ORDER BY id")]
+        """All runs, oldest first, as run() gives them."""
+        tags: dict[int, list[str]] = {}
+        for row in self.read("SELECT run, tag FROM tag ORDER BY run, tag"):
+            tags.setdefault(row["run"], []).append(row["tag"])
+        return [_run_dict(row, tags.get(row["id"], []))
+                for row in self.read(f"{RUNS} ORDER BY id")]
 
     def run(self, run: int) -> dict[str, Any]:
-        """One run: id, command, conditions, times, state, summary, count of records."""
+        """One run: id, command, conditions, times, state, summary, count of records, tags, model
+        (its CRC, None when the log does not have it), cut_off.
+        """
         self._check(run)
-        return _run_dict(self._rows(f"{RUNS} WHERE id = ?", run)[0])
+        tags = [row[0] for row in self.read("SELECT tag FROM tag WHERE run = ? ORDER BY tag", run)]
+        return _run_dict(self.read(f"{RUNS} WHERE id = ?", run)[0], tags)
+
+    def blob(self, run: int) -> bytes | None:
+        """The model of a run, None when the log does not have it."""
+        self._check(run)
+        sql = "SELECT blob FROM model JOIN run ON run.model = model.crc WHERE run.id = ?"
+        return next((row[0] for row in self.read(sql, run)), None)
+
+    def samples(self, run: int, what: str) -> Iterator[tuple[int, int, np.ndarray]]:
+        """What sent() was given of a run: number, label, input (input bytes) int8."""
+        self._check(run)
+        for first, labels, inputs in self.read(SENT, run, what):
+            x = np.frombuffer(inputs, np.int8).reshape(len(labels), -1)
+            yield from zip(range(first, first + len(labels)), labels, x, strict=True)
 
     def records(self, run: int) -> np.ndarray:
         """The records of a run in order of arrival, as an array of dtype RECORD."""
         self._check(run)
         sql = f"SELECT {', '.join(RECORD.names)} FROM record WHERE run = ? ORDER BY n"
-        return np.array([tuple(row) for row in self._rows(sql, run)], dtype=RECORD)
+        return np.array([tuple(row) for row in self.read(sql, run)], dtype=RECORD)
 
     def evaluations(self, run: int) -> list[dict[str, Any]]:
         """The evaluations of a run in order, labels and predictions as int arrays."""
         self._check(run)
         return [dict(row) | {k: np.array(json.loads(row[k]), dtype=np.int64)
                              for k in ("labels", "predictions")}
-                for row in self._rows(EVALUATIONS, run)]
+                for row in self.read(EVALUATIONS, run)]
 
     def events(self, run: int) -> list[dict[str, Any]]:
-        """The events of a run in order: time, what, text."""
+        """The events of a run in order: time, at_sample, what, text, generation, score."""
         self._check(run)
-        sql = "SELECT time, what, text FROM event WHERE run = ? ORDER BY n"
-        return [dict(row) for row in self._rows(sql, run)]
+        return [dict(row) for row in self.read(EVENTS, run)]
 
     def last(self) -> int | None:
         """The newest run, or None."""
-        return self._rows("SELECT max(id) FROM run")[0][0]
+        return self.read("SELECT max(id) FROM run")[0][0]
+
+    def read(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+        """All rows of a query, records that wait included."""
+        with self._lock:
+            self.flush()
+            try:
+                return self._db.execute(sql, values).fetchall()
+            except sqlite3.Error as error:
+                raise LogError(f"cannot read the log {self.path}: {error}") from error
 
     # inside
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """One transaction, which begins with the records that wait."""
+        """One transaction, which begins with what waits."""
         with self._lock:
             begun = failed = False
+            records, sent = len(self._waiting), len(self._sent)
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 begun = True
-                self._db.executemany(ADD_RECORD, self._waiting)
-                for run in {row[0] for row in self._waiting}:
-                    self._db.execute("UPDATE run SET touched = ? WHERE id = ?", (_now(), run))
+                self._write_waiting(self._sent[:sent], self._waiting[:records])
                 yield
                 self._db.execute("COMMIT")
             except sqlite3.Error as error:
@@ -298,29 +349,35 @@ class Log:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 elif begun and not failed:  # committed, even if Ctrl-C came just then
-                    self._waiting.clear()
+                    del self._waiting[:records], self._sent[:sent]
 
-    def _on_timer(self) -> None:
-        """Writes what waits; a failure is raised by the next record."""
-        with self._lock:
-            self._timer = None
+    def _write_waiting(self, sent: list[Sent], records: list[tuple[int, ...]]) -> None:
+        """What was sent, then what came back."""
+        for run, what, first, labels, inputs in _blocks(sent):
+            digest = hashlib.sha256(b"%d " % len(labels) + labels + inputs).digest()
+            self._db.execute(ADD_INPUT, (digest, labels, inputs))
+            self._db.execute(ADD_SENT, (run, what, first, digest))
+        self._db.executemany(ADD_RECORD, records)
+        for run in {row[0] for row in records}:
+            self._db.execute(TOUCH, (_now(), run))
+
+    def _write_on(self) -> None:
+        """Writes what waits, and signs of life; a failure is raised by the next record."""
+        beat = time.monotonic()
+        while not self._closing.wait(COMMIT_S):
             try:
-                self.flush()
+                with self._lock:
+                    self.flush()
+                    if time.monotonic() - beat >= BEAT_S:
+                        beat = time.monotonic()
+                        with self._transaction():
+                            self._db.executemany(TOUCH, [(_now(), run) for run in self._live])
             except LogError as error:
                 self._fault = error
 
-    def _rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
-        """All rows of a query, records that wait included."""
-        with self._lock:
-            self.flush()
-            try:
-                return self._db.execute(sql, values).fetchall()
-            except sqlite3.Error as error:
-                raise LogError(f"cannot read the log {self.path}: {error}") from error
-
     def _check(self, run: int) -> None:
         """Refuses a run that is not in the file."""
-        ids = [row[0] for row in self._rows("SELECT id FROM run ORDER BY id")]
+        ids = [row[0] for row in self.read("SELECT id FROM run ORDER BY id")]
         if run not in ids:
             held = f"it holds {_ranges(ids)}" if ids else "it holds no run yet"
             raise LogError(f"there is no run {run} in {self.path}: {held}")
