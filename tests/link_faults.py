@@ -34,7 +34,7 @@ def host(world: World, stream: int, count: int, save_every: int) -> Iterator[int
     if world.port_back < math.inf:  # it is begun with the cable plugged in
         world.clock.now = max(world.clock.now, world.port_back)
 
-    def hear(what: str, text: str) -> None:
+    def hear(what: str, text: str, **_: int) -> None:
         nonlocal done
         world.say(f"host of {stream}: {what}: {text}")
         if what == "resume":

@@ -227,7 +227,7 @@ def test_stranger_ends_nobodys_session():
     with Device(lambda: middle, clock=middle.clock, key=KEY) as device:
         device.start(11, CONFIG)
         device.welcome.window, faults = 1, []
-        device.on_event = lambda what, text: faults.append(text)
+        device.on_event = lambda what, text, **_: faults.append(text)
         for record in device.learn(SAMPLES):
             board.exchange(wire.encode(wire.Message(lib.WAGE_HELLO, 500 + record.id, 1, (1, 1))))
         assert faults == [] and device.stats().last_id == len(SAMPLES)

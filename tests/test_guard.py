@@ -331,7 +331,7 @@ def test_refused_samples_are_not_sent_again(tmp_path):
         assert (device.welcome.guard_set, device.welcome.guard_count) == (SET, len(GUARD))
         assert device.welcome.guard_room >= len(GUARD)
         events = []
-        device.on_event = lambda what, text: events.append(what)
+        device.on_event = lambda what, text, **_: events.append(what)
         device.start(4, CONFIG, Policy(every=6, margin=1))
         sent.clear()
         records = list(device.learn(stream, True))

@@ -130,7 +130,7 @@ def test_killed_board_goes_on_from_its_last_save(
     killed_at, events = 0, []
     try:
         with device_of(url) as device:
-            device.on_event = lambda what, text: events.append((what, text))
+            device.on_event = lambda what, text, **_: events.append((what, text))
             device.start(STREAM, CONFIG, Policy(every=8))
             device.welcome.window = 2  # as of a board with a small buffer
             ids = []

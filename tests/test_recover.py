@@ -93,7 +93,7 @@ def test_save_whose_answer_is_lost_is_asked_for_again(tmp_path: Path) -> None:
             return out
 
     with Device(lambda: Deaf(board)) as device:
-        device.on_event = lambda what, text: events.append((what, text))
+        device.on_event = lambda what, text, **_: events.append((what, text))
         device.start(11, CONFIG)
         assert len(list(device.learn(SAMPLES, True))) == COUNT
     assert dropped and [text for what, text in events if what == "save"] == ["checkpoint 2"]

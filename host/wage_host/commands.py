@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from wage_host import auth, classes, data, files, link, stream
+from wage_host import auth, classes, data, files, link, replay, stream
 from wage_host import report as reports
 from wage_host._core import lib
 from wage_host.core import Config, Policy, info
@@ -28,12 +28,17 @@ from wage_host.errors import (
 )
 from wage_host.extras import NOTHING
 from wage_host.log import Log, default_path
-from wage_host.options import FILE, LABEL, RATE, board_line, command, open_device, port_options
-from wage_host.screen import Screen
-
-log_option = click.option(
-    "--log", "log_path", type=FILE, help="SQLite file of runs; default $WAGE_LOG, wage.sqlite."
+from wage_host.options import (
+    FILE,
+    LABEL,
+    LOG,
+    RATE,
+    board_line,
+    command,
+    open_device,
+    port_options,
 )
+from wage_host.screen import Screen
 
 
 def this_command() -> str:
@@ -58,7 +63,7 @@ def this_command() -> str:
 @click.option("--erase-budget", type=click.IntRange(1), help="Slots to erase at most.")
 @click.option("--new-class", "new_class", help="A class to be added: NAME, or LABEL=NAME.")
 @click.option("--resume", type=int, help="Go on with an interrupted run, by its number.")
-@log_option
+@LOG
 def do_learn(
     screen: Screen,
     file: Path,
@@ -161,11 +166,7 @@ def _earlier(
             "WAGE_E_STREAM",
             f"the board has learned something else since run {run}: start a new run",
         )
-    config, policy = (
-        kind(**{f.name: earlier[f.name] for f in dataclasses.fields(kind) if f.name in earlier})
-        for kind in (Config, Policy)
-    )
-    return earlier["stream"], config, policy
+    return replay.settings(earlier)
 
 
 def tell(screen: Screen, log: Log, done: stream.Outcome) -> None:
@@ -191,7 +192,7 @@ def tell(screen: Screen, log: Log, done: stream.Outcome) -> None:
 @port_options
 @click.option("--data", "file", type=FILE, required=True, help="Labelled samples.")
 @LABEL
-@log_option
+@LOG
 def do_eval(
     screen: Screen, file: Path, label: str | None, log_path: Path | None, **port: Any
 ) -> dict[str, Any]:
@@ -204,7 +205,7 @@ def do_eval(
         tests = data.samples(test, device.info)
         about = stream.conditions(device, test, device.config())
         run = log.begin(this_command(), about)
-        device.on_event = lambda what, text: log.event(run, what, text)
+        device.on_event = lambda what, text, **_: log.event(run, what, text)
         records = stream.evaluate(device, log, run, "now", 0, tests, screen.watch)
         result = {"samples": len(records), "accuracy": stream.accuracy(records)}
         log.end(run, "done", result)
@@ -303,7 +304,7 @@ def do_ports(screen: Screen) -> dict[str, Any]:
 @click.argument("run", type=int, required=False)
 @click.option("-o", "--output", type=FILE, help="The HTML file; default: run-N.html.")
 @click.option("--picture", type=FILE, help="Also the curve as an SVG file.")
-@log_option
+@LOG
 def do_report(
     screen: Screen,
     run: int | None,

@@ -24,6 +24,7 @@ class Device(Session):
 
     saved_id = 0  # last sample that we saw saved: of an earlier host we do not know it
     _stream: tuple[int, Config, Policy] | None = None
+    _last_id = 0
 
     def __enter__(self) -> "Device":
         return self
@@ -41,6 +42,11 @@ class Device(Session):
                 "the board has learned something else meanwhile: close the other program and "
                 "start a new run",
             )
+
+    @property
+    def last_id(self) -> int:
+        """The sample of the stream that the board learned last, as far as it has said."""
+        return self._last_id
 
     def start(self, stream: int, config: Config, policy: Policy | None = None) -> int:
         """Begins or resumes `stream`. Returns the id learned last in it."""
@@ -152,9 +158,10 @@ class Device(Session):
     def _tell_kept(self, kept: int, score: int, generation: int) -> None:
         """What the board did about its store."""
         if kept == lib.WAGE_REFUSED:
-            self.on_event("refused", f"the guard refused: back to a score of {score}")
+            text = f"the guard refused: back to a score of {score}"
+            self.on_event("refused", text, score=score)
         if kept == lib.WAGE_SAVED_NOW:
-            self.on_event("save", f"checkpoint {generation}")
+            self.on_event("save", f"checkpoint {generation}", generation=generation)
 
     def _record(self, m: wire.Message) -> Record:
         r = m.named()

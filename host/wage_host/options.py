@@ -37,6 +37,9 @@ class RateType(click.ParamType):
 
 
 RATE = RateType()
+LOG = click.option(
+    "--log", "log_path", type=FILE, help="SQLite file of runs; default $WAGE_LOG, wage.sqlite."
+)
 LABEL = click.option(
     "--label", help="Column of the labels in a CSV file; default: label, or the first."
 )
@@ -75,7 +78,7 @@ def port_options(function: Callable, model: bool = True) -> Callable:
         click.option("--port", envvar="WAGE_PORT", default="auto", help="Device, URL, sim, auto."),
         click.option("--baud", default=115200, show_default=True, help="Of a serial device."),
         click.option("--model", type=FILE, help="The .wage model that the board must hold.")
-        if model else click.argument("model", type=FILE),
+        if model else click.argument("model", type=FILE, required=False),
         click.option("--store", type=FILE, help="With --port sim: file that keeps checkpoints."),
         click.option("--key", type=FILE, help="The key of the board, when it was built with one."),
         click.option("--timeout", default=30.0, show_default=True, help="Patience, in seconds."),

@@ -51,7 +51,7 @@ class Session:
 
     Waits, by `clock`: `deadline_s` for the port and an answer to HELLO, `answer_s` for each other
     answer, `hello_s` before HELLO is said again. It gives up after FAULTS_MAX faults in a row.
-    `on_event(what, text)` hears of faults and saves.
+    `on_event(what, text)` hears of faults and saves, of these also `generation` or `score`.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Session:
         deadline_s: float = 30.0,
         answer_s: float = 5.0,
         hello_s: float = 1.0,
-        on_event: Callable[[str, str], None] = lambda what, text: None,
+        on_event: Callable[..., None] = lambda what, text, **_: None,
         protocol: tuple[int, int] = (lib.WAGE_PROTOCOL_MIN, lib.WAGE_PROTOCOL_MAX),
         clock: Any = time,
         key: bytes | None = None,

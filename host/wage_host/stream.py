@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from wage_host.core import Config, Policy, Record, Sample, Stats
+from wage_host import replay
+from wage_host.core import Config, Core, Policy, Record, Sample, Stats
 from wage_host.data import Data, samples
 from wage_host.data.live import Live
 from wage_host.device import Device
@@ -19,7 +20,7 @@ from wage_host.errors import (
     TwinDiffers,
     WageError,
 )
-from wage_host.log import Log
+from wage_host.log import BLOCK, Log
 from wage_host.twin import Twin
 
 NO_POLICY = Policy()  # saves in the end only
@@ -68,9 +69,20 @@ def conditions(device: Device, data: Data, config: Config, **more: Any) -> dict[
         "samples": len(data),
         "classes": device.info.classes,
         **dataclasses.asdict(config),
+        "protocol": device.welcome.protocol,
         "version": version("wage-host"),
         **more,
     }
+
+
+def strategy(blob: bytes) -> str:
+    """How a model keeps what it knew, in words."""
+    wage = Core(blob).wage
+    if wage.means:
+        return "class means"
+    kept = f"replay of {wage.replay_capacity} {('latents', 'inputs')[wage.inputs]}"
+    return ", ".join(["paper policy"] * wage.paper + [kept if wage.replay_capacity else "no replay"]
+                     + [f"momentum 2^-{wage.momentum}"] * bool(wage.momentum))
 
 
 def evaluate(
@@ -84,27 +96,36 @@ def evaluate(
 
 
 def conduct(
-    device: Device, log: Log, plan: Plan, command: str, watch: Watch, **more: Any
+    device: Device,
+    log: Log,
+    plan: Plan,
+    command: str,
+    watch: Watch,
+    on_event: Callable[..., None] = lambda what, text, **_: None,
+    **more: Any,
 ) -> Outcome:
     """One whole run, kept in the board's store when it has one.
 
-    Whatever interrupts it, the log says how far it came.
+    Whatever interrupts it, the log says how far it came. on_event: hears what the device tells.
     """
     live = isinstance(plan.data, Live)
     stream = [] if live else samples(plan.data, device.info)
     tests = samples(plan.test, device.info) if plan.test else []
     policy = dataclasses.asdict(plan.policy)
     about = conditions(device, plan.data, plan.config, stream=plan.stream, **policy, **more)
+    about |= {"strategy": strategy(plan.blob)} if plan.blob else {}
+    about |= {"start": replay.start_of(device)}
     if any(names := plan.names):
         about |= {"names": [name or str(c) for c, name in enumerate(names)]}
     if plan.guard:
         about |= {"guard": plan.guard.name, "guard_crc": f"{plan.guard.crc():08x}"}
-    run = log.begin(command, about)
+    run = log.begin(command, about, plan.blob)
     events: list[str] = []
 
-    def hear(what: str, text: str) -> None:
+    def hear(what: str, text: str, **numbers: int) -> None:
         events.append(what)
-        log.event(run, what, text)
+        log.event(run, what, text, device.last_id, **numbers)
+        on_event(what, text, **numbers)
 
     device.on_event = hear
     before, after = [], []
@@ -116,8 +137,8 @@ def conduct(
             after = evaluate(device, log, run, "after", len(stream), tests, watch)
             summary |= {"accuracy_before": accuracy(before), "accuracy_after": accuracy(after)}
     except KeyboardInterrupt:
-        kept = _save_before_leaving(device, plan.stream, run)
-        log.end(run, "interrupted", {})
+        kept, came_to = _save_before_leaving(device, plan.stream, run)
+        log.end(run, "interrupted", came_to)
         raise Interrupted(f"interrupted; {kept}") from None
     except (NoAnswer, PortNotFound, PortBusy) as error:
         log.end(run, "interrupted", {"error": str(error)})
@@ -129,20 +150,27 @@ def conduct(
     return Outcome(run, summary, before, after)
 
 
-def _save_before_leaving(device: Device, stream: int, run: int) -> str:
-    """Keeps what was learned of the stream so far, and says how it stands."""
+def _save_before_leaving(device: Device, stream: int, run: int) -> tuple[str, dict[str, Any]]:
+    """Keeps what was learned of the stream so far; in words, and for the log, how it stands."""
     try:
         device.hello()  # forgets whatever was under way
         if device.welcome.stream != stream:
-            return "nothing was learned yet"
-        if not device.can_save:
-            known = device.welcome.last_id
-            return f"the board knows {known} samples until power-off; go on with --resume {run}"
-        if device.saved_id < device.welcome.last_id:
-            device.save()
-        return f"{device.welcome.last_id} samples are saved; go on with --resume {run}"
+            return "nothing was learned yet", {}
+        known, go_on = device.welcome.last_id, f"go on with --resume {run}"
+        if device.can_save:
+            if device.saved_id < known:
+                device.save()
+            return f"{known} samples are saved; {go_on}", _came_to(device.stats())
+        text = f"the board knows {known} samples until power-off; {go_on}"
+        return text, _came_to(device.stats())
     except WageError as error:
-        return f"nothing more could be saved ({error})"
+        return f"nothing more could be saved ({error})", {}
+
+
+def _came_to(stats: Stats) -> dict[str, Any]:
+    """Where a board is, by which a replay is measured."""
+    crcs = {name: f"{getattr(stats, name):08x}" for name in ("weight_crc", "state_crc")}
+    return {"last_id": stats.last_id, **crcs}
 
 
 def _learn(
@@ -155,22 +183,25 @@ def _learn(
     events: Sequence[str],
 ) -> dict[str, Any]:
     guard = _put_guard(device, plan, watch)
+    _keep_sent(log, run, "guard", guard, 0, len(guard))
     twin = _fresh_twin(device, plan, guard)
-    first, told = device.start(plan.stream, plan.config, plan.policy), set()
+    first, told, sent = device.start(plan.stream, plan.config, plan.policy), set(), 0
     if isinstance(plan.data, Live):
         records = _follow(device, plan.data, stream)
     else:
         records = device.learn(stream, device.can_save)
     for record in watch("learning", len(stream), records):
+        sent = _keep_sent(log, run, "sample", stream, sent, record.id)
         log.record(run, record)
         told.add(record.id)
     stats = device.stats()
+    _keep_sent(log, run, "sample", stream, sent, stats.last_id)
     if stats.last_id < len(stream):
         raise NoAnswer("the board started again and lost what it had not saved")
     learned = stats.last_id - first
     if learned > len(told):
         text = f"{learned - len(told)} samples were learned whose answers the link lost"
-        log.event(run, "lost", text)
+        log.event(run, "lost", text, stats.last_id)
     # a save that a fault cut off counts against the board's budget, not against the twin's
     proved = bool(twin) and not (plan.policy.wear_max and "fault" in events)
     if proved:
@@ -179,8 +210,7 @@ def _learn(
         "samples": learned,
         "skipped": stats.skipped,
         "steps": stats.steps,
-        "weight_crc": f"{stats.weight_crc:08x}",
-        "state_crc": f"{stats.state_crc:08x}",
+        **_came_to(stats),
         "stack_bytes": stats.stack_bytes,
         "generation": stats.generation,
         "proved": True if proved else None,
@@ -189,6 +219,18 @@ def _learn(
         **({"guard_score": stats.score, "guard_count": len(guard), "refused": stats.refused}
            if guard else {}),
     }  # fmt: skip
+
+
+def _keep_sent(
+    log: Log, run: int, what: str, samples: Sequence[Sample], kept: int, upto: int
+) -> int:
+    """Has the log keep what was sent from `kept` up to a sample, in blocks. Returns how many are.
+    """
+    while kept < upto:
+        part = samples[kept : kept + BLOCK - kept % BLOCK]
+        log.sent(run, what, kept + 1, part)
+        kept += len(part)
+    return kept
 
 
 def _follow(device: Device, source: Live, stream: list[Sample]) -> Iterator[Record]:
@@ -225,14 +267,8 @@ def _fresh_twin(device: Device, plan: Plan, guard: Sequence[Sample]) -> Twin | N
     """The same model in this process, when the board has not learned anything yet."""
     if not plan.blob:
         return None
-    w = device.welcome
-    twin = Twin(plan.blob, w.slots or 2, len(guard), w.wear)
-    for label, state in enumerate(device.class_states() if w.class_table else []):
-        if state.name:
-            twin.name_class(label, state.name)
-    if twin.state_crc() != w.state_crc:
-        return None
-    if guard:
+    twin = replay.fresh_twin(plan.blob, replay.start_of(device), len(guard))
+    if twin and guard:
         twin.guard(guard, plan.guard.crc() or 1)
     return twin
 

@@ -13,12 +13,21 @@ from typing import Any
 import click
 import numpy as np
 
-from wage_host import boards, data, files, unpack
+from wage_host import boards, data, files, replay, unpack
 from wage_host._core import lib
 from wage_host.core import Config, Core, info
 from wage_host.device import Device
 from wage_host.errors import DataError, LayerDiffers, WageError, WrongUsage
-from wage_host.options import FILE, LABEL, board_line, command, open_device, port_options
+from wage_host.log import Log, default_path
+from wage_host.options import (
+    FILE,
+    LABEL,
+    LOG,
+    board_line,
+    command,
+    open_device,
+    port_options,
+)
 from wage_host.screen import Screen
 
 INPUTS = 4
@@ -185,16 +194,37 @@ def names(blob: bytes) -> list[str]:
 @click.option("--data", "file", type=FILE, help="Its first samples instead of made-up inputs.")
 @LABEL
 @click.option("--inputs", default=INPUTS, show_default=True, help="How many of them.")
+@click.option("--run", type=int, help="Prove a run of the log instead: learn it again here.")
+@click.option("--pulled", type=FILE, help="With --run: what wage-host pull made of the board.")
+@LOG
 def do_verify(
-    screen: Screen, file: Path | None, label: str | None, inputs: int, **port: Any
+    screen: Screen,
+    file: Path | None,
+    label: str | None,
+    inputs: int,
+    run: int | None,
+    pulled: Path | None,
+    log_path: Path | None,
+    **port: Any,
 ) -> dict[str, Any]:
-    """Prove that a board computes a model right, layer by layer.
+    """Prove that a board computes a model right, layer by layer; or that a run was as the log says.
 
     The oracle (the specification once more, in NumPy), this computer and the board each run the
     same inputs forward and one training step; CRCs of each layer are compared, and the first
     layer that differs is named. The board is left as it was. A step is made on a board that
     has learned nothing yet.
+
+    With --run no board is asked: this computer learns what the log says was sent, and compares
+    each answer, the CRCs that the board told, and weights that were pulled from it.
     """
+    if run is not None:
+        if port["model"] or file:
+            raise WrongUsage("--run takes model and samples from the log: leave out the others")
+        return prove_run(screen, log_path, run, pulled)
+    if pulled or log_path:
+        raise WrongUsage("--pulled and --log go with --run, the number of a run")
+    if not port["model"]:
+        raise WrongUsage("name the .wage model of the board, or a run with --run")
     blob = files.read_blob(port["model"])
     about = info(blob)
     if not 1 <= inputs <= 1000:
@@ -219,3 +249,21 @@ def do_verify(
         "(wage-host reset --factory)"
     )  # fmt: skip
     return {"layers": count, "inputs": len(xs), "step": stepped}
+
+
+def prove_run(
+    screen: Screen, log_path: Path | None, run: int, pulled: Path | None
+) -> dict[str, Any]:
+    """Learns a logged run again and says what agrees; TwinDiffers."""
+    weights = files.read_blob(pulled) if pulled else None
+    with Log(log_path or default_path(), create=False) as log:
+        proof = replay.prove(log, run, weights, screen.watch)
+    screen.say(f"run {run}: {proof.records} answers, as this computer gives them")
+    if proof.told:
+        screen.say(f"weights and state: those that the board told ({proof.weight_crc:08x})")
+    if pulled:
+        screen.say(f"pulled weights: the same {len(proof.learned)} bytes")
+    return {
+        "run": run, "records": proof.records, "told": proof.told, "pulled": bool(pulled),
+        "weight_crc": f"{proof.weight_crc:08x}",
+    }  # fmt: skip
