@@ -25,7 +25,7 @@
     wage-host persist show|rollback --port P        its checkpoints, and back to one
     wage-host persist plan --board B …              years that its store lasts
     wage-host key K.key                             a key, for boards on open links
-    wage-host report [RUN] -o R.html                show a run to people
+    wage-host report [RUN]… -o R.html               show a run to people
 
 A port is a device (/dev/ttyACM0, COM3), any pyserial URL (socket://127.0.0.1:4000),
 `sim` (a simulated board in this process, with --model), or `auto` (the one board that

@@ -301,25 +301,26 @@ def do_ports(screen: Screen) -> dict[str, Any]:
 
 
 @command
-@click.argument("run", type=int, required=False)
+@click.argument("runs", type=int, nargs=-1, metavar="[RUN]…")
 @click.option("-o", "--output", type=FILE, help="The HTML file; default: run-N.html.")
-@click.option("--picture", type=FILE, help="Also the curve as an SVG file.")
+@click.option("--picture", type=FILE, help="Also the curve of the first as an SVG file.")
 @LOG
 def do_report(
     screen: Screen,
-    run: int | None,
+    runs: tuple[int, ...],
     output: Path | None,
     picture: Path | None,
     log_path: Path | None,
 ) -> dict[str, Any]:
-    """Draw a run (default: the last one) into one HTML file."""
+    """Draw a run (default: the last one), or several beside each other, into one HTML file."""
     with Log(log_path or default_path(), create=False) as log:
-        number = log.last() if run is None else run
-        if number is None:
+        numbers = list(dict.fromkeys(runs)) or [log.last()]
+        if numbers == [None]:
             raise DataError(f"{log.path} holds no run yet: learn something first")
-        output = output or Path(f"run-{number}.html")
-        files.write_whole(output, reports.report(log, number).encode())
+        names = "-".join(map(str, numbers))
+        output = output or Path(f"run-{names}.html")
+        files.write_whole(output, reports.report(log, numbers).encode())
         if picture:
-            files.write_whole(picture, reports.picture(log, number).encode())
-    screen.say(f"run {number}: {output}")
-    return {"run": number, "report": str(output)}
+            files.write_whole(picture, reports.picture(log, numbers[0]).encode())
+    screen.say(f"{'run' if len(numbers) == 1 else 'runs'} {', '.join(map(str, numbers))}: {output}")
+    return {"runs": numbers, "report": str(output)}

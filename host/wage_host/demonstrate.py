@@ -110,7 +110,7 @@ def _show(
         kept = f"{device.welcome.weight_crc:08x}" == done.summary["weight_crc"]
     if powered.store and not kept:
         raise WageError(f"{powered.name} lost what it had saved: please report this")
-    files.write_whole(made.report, reports.report(log, done.run).encode())
+    files.write_whole(made.report, reports.report(log, [done.run]).encode())
     files.write_whole(made.picture, reports.picture(log, done.run).encode())
 
     when = {"before": done.before, "after": done.after, "powered": again}
