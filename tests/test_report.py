@@ -89,8 +89,8 @@ def check_page(html: str) -> Page:
     for name, value in page.attributes:
         assert name not in ("src", "xlink:href", "srcset", "onload", "onclick")
         assert name != "href" or value.startswith("#")
-    for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
-        check_svg(svg)
+    for drawn in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
+        check_svg(drawn)
     html.encode()
     return page
 
