@@ -39,7 +39,8 @@ model, 12 refused by the board, 13 a tool is missing, 14 the firmware did not bu
 file unusable, 16 the board has no store, 17 log unusable, 18 board and host differ, 19 a file
 cannot be written, 20 a training checkpoint cannot be used, 21 key file unusable, 22 the board has
 another key or only one side has one, 23 the image did not get onto the board, 24 a layer does
-not give the same integers everywhere, 130 interrupted (Ctrl-C).
+not give the same integers everywhere, 25 a power instrument or what it measured cannot be used,
+130 interrupted (Ctrl-C).
 """
 
 import json

@@ -213,6 +213,12 @@ class LayerDiffers(WageError):
     exit_code = 24
 
 
+class InstrumentError(WageError):
+    """A power instrument, or what it measured, cannot be used."""
+
+    exit_code = 25
+
+
 class Interrupted(WageError):
     """The user pressed Ctrl-C."""
 
