@@ -14,13 +14,15 @@ instrument's clock. What has no value is NULL.
                   joules and joules_above_idle of all of them together
     power_closeup a few steps as they were measured: samples float32 (k, 2), seconds and watts;
                   phases: JSON [[begin_s, end_s, 'forward'], …]
-    power_window  a window in MLPerf Tiny's manner: what it holds ('step' or 'inference'), how
-                  many of them, begin_s, seconds, joules
+    power_window  a window in MLPerf Tiny's manner: what it holds ('sample', learned with all its
+                  steps, or 'inference'), times: how many of them, begin_s, seconds, joules
     energy        the result: joules of one `what` ('step', 'sample' with all its steps,
                   'inference'), joules_above_idle; kind 'measured' or 'estimate'; how: windows or
                   formula, in words
-    phase_frame   marks of the board as they came: host_s (time.monotonic()), marks: 5 bytes each,
-                  phase u8 and t_us u32, little-endian
+    phase_frame   marks of the board as they came, of one record each: heard_s
+                  (time.monotonic()), us (the board's clock when it sent them, wraps at 2^32), lost
+                  (phases that it had no room for), marks: 5 bytes each, phase u8 and us u32,
+                  little-endian; a phase lasts until the next begins
 """
 
 POWER = """
@@ -46,7 +48,7 @@ CREATE TABLE IF NOT EXISTS power_closeup (
     phases TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS power_window (
     n INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
-    what TEXT NOT NULL CHECK (what IN ('step', 'inference')), times INTEGER NOT NULL,
+    what TEXT NOT NULL CHECK (what IN ('sample', 'inference')), times INTEGER NOT NULL,
     begin_s REAL NOT NULL, seconds REAL NOT NULL, joules REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS power_window_run ON power_window (run);
 CREATE TABLE IF NOT EXISTS energy (
@@ -57,6 +59,6 @@ CREATE TABLE IF NOT EXISTS energy (
 CREATE INDEX IF NOT EXISTS energy_run ON energy (run);
 CREATE TABLE IF NOT EXISTS phase_frame (
     n INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
-    host_s REAL NOT NULL, marks BLOB NOT NULL);
+    heard_s REAL NOT NULL, us INTEGER NOT NULL, lost INTEGER NOT NULL, marks BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS phase_frame_run ON phase_frame (run);
 """

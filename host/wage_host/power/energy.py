@@ -1,0 +1,180 @@
+"""Energy of phases, of inferences and of samples learned, out of a trace.
+
+Windows are MLPerf Tiny's: five of at least ten seconds each, from mark to mark; the energy of one
+inference is that of its window over how many it holds, and the median of the five is the result.
+A mark that was lost makes a window worthless. What idling would have drawn meanwhile is subtracted
+in a second figure, never instead.
+"""
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+
+from wage_host.errors import InstrumentError
+from wage_host.power.phases import IDLE, PHASES, WORK, Spans
+from wage_host.power.trace import Trace
+
+WINDOWS, WINDOW_S = 5, 10.0
+MISSING_MAX = 0.001  # of a window, without samples
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """All of one phase: how often, seconds, joules; above idle None when it never idled."""
+
+    phase: str
+    times: int
+    seconds: float
+    joules: float
+    above_idle: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """So many of something, between two marks."""
+
+    times: int
+    begin_s: float
+    seconds: float
+    joules: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Joules of one inference, or of one sample learned; above idle, or None; and how."""
+
+    joules: float
+    above_idle: float | None
+    how: str
+    windows: tuple[Window, ...] = ()
+
+
+def idle_watts(trace: Trace, spans: Spans) -> float | None:
+    """Mean power while the board idled; None when it never did."""
+    idle = spans.phase == IDLE
+    begin, end = spans.begin_s[idle], spans.end_s[idle]
+    measured = (end - begin - trace.missing_s(begin, end)).sum() if len(begin) else 0.0
+    return float(trace.joules(begin, end).sum() / measured) if measured > 0 else None
+
+
+def by_phase(trace: Trace, spans: Spans) -> list[Phase]:
+    """Energy and time of each phase that came."""
+    idle, found = idle_watts(trace, spans), []
+    joules = trace.joules(spans.begin_s, spans.end_s) if len(spans.phase) else np.empty(0)
+    for code, name in enumerate(PHASES):
+        mine = spans.phase == code
+        if mine.any():
+            seconds = float((spans.end_s - spans.begin_s)[mine].sum())
+            energy = float(joules[mine].sum())
+            above = None if idle is None else energy - idle * seconds
+            found.append(Phase(name, int(mine.sum()), seconds, energy, above))
+    return found
+
+
+def works(spans: Spans) -> np.ndarray:
+    """(n) when the board began to work on something new, and (1) when it ended the last."""
+    working = np.isin(spans.phase, WORK)
+    first = np.flatnonzero(working & ~np.append(False, working[:-1]))
+    if not len(first):
+        return np.empty(0)
+    last = np.flatnonzero(working)[-1]
+    return np.append(spans.begin_s[first], spans.end_s[last])
+
+
+def edges(trace: Trace) -> np.ndarray:
+    """When the first pin rose."""
+    pin = trace.marks & 1
+    return trace.t[np.flatnonzero((pin[1:] == 1) & (pin[:-1] == 0)) + 1]
+
+
+def between(trace: Trace, times: int, begin_s: float, end_s: float) -> Window:
+    """A window; InstrumentError when samples are missing in it."""
+    missing = float(trace.missing_s(begin_s, end_s))
+    if missing > MISSING_MAX * (end_s - begin_s):
+        raise InstrumentError(
+            f"{missing:.3g} s of the {end_s - begin_s:.3g} s from {begin_s:.3g} s on were not "
+            "measured: measure again"
+        )
+    joules = float(trace.joules(begin_s, end_s))
+    return Window(times, begin_s, end_s - begin_s, joules)
+
+
+def paired(trace: Trace, times: int) -> Result:
+    """MLPerf Tiny's way: the first pin rises before and after `times` inferences, five times."""
+    marks = edges(trace)
+    check_marks(sum(gap.kind == "marks" for gap in trace.gaps))
+    if not len(marks):
+        raise InstrumentError("no marks: nothing rose at the first pin; wire it, or leave out --per")
+    if len(marks) != 2 * WINDOWS:
+        raise InstrumentError(
+            f"the first pin rose {len(marks)} times; {WINDOWS} windows take {2 * WINDOWS}: once "
+            "before and once after each"
+        )
+    windows = [
+        between(trace, times, float(a), float(b))
+        for a, b in zip(marks[::2], marks[1::2], strict=True)
+    ]
+    outside = [between(trace, 0, float(a), float(b))
+               for a, b in zip(marks[1:-1:2], marks[2::2], strict=True)]  # fmt: skip
+    idle = sum(w.joules for w in outside) / sum(w.seconds for w in outside)
+    return median(windows, idle)
+
+
+def check_marks(lost: int) -> None:
+    """InstrumentError when marks were lost."""
+    if lost:
+        raise InstrumentError(f"marks are missing {lost} times: measure again")
+
+
+def median(windows: Sequence[Window], idle: float | None) -> Result:
+    """The result of five windows; InstrumentError when one is too short."""
+    shortest = min(window.seconds for window in windows)
+    if shortest < WINDOW_S:
+        raise InstrumentError(
+            f"a window is {shortest:.3g} s long, and has to be {WINDOW_S:g} s: have the board do "
+            f"{WINDOW_S / shortest:.1f} times as much"
+        )
+    each = [window.joules / window.times for window in windows]
+    above = [(w.joules - idle * w.seconds) / w.times for w in windows] if idle is not None else None
+    how = (
+        f"median of {len(windows)} windows of {shortest:.3g} s or more, from mark to mark, "
+        f"{min(w.times for w in windows)} or more in each; as MLPerf Tiny measures"
+    )
+    middle = statistics.median
+    return Result(middle(each), middle(above) if above else None, how, tuple(windows))
+
+
+def continuous(trace: Trace, spans: Spans, begin_s: float, end_s: float, count: int) -> Result:
+    """Of what the board did without a break between two times, `count` of something.
+
+    The time is cut into five windows at marks. Where that cannot be, all of it is one, and `how`
+    says why.
+    """
+    idle = idle_watts(trace, spans)
+    marks = works(spans)
+    marks = marks[(marks >= begin_s) & (marks <= end_s)]
+    try:
+        if not len(marks):
+            raise InstrumentError("no marks")
+        check_marks(spans.lost)
+        if len(marks) - 1 != count:
+            raise InstrumentError(f"{len(marks) - 1} marks for {count}")
+        cuts = np.linspace(0, count, WINDOWS + 1).astype(int)
+        if (np.diff(cuts) == 0).any():
+            raise InstrumentError(f"{count} are too few for {WINDOWS} windows")
+        windows = [
+            between(trace, int(b - a), float(marks[a]), float(marks[b]))
+            for a, b in zip(cuts[:-1], cuts[1:], strict=True)
+        ]
+        return median(windows, idle)
+    except InstrumentError as error:
+        seconds = end_s - begin_s
+        joules = float(trace.joules(begin_s, end_s))
+        missing = float(trace.missing_s(begin_s, end_s))
+        above = None if idle is None else (joules - idle * (seconds - missing)) / count
+        how = f"mean over all {seconds:.3g} s, by the computer's clock; no windows: {error}"
+        if missing > MISSING_MAX * seconds:
+            how += f"; {missing:.3g} s of it were not measured"
+        return Result(joules / count, above, how)

@@ -1,0 +1,128 @@
+"""An instrument in a thread beside whatever else happens."""
+
+import contextlib
+import dataclasses
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from wage_host.errors import InstrumentError
+from wage_host.link import LinkLost
+from wage_host.power.instrument import Gap, Instrument
+from wage_host.power.trace import Trace, Writer
+
+WAIT_S = 0.1  # for samples, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A part of a run: `count` of `what` between two times of time.monotonic()."""
+
+    what: str  # 'inference' or 'sample'
+    begin_s: float
+    end_s: float
+    count: int
+
+
+class Recorder:
+    """A measurement; a context manager. Its end by itself does not end anything else.
+
+    on_gap(text) hears of what is missing, in the recorder's thread. joules and seconds: so far.
+    """
+
+    def __init__(
+        self, instrument: Instrument, on_gap: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self.instrument, self.on_gap = instrument, on_gap
+        self.joules = self.seconds = 0.0
+        self.gone = False  # it was unplugged
+        self.ended = threading.Event()
+        self.parts: list[Part] = []
+        self._frames: list[tuple[float, int, int, bytes]] = []
+        self._heard: list[tuple[float, float]] = []
+        self._gaps: list[Gap] = []
+        self._writer, self._last_s = Writer(), 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self) -> "Recorder":
+        self.started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        self.instrument.start()
+        self.begin_s = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:  # fmt: skip
+        self.stop()
+
+    def on_marks(self, marks: list[tuple[int, int]], lost: int, us: int, heard_s: float) -> None:
+        """Takes phases that the board tells, as Session.on_marks has them."""
+        packed = b"".join(struct.pack("<BI", *mark) for mark in marks)
+        self._frames.append((heard_s, us, lost, packed))
+
+    @contextlib.contextmanager
+    def part(self, what: str) -> Iterator[Callable[[int], None]]:
+        """A part of the run; gives the function that is to be told how many there were."""
+        begin, counts = time.monotonic(), [0]
+        yield lambda count: counts.append(count)
+        self.parts.append(Part(what, begin, time.monotonic(), counts[-1]))
+
+    def stop(self) -> None:
+        """Ends the measurement, once."""
+        if not self._stop.is_set():
+            self._stop.set()
+            self._thread.join()
+            self.instrument.stop()
+
+    def trace(self, **about: Any) -> Trace:
+        """All of it, after stop()."""
+        about = {"instrument": self.instrument.name, "started": self.started, **about}
+        return self._writer.trace(
+            heard=np.array(self._heard).reshape(-1, 2),
+            gaps=tuple(self._gaps),
+            frames=tuple(self._frames),
+            about=about,
+        )
+
+    # -- in the thread -----------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            while not self._stop.is_set() and self._take():
+                pass
+        except (LinkLost, InstrumentError) as lost:
+            self.gone = True
+            while not self._stop.is_set():
+                self._stop.wait(WAIT_S)
+            silent_s = time.monotonic() - self.begin_s - self._last_s
+            self._tell(Gap(self._last_s, max(silent_s, 0.0), 0, "unplugged", str(lost)))
+        finally:
+            self.ended.set()
+
+    def _take(self) -> bool:
+        """One block; False: there is no more."""
+        block = self.instrument.read(WAIT_S)
+        heard_s = time.monotonic()
+        for gap in self.instrument.gaps():
+            self._tell(gap)
+        if block is None:
+            return False
+        if len(block):
+            self._writer.add(block)
+            begin_s, self._last_s = self._last_s, float(block.t[-1])
+            watts = float((block.volts * block.amperes).mean())
+            self.joules += watts * (self._last_s - begin_s)
+            self.seconds = self._last_s
+            self._heard.append((self._last_s, heard_s))
+        return True
+
+    def _tell(self, gap: Gap) -> None:
+        self._gaps.append(gap)
+        self.on_gap(f"{gap.kind}: {gap.text}")
