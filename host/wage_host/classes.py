@@ -18,6 +18,7 @@ from wage_host.screen import Screen, table
 
 NUMBERED = re.compile(r"(\d{1,3})=(.+)")
 Names = tuple[str, ...]
+LOG_KEEPS = "logs here still have the samples it learned from: wage-host runs RUN --delete"
 
 
 def names_of(states: list[ClassState], known: Names) -> Names:
@@ -140,7 +141,8 @@ def do_forget(
     """Have a board forget a class or everything, in its checkpoints too.
 
     Of a class go its samples, its name and what its output learned; what hidden layers learned
-    together with other classes stays.
+    together with other classes stays. The board alone forgets: samples that a log on this
+    computer keeps of a run go with wage-host runs RUN --delete.
     """
     if (wanted is None) != everything:
         raise WrongUsage("say which class with --class, or --all")
@@ -149,10 +151,12 @@ def do_forget(
         if everything:
             device.reset(lib.WAGE_FACTORY)
             screen.say("the board has forgotten everything: it runs from its factory")
+            screen.say(LOG_KEEPS)
             return {"forgotten": "all", "generation": device.welcome.generation}
         names = names_of(device.class_states(), known)
         label = number_of(wanted, names, device.info.classes)
         generation = device.forget_class(label)
     kept = f": checkpoint {generation}" if generation else ""
     screen.say(f"the board has forgotten class {wanted}{kept}")
+    screen.say(LOG_KEEPS)
     return {"forgotten": label, "generation": generation}

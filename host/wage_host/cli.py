@@ -18,6 +18,9 @@
     wage-host push --port P M.wage | --remove       another model, without flashing
     wage-host pull --port P --model M.wage -o N.wage         what it learned, as a model
     wage-host verify M.wage --port P                the same integers on it, layer by layer
+    wage-host verify --run RUN [--pulled N.wage]    prove a run: learn it again here
+    wage-host runs [RUN…] [--tag T | --delete]      what was learned; runs side by side
+    wage-host export RUN --csv F | --jsonl F | --tensorboard DIR     a run for other programs
     wage-host export N.wage -o N.onnx               for other programs (.safetensors, .npz, .h)
     wage-host reset --port P [--factory]            restart it, or make it forget
     wage-host classes --port P                      its classes, what it took each for
@@ -58,6 +61,8 @@ from wage_host import (
     models,
     persist,
     plan,
+    run_export,
+    runs,
     verify,
 )
 from wage_host.data.commands import data_group
@@ -73,7 +78,9 @@ def wage_host() -> None:
     """The command by itself does nothing."""
 
 
-_modules = (models, conversion, verify, hardware, plan, commands, classes, demonstrate)
+_modules = (
+    models, conversion, run_export, verify, hardware, plan, commands, runs, classes, demonstrate,
+)  # fmt: skip
 for _command in {name: c for module in _modules for name, c in vars(module).items()}.values():
     if isinstance(_command, click.Command):
         wage_host.add_command(_command)

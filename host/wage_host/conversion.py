@@ -307,18 +307,6 @@ def _short(node: str) -> str:
 
 
 @command
-@click.argument("source", type=FILE)
-@click.option("-o", "--output", type=FILE, required=True, help=".onnx, .safetensors, .npz or .h.")
-def do_export(screen: Screen, source: Path, output: Path) -> dict[str, Any]:
-    """Write a .wage model, also one that was pulled from a board, for other programs."""
-    files.check_output(output)
-    made = export.exported(files.read_blob(source), output)
-    files.write_whole(output, made)
-    screen.say(f"{output}: {len(made)} bytes")
-    return {"file": str(output), "bytes": len(made)}
-
-
-@command
 @port_options
 @click.option("-o", "--output", type=FILE, required=True, help="The model as it is now, .wage.")
 def do_pull(screen: Screen, output: Path, **port: Any) -> dict[str, Any]:

@@ -12,10 +12,11 @@ import sqlite3
 from pathlib import Path
 
 from wage_host.errors import LogError
+from wage_host.power.tables import POWER
 
 BUSY_S = 10.0  # longest wait for another process that writes
 APPLICATION = int.from_bytes(b"WAGE", "big")  # marks the file as ours
-VERSION = 2  # of the tables
+VERSION = 3  # of the tables
 MAGIC = b"SQLite format 3\0"
 
 RUNS = """
@@ -67,7 +68,7 @@ CREATE INDEX IF NOT EXISTS sent_run ON sent (run);
 CREATE INDEX IF NOT EXISTS sent_input ON sent (input);
 """
 
-PARTS = (RUNS, ANSWERS, INPUTS)
+PARTS = (RUNS, ANSWERS, INPUTS, POWER)
 
 # WAL: a killed run loses nothing committed, and a reader never makes the live run wait.
 # secure_delete: what is deleted is overwritten.
