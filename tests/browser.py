@@ -29,7 +29,8 @@ FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-u
          "--hide-scrollbars", "--force-color-profile=srgb", "--disable-background-networking",
          "--disable-component-update", "--no-first-run")  # fmt: skip
 
-# Each element whose box reaches over the window's right or left edge, unless it scrolls by itself.
+# Each element whose box reaches over the window's right or left edge, unless it scrolls by itself;
+# and each text of a chart that is cut off at the chart's edge.
 STICKING_OUT = """
 const wide = document.documentElement.clientWidth, out = [];
 const inScroller = e => { for (let p = e.parentElement; p; p = p.parentElement)
@@ -40,6 +41,12 @@ for (const e of document.querySelectorAll('body *')) {
     if (r.width && (r.right > wide + 1 || r.left < -1) && !inScroller(e))
         out.push(`${e.tagName} ${Math.round(r.left)} to ${Math.round(r.right)} of ${wide}: `
                  + e.textContent.slice(0, 40));
+}
+for (const e of document.querySelectorAll('svg text')) {
+    const r = e.getBoundingClientRect(), s = e.ownerSVGElement.getBoundingClientRect();
+    if (r.width && (r.right > s.right + 1 || r.left < s.left - 1 || r.top < s.top - 1
+                    || r.bottom > s.bottom + 1))
+        out.push(`cut off in a chart: ${e.textContent}`);
 }
 if (document.documentElement.scrollWidth > wide) out.push('the page scrolls sideways');
 return out;

@@ -60,6 +60,12 @@ def test_what_is_too_wide_is_seen_on_a_phone_only(page: browser.Page, tmp_path: 
     assert page.sticking_out() == []
 
 
+def test_text_that_a_chart_cuts_off_is_seen(page: browser.Page, tmp_path: Path) -> None:
+    text = '<svg width="90" height="30"><text x="{}" y="20">text</text></svg>'
+    assert show(page, tmp_path, text.format(0)).sticking_out() == []
+    assert show(page, tmp_path, text.format(75)).sticking_out() == ["cut off in a chart: text"]
+
+
 @pytest.mark.parametrize("more", FAINT)
 def test_faint_text_is_seen(page: browser.Page, tmp_path: Path, more: str) -> None:
     wanted = FAINT[more]

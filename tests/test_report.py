@@ -164,12 +164,12 @@ def test_groups_take_the_place_of_classes(log: Log) -> None:
     log.evaluation(run, "before", 0, labels, [0, 1, 1, 0, 0], "emulator")
     log.evaluation(run, "after", 9, labels, [0, 0, 0, 1, 0], "emulator")
     page = report(log, [run])
-    assert "<h2>By group</h2>" in page
+    assert "<h3>By group</h3>" in page
     assert "ann: 100 → 50; bob (new): 0 → 67." in page
     assert "after, new<" in picture(log, run)
     other = log.begin("learn", {"classes": 2, "groups": [["ann", 2], ["bob", 4]]})
     log.evaluation(other, "after", 9, labels, labels, "emulator")
-    assert "<h2>By class</h2>" in report(log, [other])
+    assert "<h3>By class</h3>" in report(log, [other])
 
 
 def test_report_tells_the_figures_and_where_they_were_measured(log: Log) -> None:

@@ -79,14 +79,15 @@ def bars_before_after(before: Answers | None, after: Answers | None, classes: in
 
 
 def bars(names: Sequence[str], series: Sequence[tuple[str, str, Sequence[float]]],
-         new: Sequence[int], title: str = "Accuracy before and after, in percent") -> str:
+         new: Sequence[int], title: str = "Accuracy before and after, in percent",
+         digits: int = 0) -> str:
     """Shares as bars. series: colour, name and the share of each row, NaN where there is none.
 
     new: the rows that are marked, and whose bars of the colour `old` have another.
     """
     count = len(names)
     row = max(6.0, min(24.0, 600 / count))
-    left, right, top = svg.margin(names, 24) + (32 if new else 0), svg.WIDTH - 84, 32
+    left, right, top = svg.margin(names, 24) + (32 if new else 0), svg.WIDTH - 84 - 24 * digits, 32
     end = top + row * count
     parts = _legend(series, bool(new))
     for percent in (0, 25, 50, 75, 100):
@@ -101,7 +102,7 @@ def bars(names: Sequence[str], series: Sequence[tuple[str, str, Sequence[float]]
     for c in range(count):
         middle = top + row * (c + 0.5)
         values = [shares[c] for _, _, shares in series]
-        words = " → ".join(f"{100 * v:.0f}" for v in values if not np.isnan(v)) or "–"
+        words = " → ".join(f"{100 * v:.{digits}f}" for v in values if not np.isnan(v)) or "–"
         for i, (fill, _, shares) in enumerate(series):
             y = middle + bar * (i - len(series) / 2)
             fill = "new" if fill == "old" and c in new else fill

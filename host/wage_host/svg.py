@@ -7,6 +7,7 @@ phone.
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Sequence
 
@@ -52,6 +53,13 @@ def ticks(count: int) -> list[int]:
     return list(range(0, count + 1, step))
 
 
+def round_ticks(most: float) -> list[float]:
+    """Round numbers from 0 to `most` or just above it, six at most."""
+    steps = (m * 10.0**e for e in range(-12, 12) for m in (1, 2, 5))
+    step = next(s for s in steps if most <= 5 * s)
+    return [round(k * step, 12) for k in range(math.ceil(most / step - 1e-9) + 1)]
+
+
 def number(value: float, digits: int = 1) -> str:
     """A coordinate, short."""
     return f"{value:.{digits}f}".rstrip("0").rstrip(".") or "0"
@@ -78,11 +86,12 @@ def rect(x: float, y: float, width: float, height: float, fill: str) -> str:
             f'height="{number(height)}" fill="var(--{fill})"/>')
 
 
-def chart(height: float, title: str, said: str, parts: Sequence[str]) -> str:
+def chart(height: float, title: str, said: str, parts: Sequence[str],
+          width: float = WIDTH) -> str:
     """A chart with its text alternative."""
-    return (f'<svg role="img" viewBox="0 0 {WIDTH} {number(height)}" font-family="system-ui, '
-            f'sans-serif"><title>{escape(title)}</title><desc>{escape(said)}</desc>'
-            f'{"".join(parts)}</svg>')
+    return (f'<svg role="img" viewBox="0 0 {number(width)} {number(height)}" '
+            f'font-family="system-ui, sans-serif"><title>{escape(title)}</title>'
+            f'<desc>{escape(said)}</desc>{"".join(parts)}</svg>')
 
 
 def poster(title: Sequence[str], charts: Sequence[str], note: str) -> str:

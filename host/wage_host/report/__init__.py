@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from wage_host import svg
 from wage_host.log import Log
-from wage_host.report import compare, learning, page, words
+from wage_host.report import compare, energy, learning, page, words
 from wage_host.report.story import Story, accuracy, gather, headline, lead, warnings
 from wage_host.svg import escape
 
@@ -41,9 +41,11 @@ def _sections(told: Story) -> Iterable[str]:
     yield (f'<p class="over">WAGE run {run["id"]} · {words.when(run)} · '
            f'<span class="state">{run["state"]}</span></p>')
     yield f'<p class="lead">{escape(lead(told))}</p>'
-    yield from page.notices(warnings(told))
-    yield page.tiles(learning.tiles(told))
+    yield from page.notices([*warnings(told), *energy.warnings(told.energy)])
+    yield page.tiles([*learning.tiles(told), *energy.tiles(told.energy)])
+    yield "<h2>Accuracy</h2>"
     yield page.charts(learning.charts(told))
+    yield from energy.sections(told.energy)
     yield _reproduce(told)
     yield from _tables(told)
 

@@ -14,6 +14,7 @@ from wage_host.report.story import Story
 COLOURS = ("old", "new-text", "third", "fourth", "fifth")
 DASHES = ("", "6 3", "2 3")
 CURVES = len(COLOURS) * len(DASHES)  # told apart at most
+NAMELESS = ("stream", "port")  # conditions that differ by themselves
 LABEL = 12.0  # height of a label at the end of a curve
 
 
@@ -47,12 +48,15 @@ def sections(stories: Sequence[Story]) -> Iterable[str]:
         texts.append("Not all runs were measured at the same kind of place: compare accuracies, "
                      "but no times.")
     yield from page.notices(texts)
+    differ, same = _differences(stories)
+    names = [name for name, *_ in differ if name not in NAMELESS]
+    yield (f'<p class="lead">They {"differ in " + words.listed(names) if names else "are alike"}.'
+           "</p>")
     yield page.charts(_charts(stories))
     yield "<h2>Results</h2>"
-    yield page.table(["run", "where", "board", "model", "samples", "before", "after",
-                      "forgetting", "a sample takes"],
-                     [_row(told) for told in stories], figures=(4, 5, 6, 7, 8))
-    differ, same = _differences(stories)
+    yield page.table(["run", "before", "after", "forgotten", "samples", "a sample takes",
+                      "a step takes", "", "board", "where", "model"],
+                     [_row(told) for told in stories], figures=range(1, 7))
     if differ:
         yield "<h2>What differs</h2>"
         yield page.table(["", *(f"run {told.run['id']}" for told in stories)], differ)
@@ -65,11 +69,13 @@ def _row(told: Story) -> list[str]:
     shares = [e and story.share(e) for e in (told.before, told.after)]
     table, time_s = story.matrix(told), learning.sample_time_s(told)
     lost = table.forgetting if table else None
-    return [f"run {told.run['id']}", words.place(told.conditions),
-            *(str(told.conditions.get(key, "–")) for key in ("board", "model")),
-            f"{len(told.records):,}", *("–" if s is None else words.percent(s) for s in shares),
+    step = told.energy.best("step")
+    board, model = (str(told.conditions.get(key, "–")) for key in ("board", "model"))
+    return [f"run {told.run['id']}", *("–" if s is None else words.percent(s) for s in shares),
             "–" if lost is None else f"{words.signed(100 * lost)} points",
-            words.duration(time_s) if time_s else "–"]
+            f"{len(told.records):,}", words.duration(time_s) if time_s else "–",
+            *((words.energy(step["joules"]), step["kind"]) if step else ("–", "")),
+            board, words.place(told.conditions), model]
 
 
 def _differences(stories: Sequence[Story]) -> tuple[list[list[str]], list[tuple[str, str]]]:
@@ -99,7 +105,7 @@ def _charts(stories: Sequence[Story]) -> list[tuple[str, str, str]]:
         names = [f"run {told.run['id']}" for told in tested]
         series = [("before", "before", [s[0] for s in shares]),
                   ("old", "after", [s[1] for s in shares])]
-        out.append(("Before and after", draw.bars(names, series, [], "Accuracy of the runs"),
+        out.append(("Before and after", draw.bars(names, series, (), "Accuracy of the runs", 1),
                     "The share of all test samples that were answered right, in percent."))
     learned = [told for told in stories if len(told.records)]
     if learned:

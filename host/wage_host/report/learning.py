@@ -70,7 +70,7 @@ def charts(told: Story) -> list[tuple[str, str, str]]:
                         "the stronger a cell, the larger its share of the row. Right answers "
                         f"are on the framed diagonal. Measured {words.place(e)}."))
     table = story.matrix(told)
-    if table:
+    if table and (told.groups or len(table.rows) > 2):  # else the figures above say it all
         out.append(("Accuracy matrix", matrix(table), _forgetting(table)))
     return out
 

@@ -13,10 +13,12 @@ body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.5;
   font-family: system-ui, sans-serif; }
 main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: .3rem 0 .8rem; text-wrap: balance; }
-h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
+h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; }
+h3 { font-size: 1rem; margin: 1.2rem 0 .6rem; }
 p { max-width: 46rem; }
 .over, figcaption, .tile small, .quiet { color: var(--muted); font-size: .88rem; }
 .lead { margin: 0 0 1.2rem; }
+.result { margin: .5rem 0; }
 .state { border: 1px solid var(--muted); border-radius: 1rem; padding: .05rem .6rem; }
 .notice { border-left: .25rem solid var(--new); background: var(--panel); padding: .6rem 1rem; }
 .tiles, .charts, dl { display: grid; }
@@ -28,7 +30,7 @@ p { max-width: 46rem; }
   gap: 1rem 3rem; }
 figure { margin: 0; max-width: 32rem; }
 figure.whole { max-width: none; }
-figure h2 { margin-top: 1.2rem; }
+figure + .wide, .charts + .wide { margin-top: 1rem; }
 svg { display: block; width: 100%; height: auto; }
 .narrow { display: none; }
 figcaption { margin-top: .4rem; max-width: 46rem; }
@@ -39,17 +41,18 @@ th, td { text-align: left; vertical-align: top; padding: .25rem 1.2rem .25rem 0;
 th { font-weight: 600; white-space: nowrap; }
 td.figure, th.figure { text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
-.key { display: inline-block; width: .8em; height: .8em; border-radius: .15em;
-  margin-right: .45em; }
+.legend { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: 0 0 .5rem;
+  font-size: .88rem; }
+.legend i { display: inline-block; width: .75em; height: .75em; margin-right: .45em; }
 dl { margin: 0; font-size: .92rem; column-gap: 2.5rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
 dl div { display: flex; justify-content: space-between; gap: 1rem; padding: .25rem 0;
   border-bottom: 1px solid var(--grid); }
 dt { font-weight: 600; white-space: nowrap; }
 dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
-details { border-top: 1px solid var(--grid); margin-top: 1.2rem; }
-details:last-child { border-bottom: 1px solid var(--grid); }
-details details { margin-left: 0; }
+details { border-top: 1px solid var(--grid); }
+:not(details) + details { margin-top: 1.6rem; }
+details:not(:has(+ details)) { border-bottom: 1px solid var(--grid); }
 summary { cursor: pointer; padding: .6rem 0; font-weight: 600; }
 summary small { color: var(--muted); font-weight: 400; font-size: .88rem; }
 details[open] > summary { padding-bottom: .4rem; }
@@ -58,6 +61,7 @@ pre { background: var(--panel); border-radius: .5rem; padding: .8rem 1rem; white
   overflow-wrap: anywhere; font-size: .88rem; }
 @media (max-width: 40rem) {
   h1 { font-size: 1.35rem; }
+  .tile b { font-size: 1.08rem; }
   .broad { display: none; }
   .narrow { display: block; }
 }
@@ -68,7 +72,7 @@ PRINT = """
   main { max-width: none; padding: 0; }
   .charts { grid-template-columns: 1fr 1fr; }
   figure, .tile, tr, dl div, pre { break-inside: avoid; }
-  h2, summary { break-after: avoid; }
+  h2, h3, summary { break-after: avoid; }
   .broad { display: block; }
   .narrow { display: none; }
   .wide { overflow: visible; }
@@ -117,8 +121,15 @@ def charts(entries: Iterable[tuple[str, str, str]]) -> str:
 def figure(title: str, chart: str, caption: str, kind: str = "") -> str:
     """A chart with its title and what it shows."""
     kind = f' class="{kind}"' if kind else ""
-    return (f"<figure{kind}><h2>{escape(title)}</h2>{chart}"
+    return (f"<figure{kind}><h3>{escape(title)}</h3>{chart}"
             f"<figcaption>{escape(caption)}</figcaption></figure>")
+
+
+def legend(entries: Iterable[tuple[str, str]]) -> str:
+    """Colours and what they are of."""
+    return '<p class="legend">' + "".join(
+        f'<span><i style="background: var(--{colour})"></i>{escape(name)}</span>'
+        for colour, name in entries) + "</p>"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], figures: Sequence[int] = ()) -> str:

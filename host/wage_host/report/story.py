@@ -10,7 +10,8 @@ import numpy as np
 
 from wage_host.draw import Answers
 from wage_host.log import Log
-from wage_host.report import words
+from wage_host.report import energy, words
+from wage_host.report.energy import Energy
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Story:
     names: list[str]
     groups: list[tuple[str, int]]  # of all test samples; none: classes are shown
     events: list[dict[str, Any]]
+    energy: Energy
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -75,7 +77,8 @@ def gather(log: Log, run: int) -> Story:
                  None if last is before else last, classes,
                  [c for c in new if c in range(classes)] if isinstance(new, list) else [],
                  [str(name) for name in names] if isinstance(names, list) else [],
-                 _groups(conditions.get("groups"), evaluations), log.events(run))
+                 _groups(conditions.get("groups"), evaluations), log.events(run),
+                 energy.gather(log, run))
 
 
 def _groups(said: Any, evaluations: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
@@ -103,7 +106,7 @@ def matrix(story: Story) -> Matrix | None:
         names = [name for name, _ in story.groups]
         of = _group_of(story.groups)
     elif story.new and len(story.new) < story.classes:
-        names, of = ["old classes", "new classes"], np.isin(labels, story.new).astype(int)
+        names, of = ["old", "new"], np.isin(labels, story.new).astype(int)
     else:
         return None
     if len(rows) < 2 or len(set(of.tolist())) < 2:

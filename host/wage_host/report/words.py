@@ -23,7 +23,7 @@ def percent(share: float | None) -> str:
 
 def signed(value: float) -> str:
     """A change with its sign."""
-    return f"{value:+.1f}".replace("-", MINUS)
+    return f"{value:+.1f}".replace("-", MINUS) if abs(value) >= 0.05 else "0.0"
 
 
 def count(number: int, one: str, many: str = "") -> str:
@@ -42,6 +42,41 @@ def duration(time_s: float) -> str:
         if time_s >= size * (2 if unit == "h" else 1):
             return f"{time_s / size:.3g}{NBSP}{unit}"
     return f"{time_s * 1e6:.3g}{NBSP}µs"
+
+
+UNITS = (("", 1.0), ("m", 1e3), ("µ", 1e6), ("n", 1e9))
+
+
+def _prefix(value: float) -> tuple[str, float]:
+    """The prefix that suits a value, and the factor that goes with it."""
+    return next((unit for unit in UNITS if abs(value) * unit[1] >= 1), UNITS[-1] if value
+                else UNITS[0])
+
+
+def energy(joules: float) -> str:
+    """An energy in the unit that suits it."""
+    prefix, factor = _prefix(joules)
+    return f"{joules * factor:.3g}{NBSP}{prefix}J".replace("-", MINUS)
+
+
+def power(watts: float) -> str:
+    """A power in the unit that suits it."""
+    prefix, factor = _prefix(watts)
+    return f"{watts * factor:.3g}{NBSP}{prefix}W"
+
+
+def power_unit(watts: float) -> tuple[str, float]:
+    """The unit that suits a power, and by what to multiply W."""
+    prefix, factor = _prefix(watts)
+    return f"{prefix}W", factor
+
+
+def time_unit(time_s: float) -> tuple[str, float]:
+    """The unit that suits a time, and by what to multiply s."""
+    if time_s >= 300:
+        return "min", 1 / 60
+    prefix, factor = _prefix(time_s)
+    return f"{prefix}s", factor
 
 
 def clock(time: str) -> str:
