@@ -57,7 +57,7 @@ def round_ticks(most: float) -> list[float]:
     """Round numbers from 0 to `most` or just above it, six at most."""
     steps = (m * 10.0**e for e in range(-12, 12) for m in (1, 2, 5))
     step = next(s for s in steps if most <= 5 * s)
-    return [round(k * step, 12) for k in range(math.ceil(most / step - 1e-9) + 1)]
+    return [round(k * step, 12) for k in range(math.ceil(most / step - 1e-6) + 1)]
 
 
 def number(value: float, digits: int = 1) -> str:

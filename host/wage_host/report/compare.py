@@ -9,6 +9,7 @@ import numpy as np
 
 from wage_host import draw, svg
 from wage_host.report import learning, page, story, words
+from wage_host.report.energy import WHAT, Energy
 from wage_host.report.story import Story
 
 COLOURS = ("old", "new-text", "third", "fourth", "fifth")
@@ -55,7 +56,7 @@ def sections(stories: Sequence[Story]) -> Iterable[str]:
     yield page.charts(_charts(stories))
     yield "<h2>Results</h2>"
     yield page.table(["run", "before", "after", "forgotten", "samples", "a sample takes",
-                      "a step takes", "", "board", "where", "model"],
+                      "energy", "of", "", "board", "where", "model"],
                      [_row(told) for told in stories], figures=range(1, 7))
     if differ:
         yield "<h2>What differs</h2>"
@@ -69,13 +70,19 @@ def _row(told: Story) -> list[str]:
     shares = [e and story.share(e) for e in (told.before, told.after)]
     table, time_s = story.matrix(told), learning.sample_time_s(told)
     lost = table.forgetting if table else None
-    step = told.energy.best("step")
     board, model = (str(told.conditions.get(key, "–")) for key in ("board", "model"))
     return [f"run {told.run['id']}", *("–" if s is None else words.percent(s) for s in shares),
             "–" if lost is None else f"{words.signed(100 * lost)} points",
             f"{len(told.records):,}", words.duration(time_s) if time_s else "–",
-            *((words.energy(step["joules"]), step["kind"]) if step else ("–", "")),
+            *_energy(told.energy),
             board, words.place(told.conditions), model]
+
+
+def _energy(told: Energy) -> tuple[str, str, str]:
+    """What learning costs: joules, of what, and whether it was measured."""
+    rows = [told.best(what) for what in WHAT]
+    row = next((row for row in rows if row), None)
+    return (words.energy(row["joules"]), WHAT[row["what"]][0], row["kind"]) if row else ("–",) * 3
 
 
 def _differences(stories: Sequence[Story]) -> tuple[list[list[str]], list[tuple[str, str]]]:

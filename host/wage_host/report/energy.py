@@ -16,8 +16,8 @@ from wage_host.log import Log
 from wage_host.report import page, power, words
 
 Row = dict[str, Any]
-WHAT = {"step": "a learning step", "sample": "a sample with all its steps",
-        "inference": "an inference"}
+WHAT = {"sample": ("a sample", "a sample learned, with all its steps"),
+        "step": ("a step", "a learning step"), "inference": ("an inference", "an inference")}
 GAPS = {"lost": "not measured", "unplugged": "unplugged"}  # kinds that are shown in the curve
 
 
@@ -63,13 +63,10 @@ def _array(blob: bytes, columns: int) -> np.ndarray:
 
 
 def tiles(energy: Energy) -> list[tuple[str, str, str]]:
-    """What a step and an inference cost, or that nobody knows."""
-    out = []
-    for what, title in (("step", "Energy of a step"), ("inference", "Energy of an inference")):
-        row = energy.best(what)
-        if row:
-            out.append((title, words.energy(row["joules"]), _kind(energy, row)))
-    return out
+    """What learning and predicting cost, as far as it is known."""
+    rows = [(what, energy.best(what)) for what in WHAT]
+    return [(f"Energy of {WHAT[what][0]}", words.energy(row["joules"]), _kind(energy, row))
+            for what, row in rows if row]
 
 
 def _kind(energy: Energy, row: Row) -> str:
@@ -128,7 +125,7 @@ def _result(row: Row) -> str:
     idle = "" if above is None else f", {words.energy(above)} above idle"
     kind = "measured" if row["kind"] == "measured" else "<em>estimate</em>, not measured"
     return (f'<p class="result"><b>{words.energy(row["joules"])}</b> for '
-            f'{page.escape(WHAT.get(row["what"], row["what"]))}{idle}: {kind}. '
+            f'{WHAT[row["what"]][1]}{idle}: {kind}. '
             f'<span class="quiet">{page.escape(row["how"])}</span></p>')
 
 
@@ -183,7 +180,7 @@ def _method(energy: Energy) -> Iterable[str]:
     note = f"<p>{page.escape(said['note'])}</p>" if said["note"] else ""
     yield page.details("How it was measured", said["instrument"], note + page.pairs(facts))
     if energy.windows:
-        rows = [[WHAT.get(row["what"], row["what"]), f"{row['times']:,}",
+        rows = [[WHAT[row["what"]][0], f"{row['times']:,}",
                  words.duration(row["begin_s"]), words.duration(row["seconds"]),
                  words.energy(row["joules"]), words.energy(row["joules"] / row["times"])]
                 for row in energy.windows if row["times"]]

@@ -37,7 +37,8 @@ def run_chart(curve: np.ndarray, seconds: float, gaps: Sequence[Gap], width: flo
     right = width - 12
     columns = int(min(len(curve), (right - LEFT) / 1.5))
     low, mean, high = _fewer(curve, columns)
-    frame = _Frame(right, 0.0, seconds, float(np.nanmax(high, initial=0.0)))
+    ends = max([seconds, *(end for _, end, _ in gaps)])
+    frame = _Frame(right, 0.0, ends, float(np.nanmax(high, initial=0.0)))
     parts = frame.axes()
     at = (np.arange(columns) + 0.5) * seconds / max(columns, 1)
     for stretch in _stretches(at, mean, gaps):
