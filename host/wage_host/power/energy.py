@@ -7,6 +7,7 @@ in a second figure, never instead.
 """
 
 import dataclasses
+import itertools
 import statistics
 from collections.abc import Sequence
 
@@ -73,14 +74,12 @@ def by_phase(trace: Trace, spans: Spans) -> list[Phase]:
     return found
 
 
-def works(spans: Spans) -> np.ndarray:
-    """(n) when the board began to work on something new, and (1) when it ended the last."""
+def works(spans: Spans) -> tuple[np.ndarray, np.ndarray]:
+    """(n) when the board began to work on something new, and when it ended that."""
     working = np.isin(spans.phase, WORK)
     first = np.flatnonzero(working & ~np.append(False, working[:-1]))
-    if not len(first):
-        return np.empty(0)
-    last = np.flatnonzero(working)[-1]
-    return np.append(spans.begin_s[first], spans.end_s[last])
+    last = np.flatnonzero(working & ~np.append(working[1:], False))
+    return spans.begin_s[first], spans.end_s[last]
 
 
 def edges(trace: Trace) -> np.ndarray:
@@ -106,7 +105,7 @@ def paired(trace: Trace, times: int) -> Result:
     marks = edges(trace)
     check_marks(sum(gap.kind == "marks" for gap in trace.gaps))
     if not len(marks):
-        raise InstrumentError("no marks: nothing rose at the first pin; wire it, or leave out --per")
+        raise InstrumentError("no marks: the first pin never rose; wire it, or leave out --per")
     if len(marks) != 2 * WINDOWS:
         raise InstrumentError(
             f"the first pin rose {len(marks)} times; {WINDOWS} windows take {2 * WINDOWS}: once "
@@ -146,27 +145,30 @@ def median(windows: Sequence[Window], idle: float | None) -> Result:
     return Result(middle(each), middle(above) if above else None, how, tuple(windows))
 
 
-def continuous(trace: Trace, spans: Spans, begin_s: float, end_s: float, count: int) -> Result:
+def continuous(
+    trace: Trace, spans: Spans, begin_s: float, end_s: float, next_s: float, count: int
+) -> Result:
     """Of what the board did without a break between two times, `count` of something.
 
-    The time is cut into five windows at marks. Where that cannot be, all of it is one, and `how`
-    says why.
+    next_s: when something else began. The time is cut into five windows at marks. Where that
+    cannot be, all of it is one, and `how` says why.
     """
     idle = idle_watts(trace, spans)
-    marks = works(spans)
-    marks = marks[(marks >= begin_s) & (marks <= end_s)]
+    begins, ends = works(spans)
+    mine = (begins >= begin_s) & (begins < next_s)
     try:
-        if not len(marks):
+        if not mine.any():
             raise InstrumentError("no marks")
         check_marks(spans.lost)
-        if len(marks) - 1 != count:
-            raise InstrumentError(f"{len(marks) - 1} marks for {count}")
+        if mine.sum() != count:
+            raise InstrumentError(f"{mine.sum()} marks for {count}")
+        marks = np.append(begins[mine], ends[mine][-1])
         cuts = np.linspace(0, count, WINDOWS + 1).astype(int)
         if (np.diff(cuts) == 0).any():
             raise InstrumentError(f"{count} are too few for {WINDOWS} windows")
         windows = [
             between(trace, int(b - a), float(marks[a]), float(marks[b]))
-            for a, b in zip(cuts[:-1], cuts[1:], strict=True)
+            for a, b in itertools.pairwise(cuts)
         ]
         return median(windows, idle)
     except InstrumentError as error:

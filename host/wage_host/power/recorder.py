@@ -18,6 +18,7 @@ from wage_host.power.instrument import Gap, Instrument
 from wage_host.power.trace import Trace, Writer
 
 WAIT_S = 0.1  # for samples, at most
+TOLD_MAX = 10  # gaps that on_gap hears of; the trace has all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,10 +100,10 @@ class Recorder:
                 pass
         except (LinkLost, InstrumentError) as lost:
             self.gone = True
-            while not self._stop.is_set():
-                self._stop.wait(WAIT_S)
-            silent_s = time.monotonic() - self.begin_s - self._last_s
-            self._tell(Gap(self._last_s, max(silent_s, 0.0), 0, "unplugged", str(lost)))
+            self.on_gap(f"unplugged: {lost}; nothing is measured from here on")
+            self._stop.wait()
+            silent_s = max(time.monotonic() - self.begin_s - self._last_s, 0.0)
+            self._gaps.append(Gap(self._last_s, silent_s, 0, "unplugged", str(lost)))
         finally:
             self.ended.set()
 
@@ -111,7 +112,9 @@ class Recorder:
         block = self.instrument.read(WAIT_S)
         heard_s = time.monotonic()
         for gap in self.instrument.gaps():
-            self._tell(gap)
+            self._gaps.append(gap)
+            if len(self._gaps) <= TOLD_MAX:
+                self.on_gap(f"{gap.kind}: {gap.text}")
         if block is None:
             return False
         if len(block):
@@ -123,6 +126,3 @@ class Recorder:
             self._heard.append((self._last_s, heard_s))
         return True
 
-    def _tell(self, gap: Gap) -> None:
-        self._gaps.append(gap)
-        self.on_gap(f"{gap.kind}: {gap.text}")
