@@ -27,6 +27,7 @@
     wage-host forget --port P --class NAME | --all  a class, or everything
     wage-host persist show|rollback --port P        its checkpoints, and back to one
     wage-host persist plan --board B …              years that its store lasts
+    wage-host power list|test|record                instruments that measure what a board draws
     wage-host key K.key                             a key, for boards on open links
     wage-host report [RUN]… -o R.html               show a run to people
 
@@ -67,6 +68,7 @@ from wage_host import (
 )
 from wage_host.data.commands import data_group
 from wage_host.errors import Interrupted
+from wage_host.power import commands as power_commands
 
 _first, *_middle, _codes = __doc__.split("\n\n")
 _help = "\n\n".join([_first, *("\b\n" + part for part in _middle[1:])])
@@ -88,6 +90,7 @@ for _command in {name: c for module in _modules for name, c in vars(module).item
 
 wage_host.add_command(persist.persist)
 wage_host.add_command(data_group)
+wage_host.add_command(power_commands.power)
 
 
 def main() -> None:

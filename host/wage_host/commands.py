@@ -38,6 +38,8 @@ from wage_host.options import (
     open_device,
     port_options,
 )
+from wage_host.power import beside, estimate
+from wage_host.power.options import beside_run, power_options
 from wage_host.screen import Screen
 
 
@@ -63,6 +65,7 @@ def this_command() -> str:
 @click.option("--erase-budget", type=click.IntRange(1), help="Slots to erase at most.")
 @click.option("--new-class", "new_class", help="A class to be added: NAME, or LABEL=NAME.")
 @click.option("--resume", type=int, help="Go on with an interrupted run, by its number.")
+@power_options
 @LOG
 def do_learn(
     screen: Screen,
@@ -72,6 +75,8 @@ def do_learn(
     guard: Path | None,
     new_class: str | None,
     resume: int | None,
+    power: str | None,
+    volts: float | None,
     log_path: Path | None,
     port: str,
     baud: int,
@@ -91,6 +96,7 @@ def do_learn(
            for path in (None if live else file, eval_data, guard)]  # fmt: skip
     with (
         Log(log_path or default_path()) as log,
+        beside_run(power, volts) as recorder,  # first: it may supply the board
         open_device(port, baud, model, store, key, timeout) as device,
     ):
         device.check_store()
@@ -112,7 +118,9 @@ def do_learn(
             screen.say(f"warning: {REMEDY['WAGE_E_STORE_SIZE']}")
         screen.say(f"board: {board_line(device)}")
         plan = stream.Plan(new, test, config, number, policy, blob, held_out)
-        done = stream.conduct(device, log, plan, this_command(), screen.watch, port=port)
+        done = stream.conduct(
+            device, log, plan, this_command(), screen.watch, recorder=recorder, port=port
+        )
         tell(screen, log, done)
     return {"run": done.run, "log": str(log.path), "board": device.board, **done.summary}
 
@@ -184,6 +192,8 @@ def tell(screen: Screen, log: Log, done: stream.Outcome) -> None:
         screen.say(f"proved: this computer learned the same weights from the same samples ({crc})")
     else:
         screen.say("not proved: that takes --model, and a board that starts from its factory")
+    for line in beside.lines(log, done.run):
+        screen.say(line)
     screen.say(f"log: run {done.run} in {log.path}")
     screen.say(f"show it: wage-host report {done.run} --log {log.path}")
 
@@ -192,24 +202,42 @@ def tell(screen: Screen, log: Log, done: stream.Outcome) -> None:
 @port_options
 @click.option("--data", "file", type=FILE, required=True, help="Labelled samples.")
 @LABEL
+@power_options
 @LOG
 def do_eval(
-    screen: Screen, file: Path, label: str | None, log_path: Path | None, **port: Any
+    screen: Screen,
+    file: Path,
+    label: str | None,
+    power: str | None,
+    volts: float | None,
+    log_path: Path | None,
+    **port: Any,
 ) -> dict[str, Any]:
     """Accuracy of a board on labelled samples; nothing is learned."""
     model, raw = port["model"], data.read(file, label)
-    extras = info(files.read_blob(model)).extras if model else NOTHING
-    with Log(log_path or default_path()) as log, open_device(**port) as device:
+    blob = files.read_blob(model) if model else None
+    extras = info(blob).extras if blob else NOTHING
+    with (
+        Log(log_path or default_path()) as log,
+        beside_run(power, volts) as recorder,
+        open_device(**port) as device,
+    ):
         names = classes.named(device, extras.names, None)
         test = data.prepared(raw, dataclasses.replace(extras, names=names))
         tests = data.samples(test, device.info)
         about = stream.conditions(device, test, device.config())
         run = log.begin(this_command(), about)
         device.on_event = lambda what, text, **_: log.event(run, what, text)
-        records = stream.evaluate(device, log, run, "now", 0, tests, screen.watch)
+        with beside.measured(recorder, log, run, device, screen.watch) as watch:
+            records = stream.evaluate(device, log, run, "now", 0, tests, watch)
+        if not recorder:
+            estimate.keep(log, run, device, blob, [record.us for record in records], 0.0)
         result = {"samples": len(records), "accuracy": stream.accuracy(records)}
+        result |= beside.summary(log, run)
         log.end(run, "done", result)
         screen.say(f"accuracy: {result['accuracy']:.1%} of {len(records)} samples")
+        for line in beside.lines(log, run):
+            screen.say(line)
     return {"run": run, "board": device.board, "place": device.place, **result}
 
 

@@ -21,6 +21,8 @@ from wage_host.errors import (
     WageError,
 )
 from wage_host.log import BLOCK, Log
+from wage_host.power import beside, estimate
+from wage_host.power.recorder import Recorder
 from wage_host.twin import Twin
 
 NO_POLICY = Policy()  # saves in the end only
@@ -102,11 +104,13 @@ def conduct(
     command: str,
     watch: Watch,
     on_event: Callable[..., None] = lambda what, text, **_: None,
+    recorder: Recorder | None = None,
     **more: Any,
 ) -> Outcome:
     """One whole run, kept in the board's store when it has one.
 
-    Whatever interrupts it, the log says how far it came. on_event: hears what the device tells.
+    Whatever interrupts it, the log says how far it came. on_event: hears what the device tells;
+    recorder: measures power meanwhile.
     """
     live = isinstance(plan.data, Live)
     stream = [] if live else samples(plan.data, device.info)
@@ -130,12 +134,19 @@ def conduct(
     device.on_event = hear
     before, after = [], []
     try:
-        if tests:
-            before = evaluate(device, log, run, "before", 0, tests, watch)
-        summary = _learn(device, log, run, plan, stream, watch, events)
-        if tests:
-            after = evaluate(device, log, run, "after", len(stream), tests, watch)
-            summary |= {"accuracy_before": accuracy(before), "accuracy_after": accuracy(after)}
+        with beside.measured(recorder, log, run, device, watch) as watch:
+            if tests:
+                before = evaluate(device, log, run, "before", 0, tests, watch)
+            summary = _learn(device, log, run, plan, stream, watch, events)
+            if recorder and summary["samples"]:
+                recorder.steps_per_sample = summary["steps"] / summary["last_id"]
+            if tests:
+                after = evaluate(device, log, run, "after", len(stream), tests, watch)
+                summary |= {"accuracy_before": accuracy(before), "accuracy_after": accuracy(after)}
+        if not recorder:
+            steps = summary["steps"] / summary["last_id"] if summary["samples"] else 0.0
+            estimate.keep(log, run, device, plan.blob, [r.us for r in before + after], steps)
+        summary |= beside.summary(log, run)
     except KeyboardInterrupt:
         kept, came_to = _save_before_leaving(device, plan.stream, run)
         log.end(run, "interrupted", came_to)

@@ -32,8 +32,9 @@ class Part:
 
 
 class Recorder:
-    """A measurement; a context manager. Its end by itself does not end anything else.
+    """A measurement, from the beginning to the end of a with block.
 
+    That an instrument goes away ends nothing else.
     on_gap(text) hears of what is missing, in the recorder's thread. joules and seconds: so far.
     """
 
@@ -45,6 +46,7 @@ class Recorder:
         self.gone = False  # it was unplugged
         self.ended = threading.Event()
         self.parts: list[Part] = []
+        self.steps_per_sample = 0.0  # 0: not known
         self._frames: list[tuple[float, int, int, bytes]] = []
         self._heard: list[tuple[float, float]] = []
         self._gaps: list[Gap] = []
@@ -61,7 +63,7 @@ class Recorder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:  # fmt: skip
-        self.stop()
+        self.close()
 
     def on_marks(self, marks: list[tuple[int, int]], lost: int, us: int, heard_s: float) -> None:
         """Takes phases that the board tells, as Session.on_marks has them."""
@@ -71,19 +73,22 @@ class Recorder:
     @contextlib.contextmanager
     def part(self, what: str) -> Iterator[Callable[[int], None]]:
         """A part of the run; gives the function that is to be told how many there were."""
-        begin, counts = time.monotonic(), [0]
-        yield lambda count: counts.append(count)
-        self.parts.append(Part(what, begin, time.monotonic(), counts[-1]))
+        begin, done = time.monotonic(), [0]
+        try:
+            yield lambda count: done.__setitem__(0, count)
+        finally:
+            self.parts.append(Part(what, begin, time.monotonic(), done[0]))
 
-    def stop(self) -> None:
-        """Ends the measurement, once."""
+    def close(self) -> None:
+        """Ends the measurement, if there was one, and lets go of the instrument; once."""
         if not self._stop.is_set():
             self._stop.set()
-            self._thread.join()
+            if self._thread.is_alive():
+                self._thread.join()
             self.instrument.stop()
 
     def trace(self, **about: Any) -> Trace:
-        """All of it, after stop()."""
+        """All of it, after close()."""
         about = {"instrument": self.instrument.name, "started": self.started, **about}
         return self._writer.trace(
             heard=np.array(self._heard).reshape(-1, 2),

@@ -62,3 +62,17 @@ CREATE TABLE IF NOT EXISTS phase_frame (
     heard_s REAL NOT NULL, us INTEGER NOT NULL, lost INTEGER NOT NULL, marks BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS phase_frame_run ON phase_frame (run);
 """
+
+ADD_POWER = "INSERT INTO power VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_GAP = """INSERT INTO power_gap (run, at_s, seconds, samples, kind, text)
+             VALUES (?, ?, ?, ?, ?, ?)"""
+ADD_PHASE = """INSERT INTO power_phase (run, phase, times, seconds, joules, joules_above_idle)
+               VALUES (?, ?, ?, ?, ?, ?)"""
+ADD_CLOSEUP = "INSERT INTO power_closeup VALUES (?, ?, ?)"
+ADD_WINDOW = """INSERT INTO power_window (run, what, times, begin_s, seconds, joules)
+                VALUES (?, ?, ?, ?, ?, ?)"""
+ADD_ENERGY = """INSERT INTO energy (run, what, joules, joules_above_idle, kind, how)
+                VALUES (?, ?, ?, ?, ?, ?)"""
+ADD_FRAME = "INSERT INTO phase_frame (run, heard_s, us, lost, marks) VALUES (?, ?, ?, ?, ?)"
+ENERGY = """SELECT what, joules, joules_above_idle, kind, how FROM energy WHERE run = ?
+            ORDER BY n"""
