@@ -328,6 +328,9 @@ def do_ports(screen: Screen) -> dict[str, Any]:
     return {"ports": found}
 
 
+MANY = 300_000  # samples whose report takes more than two seconds
+
+
 @command
 @click.argument("runs", type=int, nargs=-1, metavar="[RUN]…")
 @click.option("-o", "--output", type=FILE, help="The HTML file; default: run-N.html.")
@@ -345,6 +348,9 @@ def do_report(
         numbers = list(dict.fromkeys(runs)) or [log.last()]
         if numbers == [None]:
             raise DataError(f"{log.path} holds no run yet: learn something first")
+        samples = sum(log.run(number)["records"] for number in numbers)
+        if samples >= MANY:
+            screen.say(f"reading {samples:,} samples: some seconds")
         names = "-".join(map(str, numbers))
         output = output or Path(f"run-{names}.html")
         files.write_whole(output, reports.report(log, numbers).encode())
