@@ -1,6 +1,6 @@
 """Debian's Chromium without a window, and what a page must bear in it.
 
-    with browser.opened() as page:
+    def test_it(page: browser.Page) -> None:    # the fixture of conftest.py
         page.show(path)                         # or http://127.0.0.1:PORT
         page.look(360, dark=True)
         assert not page.sticking_out() and not page.faint()
@@ -111,15 +111,23 @@ class Page:
     def show(self, where: Path | str) -> None:
         """Opens a file, or the address of a page that this computer serves."""
         self.driver.get_log("browser"), self.driver.get_log("performance")
-        self.driver.get(where.absolute().as_uri() if isinstance(where, Path) else where)
+        if isinstance(where, Path):
+            assert where.is_file(), f"there is no page {where}"
+            where = where.absolute().as_uri()
+        self.driver.get(where)
 
     def look(self, width: int, dark: bool = False, height: int = 0, scale: float = 1) -> None:
         """The window's size (height 0: of a usual screen), pixels a CSS pixel, and the theme."""
         size = {"width": width, "height": height or HEIGHT.get(width, 800)}
         size |= {"deviceScaleFactor": scale, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self._media("", dark)
+
+    def _media(self, media: str, dark: bool) -> None:
         theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [theme]})
+        self.driver.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"media": media, "features": [theme]}
+        )
 
     def sticking_out(self) -> list[str]:
         """What reaches over the window's sides; empty is right."""
@@ -155,6 +163,10 @@ class Page:
         if here.scheme == "file":
             return [url for url in sent if url != self.driver.current_url]
         return [url for url in sent if urlsplit(url).netloc != here.netloc]
+
+    def look_printed(self, dark: bool = False) -> None:
+        """Shows the page as on paper, until look() is called."""
+        self._media("print", dark)
 
     def pdf(self) -> bytes:
         """The page as printed, with what print styles say."""

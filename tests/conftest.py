@@ -4,13 +4,17 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import native
 import pytest
 import reliability
 from wage_host import demo
+
+if TYPE_CHECKING:
+    import browser
 
 SEED = 1802
 # These begin first: a long file at the end would leave a core idle.
@@ -72,6 +76,15 @@ def served() -> Callable[..., str]:
         return ports[0]
 
     return start
+
+
+@pytest.fixture(scope="session")
+def page() -> Iterator["browser.Page"]:
+    """A window of a browser, for all tests of a worker; skips without one."""
+    import browser
+
+    with browser.opened() as window:
+        yield window
 
 
 @pytest.fixture(scope="session")

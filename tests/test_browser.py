@@ -2,7 +2,6 @@
 
 # SPDX-License-Identifier: MIT
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import browser
@@ -23,13 +22,6 @@ FAINT = {
     '<svg width="90" height="30"><rect width="90" height="30" fill="#00f" fill-opacity=".5"/>'
     '<text y="20" fill="#777">cell</text></svg>': "1.37 of 4.5: cell",
 }
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[browser.Page]:
-    """A window."""
-    with browser.opened() as page:
-        yield page
 
 
 def show(page: browser.Page, folder: Path, more: str = "") -> browser.Page:

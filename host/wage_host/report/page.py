@@ -10,7 +10,7 @@ from wage_host.svg import escape
 CSS = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.5;
-  font-family: system-ui, sans-serif; }
+  font-family: system-ui, sans-serif; overflow-wrap: anywhere; }
 main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: .3rem 0 .8rem; text-wrap: balance; }
 h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; }
@@ -34,10 +34,10 @@ figure + .wide, .charts + .wide { margin-top: 1rem; }
 svg { display: block; width: 100%; height: auto; }
 .narrow { display: none; }
 figcaption { margin-top: .4rem; max-width: 46rem; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; overflow-wrap: break-word; }
 table { border-collapse: collapse; font-size: .92rem; }
 th, td { text-align: left; vertical-align: top; padding: .25rem 1.2rem .25rem 0;
-  border-bottom: 1px solid var(--grid); overflow-wrap: break-word; }
+  border-bottom: 1px solid var(--grid); }
 th { font-weight: 600; white-space: nowrap; }
 td.figure, th.figure { text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
@@ -48,8 +48,8 @@ dl { margin: 0; font-size: .92rem; column-gap: 2.5rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
 dl div { display: flex; justify-content: space-between; gap: 1rem; padding: .25rem 0;
   border-bottom: 1px solid var(--grid); }
-dt { font-weight: 600; white-space: nowrap; }
-dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
+dt { font-weight: 600; flex: none; max-width: 55%; }
+dd { margin: 0; text-align: right; }
 details { border-top: 1px solid var(--grid); }
 :not(details) + details { margin-top: 1.6rem; }
 details:not(:has(+ details)) { border-bottom: 1px solid var(--grid); }
@@ -58,7 +58,7 @@ summary small { color: var(--muted); font-weight: 400; font-size: .88rem; }
 details[open] > summary { padding-bottom: .4rem; }
 details > :last-child:not(summary) { margin-bottom: 1.2rem; }
 pre { background: var(--panel); border-radius: .5rem; padding: .8rem 1rem; white-space: pre-wrap;
-  overflow-wrap: anywhere; font-size: .88rem; }
+  font-size: .88rem; }
 @media (max-width: 40rem) {
   h1 { font-size: 1.35rem; }
   .tile b { font-size: 1.08rem; }
