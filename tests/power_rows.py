@@ -16,7 +16,8 @@ PHASES = [("idle", 4241, 9.1, 28e-3, 0.0), ("receive", 265, 0.61, 3.1e-3, 1.2e-3
           ("forward", 4240, 9.8, 130e-3, 100e-3), ("backward", 4240, 21.2, 310e-3, 240e-3),
           ("update", 4240, 7.7, 98e-3, 80e-3), ("save", 3, 1.9, 22e-3, 16e-3)]  # fmt: skip
 RESULTS = [("inference", 141.2e-6, 101e-6, "measured", "median of 5 windows"),
-           ("sample", 2.03e-3, 1.58e-3, "measured", "265 samples")]  # fmt: skip
+           ("sample", 2.03e-3, 1.58e-3, "measured", "265 samples"),
+           ("step", 126.9e-6, 98.8e-6, "measured", "16 steps a sample; 265 samples")]  # fmt: skip
 ESTIMATE = [("inference", 9.1e-6, None, "estimate",
              "673,000 instructions / 64 MHz × 4.6 mA × 3.0 V")]  # fmt: skip
 LOST = (12.0, 0.8, 80_000, "lost", "80,000 samples lost")

@@ -262,7 +262,7 @@ def test_report_has_both_themes() -> None:
         for ink in ("ink", "muted"):
             for paper in ("paper", "panel"):
                 assert contrast(palette[ink], palette[paper]) >= 4.5
-        for mark in ("old", "new"):
+        for mark in ("old", "new", "was"):
             assert contrast(palette[mark], palette["paper"]) >= 3
         for text in ("old", "new-text", "third", "fourth", "fifth"):  # of curves, on their labels
             assert contrast(palette[text], palette["paper"]) >= 4.5
@@ -331,7 +331,7 @@ def test_confusion_counts() -> None:
     root = check_svg(draw.confusion(labels, predictions, 5))
     shown = {e.text for e in root.iter("text")}
     assert {str(n) for n in counts.flat if n} <= shown
-    assert f"{np.trace(counts)} of 300 test samples" in root.find("desc").text
+    assert f"{np.trace(counts)} of 300 samples" in root.find("desc").text
 
 
 def test_bars_mark_new_classes_and_scale() -> None:
@@ -342,7 +342,7 @@ def test_bars_mark_new_classes_and_scale() -> None:
     bars = [(e.attrib["fill"], float(e.attrib["width"])) for e in root.iter("rect")
             if float(e.attrib["y"]) > 20]
     full = bars[0][1]
-    assert bars == [("var(--before)", full), ("var(--old)", full / 2), ("var(--old)", full),
+    assert bars == [("var(--was)", full), ("var(--old)", full / 2), ("var(--old)", full),
                     ("var(--new)", full * 0.75)]
     assert [e.text for e in root.iter("text")].count("new") == 1
     for one in ((None, (labels, after)), ((labels, before), None), (None, None)):

@@ -33,8 +33,10 @@ def test_measured_energy_is_told_with_its_method(log: Log) -> None:
     run = learn(log, state="live")
     power_rows.measured(log, run)
     text = shown(log, run)
-    assert ("Energy of a sample2.03 mJmeasured by PPK2 on /dev/ttyACM1; 1.58 mJ above idle"
+    assert ("Energy of a step127 µJmeasured by PPK2 on /dev/ttyACM1; 98.8 µJ above idle"
             ) in text
+    assert ("2.03 mJ for a sample learned, with all its steps, 1.58 mJ above idle: measured. "
+            "265 samples") in text
     assert "141 µJ for an inference, 101 µJ above idle: measured. median of 5 windows" in text
     assert "backward5 ms73.1 µJ4,24021.2 s310 mJ240 mJ" in text
     assert "told by the board's pins, in the samples themselves; a mark's time is uncertain" in text

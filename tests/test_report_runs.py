@@ -163,6 +163,18 @@ def test_evaluations_are_diamonds_in_the_curve(log: Log) -> None:
     assert "Diamonds" not in report(log, [learn(log, tests=0)])
 
 
+def test_what_the_board_counted_while_learning_is_a_matrix(log: Log) -> None:
+    run = log.begin("learn", {"classes": 3, "place": "board"})
+    log.end(run, "done", {"confusion": [[5, 1, 0], [0, 0, 0], [0, 2, 30]]})
+    page = report(log, [run])
+    assert "What was taken for what, while learning" in page
+    assert "35 of 38 samples lie on the diagonal." in page
+    assert "as counted on the board" in page
+    strange = log.begin("learn", {"classes": 3})
+    log.end(strange, "done", {"confusion": [[5, 1]]})
+    assert "while learning</h3>" not in report(log, [strange])
+
+
 def test_command_takes_several_runs(log: Log, tmp_path: Path) -> None:
     runs = [learn(log), learn(log)]
     log.flush()

@@ -74,7 +74,7 @@ def bars_before_after(before: Answers | None, after: Answers | None, classes: in
     """Accuracy by class, or group, before and after learning; new ones are marked."""
     last = "after" if before is not None else "right answers"
     series = [(fill, said, class_accuracy(answers, classes)) for fill, said, answers
-              in (("before", "before", before), ("old", last, after)) if answers is not None]
+              in (("was", "before", before), ("old", last, after)) if answers is not None]
     return bars(class_names(classes, names), series, new)
 
 
@@ -149,7 +149,7 @@ def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int,
                        "muted", turn=-90)]
     right = int(np.trace(counts))
     return svg.chart(below + 22, "Confusion matrix",
-                     f"{right:,} of {int(counts.sum()):,} test samples lie on the diagonal.", parts)
+                     f"{right:,} of {int(counts.sum()):,} samples lie on the diagonal.", parts)
 
 
 def confusion_counts(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
@@ -211,9 +211,9 @@ def _curve_legend(tests: bool) -> list[str]:
     if not tests:
         return []
     x = svg.WIDTH - 48
-    return [f'<path d="M{x - 190} 10h16" stroke="var(--old)" stroke-width="2"/>',
-            svg.text(x - 170, 14, "each sample"), _diamond(x - 82, 10),
-            svg.text(x - 74, 14, "test samples")]
+    return [f'<path d="M{x - 184} 10h16" stroke="var(--old)" stroke-width="2"/>',
+            svg.text(x - 164, 14, "each sample"), _diamond(x - 72, 10),
+            svg.text(x - 62, 14, "test samples")]
 
 
 def _diamond(x: float, y: float) -> str:

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 
 # Blue and orange of Okabe and Ito: apart for colour-blind eyes, in both themes.
 LIGHT = {"paper": "#ffffff", "panel": "#f3f6f8", "ink": "#1b2733", "muted": "#586878",
-         "grid": "#d9e0e6", "before": "#9ba8b4", "old": "#0072b2", "new": "#d55e00",
-         "new-text": "#b84f00", "shade": "#4ca3dd", "third": "#007a5a", "fourth": "#a8508a",
-         "fifth": "#7a5f00"}
+         "grid": "#d9e0e6", "before": "#9ba8b4", "was": "#7d8b99", "old": "#0072b2",
+         "new": "#d55e00", "new-text": "#b84f00", "third": "#007a5a", "fourth": "#a8508a",
+         "fifth": "#7a5f00", "shade": "#4ca3dd"}
 DARK = {"paper": "#10171e", "panel": "#19232d", "ink": "#e8edf2", "muted": "#9fb0c0",
-        "grid": "#2e3b47", "before": "#71808f", "old": "#56b4e9", "new": "#f0a030",
-        "new-text": "#f0a030", "shade": "#1f69a3", "third": "#2fc79a", "fourth": "#e08ac0",
-        "fifth": "#d8c94a"}
+        "grid": "#2e3b47", "before": "#71808f", "was": "#71808f", "old": "#56b4e9",
+        "new": "#f0a030", "new-text": "#f0a030", "third": "#2fc79a", "fourth": "#e08ac0",
+        "fifth": "#d8c94a", "shade": "#1f69a3"}
 
 WIDTH = 360  # of every chart
 CHARACTER = 7.0  # mean width of a character of 12 units

@@ -19,6 +19,8 @@ from wage_host.svg import escape
 
 __all__ = ["gather", "picture", "report"]
 
+SHOWN = ("energy", "confusion")  # of the result, as charts
+
 
 def report(log: Log, runs: Sequence[int]) -> str:
     """One self-contained HTML page about one run, or several beside each other."""
@@ -79,7 +81,8 @@ def _reproduce(told: Story) -> str:
 
 def _tables(told: Story) -> Iterable[str]:
     """Conditions, result, evaluations and events, to open and close."""
-    for title, values in (("Conditions", told.conditions), ("Result", told.run["summary"])):
+    result = {k: v for k, v in told.run["summary"].items() if k not in SHOWN}
+    for title, values in (("Conditions", told.conditions), ("Result", result)):
         if values:
             said = [(words.key(k), words.value(k, v)) for k, v in values.items()]
             yield page.details(title, "", page.pairs(said), is_open=True)

@@ -110,7 +110,7 @@ def _charts(stories: Sequence[Story]) -> list[tuple[str, str, str]]:
         shares = [[np.nan if e is None else story.share(e) for e in pair]
                   for pair in ((told.before, told.after) for told in tested)]
         names = [f"run {told.run['id']}" for told in tested]
-        series = [("before", "before", [s[0] for s in shares]),
+        series = [("was", "before", [s[0] for s in shares]),
                   ("old", "after", [s[1] for s in shares])]
         out.append(("Before and after", draw.bars(names, series, (), "Accuracy of the runs", 1),
                     "The share of all test samples that were answered right, in percent."))

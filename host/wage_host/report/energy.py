@@ -18,6 +18,7 @@ from wage_host.report import page, power, words
 Row = dict[str, Any]
 WHAT = {"sample": ("a sample", "a sample learned, with all its steps"),
         "step": ("a step", "a learning step"), "inference": ("an inference", "an inference")}
+TILES = ("step", "inference")
 GAPS = {"lost": "not measured", "unplugged": "unplugged"}  # kinds that are shown in the curve
 
 
@@ -64,7 +65,7 @@ def _array(blob: bytes, columns: int) -> np.ndarray:
 
 def tiles(energy: Energy) -> list[tuple[str, str, str]]:
     """What learning and predicting cost, as far as it is known."""
-    rows = [(what, energy.best(what)) for what in WHAT]
+    rows = [(what, energy.best(what)) for what in TILES]
     return [(f"Energy of {WHAT[what][0]}", words.energy(row["joules"]), _kind(energy, row))
             for what, row in rows if row]
 

@@ -69,6 +69,12 @@ def charts(told: Story) -> list[tuple[str, str, str]]:
             out.append((f"What was taken for what, {moment}", chart, "Each row is one true class: "
                         "the stronger a cell, the larger its share of the row. Right answers "
                         f"are on the framed diagonal. Measured {words.place(e)}."))
+    counts = np.array(told.run["summary"].get("confusion", []))
+    if counts.shape == (told.classes, told.classes) and counts.any():
+        seen = np.argwhere(counts).repeat(counts[counts > 0], axis=0)
+        chart = draw.confusion(*seen.T, told.classes, told.names)
+        out.append(("What was taken for what, while learning", chart, "Samples before they were "
+                    f"learned, as counted {words.place(told.conditions)}."))
     table = story.matrix(told)
     if table and (told.groups or len(table.rows) > 2):  # else the figures above say it all
         out.append(("Accuracy matrix", matrix(table), _forgetting(table)))

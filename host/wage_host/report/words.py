@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Any
 
@@ -112,4 +111,6 @@ def value(name: str, said: object) -> str:
         return text.replace("-", MINUS)
     if isinstance(said, list):
         return ", ".join(value(name, v) for v in said) or "none"
-    return "–" if said is None else said if isinstance(said, str) else json.dumps(said)
+    if isinstance(said, dict):
+        return ", ".join(f"{key(str(k))} {value(str(k), v)}" for k, v in said.items()) or "none"
+    return "–" if said is None else str(said)
