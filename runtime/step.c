@@ -5,6 +5,7 @@
  */
 #include "layer.h"
 #include "num.h"
+#include "phase.h"
 
 #include <string.h>
 
@@ -22,6 +23,7 @@ const int8_t *wage_forward(wage_t *w, uint32_t n, const int8_t *in,
                            unsigned from, unsigned to)
 {
     const int8_t *first = in;
+    wage_tell(w, WAGE_PHASE_FORWARD);
     for (unsigned k = from; k < to; k++) {
         struct wage_layer *layer = &w->layers[k];
         struct wage_output out = { output_of(w, k), w->logits };
@@ -136,8 +138,11 @@ static void backward(wage_t *w, uint32_t n, int x)
         }
         if (WAGE_HAS(WAGE_ADD) && l->joined != WAGE_NO_LAYER)
             waiting--;
-        if (k > w->frozen_count) // with the weights as they were
+        if (k > w->frozen_count) { // with the weights as they were
+            wage_tell(w, WAGE_PHASE_BACKWARD);
             more = error_below(w, k, n, d, below, &x);
+        }
+        wage_tell(w, WAGE_PHASE_UPDATE);
         learn_layer(w, k, n, d, here);
         if (!more && !waiting) // nothing left for the layers below
             return;

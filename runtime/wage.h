@@ -108,8 +108,7 @@ typedef struct wage {
     uint32_t blob_bytes, blob_crc; /* the CRC is the model's identity */
     struct wage_config config;
     struct wage_metrics metrics;
-    struct wage_layer *layers;  /* in the arena */
-    const struct wage_kernels *kernels;
+    struct wage_layer *layers; const struct wage_kernels *kernels;
     uint8_t layer_count, frozen_count, classes;
     uint8_t paper, sse, momentum, inputs, means, table; /* SPEC 9.1 */
     uint32_t input_bytes, latent_bytes; /* of a sample, at the cut */
@@ -129,6 +128,7 @@ typedef struct wage {
     uint16_t *confusion; char *names; /* of classes, with a table */
     int8_t *even, *odd, *row;   /* scratch */
     int32_t *wide, *logits;     /* sums; (batch, classes), then errors */
+    void (*tell)(void *told, int phase); void *told; /* phase.h; or NULL */
 } wage_t;
 
 /* What a blob says of itself. */

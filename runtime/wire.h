@@ -56,12 +56,15 @@ enum wage_type {
     WAGE_PROBED = 75,   /* answers PROBE; fields: probed */
     WAGE_CLASSED = 76,  /* answers CLASS; fields: classed; tail: name (16),
                          * (classes) u16, how often taken for each */
+    WAGE_MARKS = 77,    /* before RECORD when HELLO asked; fields: marks;
+                         * tail: n x (phase u8, us u32), as they began */
     WAGE_NAK = 127      /* fields: nak; nothing has changed */
 };
 
 enum wage_hello_field {
     WAGE_HELLO_PROTOCOL_MIN, WAGE_HELLO_PROTOCOL_MAX,
     WAGE_HELLO_NONCE_A, WAGE_HELLO_NONCE_B, /* for a board with a key */
+    WAGE_HELLO_MARKS,           /* 1: with MARKS before each RECORD */
     WAGE_HELLO_FIELDS
 };
 
@@ -101,6 +104,7 @@ enum wage_welcome_field {
     WAGE_WELCOME_PUSHED,        /* 1: the model is a pushed one */
     WAGE_WELCOME_CLASS_TABLE,   /* 1: the model keeps names of classes */
     WAGE_WELCOME_REPLAY_BYTES,  /* of a sample in the replay */
+    WAGE_WELCOME_MARKS,         /* 1: the board can send MARKS */
     WAGE_WELCOME_FIELDS         /* tail: board name, 0, model name */
 };
 
@@ -232,6 +236,15 @@ enum wage_classed_field {
 };
 
 enum wage_forget_field { WAGE_FORGET_LABEL, WAGE_FORGET_FIELDS };
+
+enum wage_marks_field {
+    WAGE_MARKS_US,              /* the board's clock when it sends this */
+    WAGE_MARKS_LOST,            /* phases that there was no room for */
+    WAGE_MARKS_FIELDS
+};
+
+#define WAGE_MARKS_MAX 64       /* of one request */
+#define WAGE_MARK_BYTES 5
 
 enum wage_nak_field {
     WAGE_NAK_ERROR,             /* minus an enum wage_err */

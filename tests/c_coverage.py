@@ -145,6 +145,7 @@ def build() -> Path:
         native.ROOT / "firmware/src/blake2b/blake2b.c",  # another author's, with tests of its own
     ]
     folders = [f"-I{native.ROOT / folder}" for folder in build_core.FOLDERS]
+    folders += [f"-D{name}={value}" for name, value in build_core.DEFINES]
     folders.append(f"-I{sysconfig.get_path('include')}")
     jobs = []
     for number, path in enumerate([*counted, BUILD / "_core.c", *others, board]):

@@ -23,9 +23,10 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
+from wage_host import build_core
 
 ROOT = Path(__file__).resolve().parents[1]
-SERVE = ("serve", "requests", "keyed", "auth", "blake2b/blake2b")
+SERVE = ("serve", "requests", "marks", "keyed", "auth", "blake2b/blake2b")
 FOLDERS = ("runtime", "host/kernels", "firmware/src", "boards/sim", "tests/native")
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")
 SANITIZE = (
@@ -103,6 +104,7 @@ def build(
         flags = [flag.replace("address,undefined", "address") for flag in flags]  # half the code
         compiler, flags = clang(), (*flags, *counting.split())
     command = [need(compiler), *WARNINGS, *flags, *(f"-I{folder}" for folder in folders)]
+    command += [f"-D{name}={value}" for name, value in build_core.DEFINES]
     return built(harness, files, command, root)
 
 

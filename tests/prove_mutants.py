@@ -158,8 +158,8 @@ MUTANTS = {
     ),
     "a guard's input of any size": (
         "requests-guard", "firmware/src/requests.c",
-        "if (unfit(s, label))\n        return WAGE_OK;\n    port_phase(",
-        "if (s->message.tail_bytes == 0)\n        return WAGE_OK;\n    port_phase(",
+        "if (unfit(s, label))\n        return WAGE_OK;\n    serve_phase(",
+        "if (s->message.tail_bytes == 0)\n        return WAGE_OK;\n    serve_phase(",
     ),
     "a tag before the frame": (
         "requests-start", "firmware/src/keyed.c",

@@ -236,7 +236,7 @@ def test_stranger_ends_nobodys_session():
 def test_hello_with_another_nonce_is_another_session():
     board, seen = sim.SimBoard(BLOB, key=KEY), set()
     for host in ((1, 2), (1, 2), (3, 2), (3, 4)):
-        fields = {"nonce_a": host[0], "nonce_b": host[1]}
+        fields = {"nonce_a": host[0], "nonce_b": host[1], "marks": 0}
         limits = {"protocol_min": lib.WAGE_PROTOCOL_MIN, "protocol_max": lib.WAGE_PROTOCOL_MAX}
         hello = wire.message(lib.WAGE_HELLO, 500, 1, b"", **limits, **fields)
         (answer,) = wire.Reader().feed(board.exchange(wire.encode(hello)))

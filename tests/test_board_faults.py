@@ -19,8 +19,15 @@ CLASSES = 3
 class Faulty:
     """A simulated board with a store of which one call fails, and one host's session with it."""
 
-    def __init__(self, folder: Path, blob: bytes = test_guard.BLOB, store: str | None = "store"):
-        self.board = sim.SimBoard(blob, folder / store if store else None, 1 << 14, 1 << 15)
+    def __init__(
+        self,
+        folder: Path,
+        blob: bytes = test_guard.BLOB,
+        store: str | None = "store",
+        phases: bool = False,
+    ):
+        path = folder / store if store else None
+        self.board = sim.SimBoard(blob, path, 1 << 14, 1 << 15, phases=phases)
         self.store = lib.sim_store(self.board._port)
         self.honest = {kind: getattr(self.store, kind) for kind in ("read", "program", "erase")}
         self.hooks: list = []

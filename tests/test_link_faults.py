@@ -114,6 +114,7 @@ def with_mistake(
     out = folder / "board.so"
     command = [native.need("gcc"), "-std=c99", "-O1", "-shared", "-fPIC", *files, "-o", out]
     command += [f"-I{native.ROOT / folder}" for folder in build_core.FOLDERS]
+    command += [f"-D{name}={value}" for name, value in build_core.DEFINES]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     ffi = FFI()

@@ -129,7 +129,7 @@ def test_missing_compiler_fails_when_it_was_promised(monkeypatch):
 FREESTANDING = {"stdint.h", "stddef.h", "string.h"}
 AVR = {f"avr/{name}.h" for name in ("boot", "interrupt", "io", "pgmspace")}
 PUBLIC = {"wage.h", "store.h", "classes.h", "guard.h", "prepare.h", "push.h", "wire.h",
-          "flash.h"}
+          "flash.h", "phase.h"}
 PRINTS, EXITS = {"build_core.py", "cli.py"}, {"cli.py"}
 TESTS = {path.stem for path in Path(__file__).parent.iterdir()} | {"tests"}
 

@@ -135,7 +135,7 @@ def test_unknown_request_is_refused_by_name(board: sim.SimBoard) -> None:
     def ask(m: wire.Message) -> wire.Message:
         return next(a for a in wire.Reader().feed(board.exchange(wire.encode(m))))
 
-    hello = wire.message(lib.WAGE_HELLO, 5, 1, protocol_min=1, protocol_max=1, nonce_a=0, nonce_b=0)
+    hello = wire.Message(lib.WAGE_HELLO, 5, 1, (1, 1))
     assert ask(hello).type == lib.WAGE_WELCOME
     answer = ask(wire.Message(60, 5, 2))
     assert answer.type == lib.WAGE_NAK

@@ -133,10 +133,10 @@ void port_restart(struct port *port)
         (void)port->link->read();
 }
 
-void port_phase(struct port *port, enum port_phase phase)
+void port_phase(struct port *port, enum wage_phase phase)
 {
     (void)port;
 #ifdef PHASE_PIN
-    digitalWrite(PHASE_PIN, phase == PHASE_IDLE ? LOW : HIGH);
+    digitalWrite(PHASE_PIN, phase == WAGE_PHASE_IDLE ? LOW : HIGH);
 #endif
 }

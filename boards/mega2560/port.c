@@ -19,8 +19,7 @@
 #define UBRR_115200 16u         // at 16 MHz and double speed, 2 % too fast
 #define TICKS_SHIFT 1           // the timer has 2 ticks a microsecond
 #define PAINT 0xC5u
-#define WORK_PIN PB7            // 13, the LED
-#define SAVE_PIN PB6            // 12
+#define PHASE_PIN PB5           // 11; then 12, and 13, the LED
 #define SIGNATURE 0x1Eu
 
 struct port {
@@ -51,7 +50,7 @@ struct port *board_open(void)
 {
     static struct port port;
 
-    DDRB = (1 << WORK_PIN) | (1 << SAVE_PIN);
+    DDRB = 7 << PHASE_PIN;
     UBRR0 = UBRR_115200;
     UCSR0A = 1 << U2X0;
     UCSR0C = (1 << UCSZ01) | (1 << UCSZ00);
@@ -175,9 +174,8 @@ void port_restart(struct port *port)
     }
 }
 
-void port_phase(struct port *port, enum port_phase phase)
+void port_phase(struct port *port, enum wage_phase phase)
 {
     (void)port;
-    PORTB = (uint8_t)((phase & PHASE_WORK ? 1 << WORK_PIN : 0)
-                      | (phase & PHASE_SAVE ? 1 << SAVE_PIN : 0));
+    PORTB = (uint8_t)(phase << PHASE_PIN);
 }

@@ -20,8 +20,7 @@
 #define FICR_DEVICE_ID_HIGH REG(0x10000064u)
 #define TX_PIN 24u
 #define RX_PIN 25u
-#define WORK_PIN 3u             // "0" of the edge connector
-#define SAVE_PIN 2u             // "1"
+#define PHASE_PIN 1u            // "2" of the edge connector; then "1", "0"
 #define GPIO_OUTSET REG(0x50000508u)
 #define GPIO_OUTCLR REG(0x5000050Cu)
 #define GPIO_CONFIG(pin) REG(0x50000700u + 4u * (pin))
@@ -67,9 +66,9 @@ struct port *board_open(void)
     GPIO_OUTSET = 1u << TX_PIN;
     GPIO_CONFIG(TX_PIN) = GPIO_OUTPUT;
     GPIO_CONFIG(RX_PIN) = GPIO_INPUT;
-    GPIO_OUTCLR = 1u << WORK_PIN | 1u << SAVE_PIN;
-    GPIO_CONFIG(WORK_PIN) = GPIO_OUTPUT;
-    GPIO_CONFIG(SAVE_PIN) = GPIO_OUTPUT;
+    port_phase(&port, WAGE_PHASE_IDLE);
+    for (unsigned i = 0; i < 3; i++)
+        GPIO_CONFIG(PHASE_PIN + i) = GPIO_OUTPUT;
     UART_PSELTXD = TX_PIN;
     UART_PSELRXD = RX_PIN;
     UART_BAUDRATE = UART_115200;
@@ -158,12 +157,11 @@ uint32_t port_random(struct port *port)
     return random;
 }
 
-void port_phase(struct port *port, enum port_phase phase)
+void port_phase(struct port *port, enum wage_phase phase)
 {
     (void)port;
-    GPIO_OUTCLR = 1u << WORK_PIN | 1u << SAVE_PIN;
-    GPIO_OUTSET = ((phase & PHASE_WORK) ? 1u << WORK_PIN : 0)
-                  | ((phase & PHASE_SAVE) ? 1u << SAVE_PIN : 0);
+    GPIO_OUTCLR = 7u << PHASE_PIN;
+    GPIO_OUTSET = (uint32_t)phase << PHASE_PIN;
 }
 
 void port_restart(struct port *port)

@@ -60,8 +60,7 @@
 #define FUNCTION_USART1 7u
 #define TX_PIN 6u
 #define RX_PIN 7u
-#define WORK_PIN 13u            // D13 of the header
-#define SAVE_PIN 14u            // D12
+#define PHASE_PIN 13u           // D13 of the header; then D12, D11
 #define USART_SR 0x40011000u
 #define USART_DR 0x40011004u
 #define USART_BRR 0x40011008u
@@ -129,12 +128,13 @@ static uint32_t clock_begin(void)
 
 static void pins_begin(struct port *port)
 {
-    port_phase(port, PHASE_IDLE);
+    port_phase(port, WAGE_PHASE_IDLE);
     set(GPIOB_AFRL, FUNCTION(TX_PIN, FUNCTION_USART1)
                     | FUNCTION(RX_PIN, FUNCTION_USART1));
     set(GPIOB_PUPDR, MODE(RX_PIN, PULL_UP)); // nobody may be connected
     set(GPIOB_MODER, MODE(TX_PIN, ALTERNATE) | MODE(RX_PIN, ALTERNATE)
-                     | MODE(WORK_PIN, OUTPUT) | MODE(SAVE_PIN, OUTPUT));
+                     | MODE(PHASE_PIN, OUTPUT) | MODE(PHASE_PIN + 1, OUTPUT)
+                     | MODE(PHASE_PIN + 2, OUTPUT));
 }
 
 struct port *board_open(void)
@@ -214,11 +214,12 @@ uint32_t port_random(struct port *port)
     return random ^ reg_read(RNG_DR);
 }
 
-void port_phase(struct port *port, enum port_phase phase)
+void port_phase(struct port *port, enum wage_phase phase)
 {
     (void)port;
-    reg_write(GPIOB_BSRR, 1u << (phase & PHASE_WORK ? WORK_PIN : 16 + WORK_PIN)
-                 | 1u << (phase & PHASE_SAVE ? SAVE_PIN : 16 + SAVE_PIN));
+    // where both halves have a bit, the pin is set
+    reg_write(GPIOB_BSRR, 7u << (16 + PHASE_PIN)
+                          | (uint32_t)phase << PHASE_PIN);
 }
 
 void port_restart(struct port *port)

@@ -89,7 +89,7 @@ uint32_t port_random(struct port *port)
 }
 
 /* It has no pins. */
-void port_phase(struct port *port, enum port_phase phase)
+void port_phase(struct port *port, enum wage_phase phase)
 {
     (void)port;
     (void)phase;

@@ -30,7 +30,7 @@
 #define GPIO_FUNCTION_ENABLE REG(0x10012038u)
 #define GPIO_FUNCTION_SELECT REG(0x1001203Cu)
 #define UART_PINS (3u << 16)    // 16 receives, 17 sends
-#define PHASE_PINS 3u           // 0 and 1, on a HiFive1 D8 and D9
+#define PHASE_PINS 7u           // 0 to 2, on a HiFive1 D8 to D10
 #define UART_SEND REG(0x10013000u)
 #define UART_RECEIVE REG(0x10013004u)
 #define UART_SEND_CTRL REG(0x10013008u)
@@ -55,7 +55,7 @@ static void clock_begin(void)
 struct port *board_open(void)
 {
     clock_begin();
-    GPIO_OUTPUT = PHASE_IDLE;
+    GPIO_OUTPUT = WAGE_PHASE_IDLE;
     GPIO_OUTPUT_ENABLE = PHASE_PINS;
     GPIO_FUNCTION_SELECT = 0;
     GPIO_FUNCTION_ENABLE = UART_PINS;
@@ -109,7 +109,7 @@ uint32_t port_random(struct port *port)
     return port_micros(port) * 2654435761u;
 }
 
-void port_phase(struct port *port, enum port_phase phase)
+void port_phase(struct port *port, enum wage_phase phase)
 {
     (void)port;
     GPIO_OUTPUT = phase;

@@ -21,7 +21,8 @@ struct port {
     uint8_t *blob, *memory;
     uint32_t blob_bytes, memory_bytes;
     uint32_t random, step;      /* sim_random() */
-    uint32_t phases;            /* sim_phases() */
+    uint64_t phases;            /* sim_phases() */
+    int tells;                  /* sim_tell() */
     struct auth auth;           /* key NULL: none */
     int file;                   /* -1: no store */
     uint8_t *image;             /* what is in the file */
@@ -163,7 +164,12 @@ void sim_key(struct port *p, const uint8_t *key)
     p->auth = (struct auth)AUTH_WITH(key);
 }
 
-uint32_t sim_phases(const struct port *p)
+void sim_tell(struct port *p)
+{
+    p->tells = 1;
+}
+
+uint64_t sim_phases(const struct port *p)
 {
     return p->phases;
 }
@@ -188,7 +194,7 @@ struct port_info port_info(struct port *p)
     return (struct port_info){
         "sim", WAGE_PLACE_HOST, p->blob, p->blob_bytes, p->memory,
         p->memory_bytes, p->file >= 0 ? &p->store : NULL,
-        p->auth.key ? &p->auth : NULL, RECEIVE_BYTES };
+        p->auth.key ? &p->auth : NULL, RECEIVE_BYTES, !p->tells };
 }
 
 uint32_t port_read(struct port *p, uint8_t *to, uint32_t count)
@@ -222,9 +228,10 @@ uint32_t port_stack_bytes(struct port *p)
     return 0;
 }
 
-void port_phase(struct port *p, enum port_phase phase)
+void port_phase(struct port *p, enum wage_phase phase)
 {
-    p->phases = p->phases << 4 | (uint32_t)phase;
+    if ((p->phases & 15) != phase)
+        p->phases = p->phases << 4 | phase;
 }
 
 void port_restart(struct port *p)

@@ -25,11 +25,14 @@ void sim_close(struct port *port);
 /* From now on port_random() gives `first`, then `step` more each time. */
 void sim_random(struct port *port, uint32_t first, uint32_t step);
 
-/* Its last eight phases, the newest in the lowest 4 bits. */
-uint32_t sim_phases(const struct port *port);
+/* Its last 16 phases, the newest in the lowest 4 bits. */
+uint64_t sim_phases(const struct port *port);
 
 /* From the next serve_open() on it has this key, which must stay. */
 void sim_key(struct port *port, const uint8_t *key);
+
+/* From the next serve_open() on it tells its phases. */
+void sim_tell(struct port *port);
 
 /* Its store, whose geometry may be changed before it is used: at first there
  * is no room for a model in it. */

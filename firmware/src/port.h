@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "auth.h"
+#include "phase.h"
 #include "store.h"
 
 #ifdef __cplusplus
@@ -16,15 +17,6 @@ extern "C" {
 #endif
 
 struct port;
-
-/* cffi begin */
-/* What the serve loop is at: a bit for each of two pins. */
-enum port_phase {
-    PHASE_IDLE = 0,     /* receives, answers, waits */
-    PHASE_WORK = 1,     /* learns or predicts */
-    PHASE_SAVE = 2      /* asks the guard, erases, programs */
-};
-/* cffi end */
 
 struct port_info {
     const char *name;               /* as in boards/; in flash (flash.h) */
@@ -36,6 +28,7 @@ struct port_info {
     const struct wage_store *store; /* NULL: none */
     const struct auth *auth;        /* NULL: no key, whoever asks is let in */
     uint32_t receive_bytes;         /* kept for us while the runtime works */
+    int quiet;                      /* 1: no phases, WAGE_PHASES or not */
 };
 
 /* The board, once it is up. Every field stays valid. */
@@ -57,9 +50,10 @@ uint32_t port_random(struct port *port);
 /* The deepest stack so far in bytes; 0 when not known. */
 uint32_t port_stack_bytes(struct port *port);
 
-/* Shows the phase at pins, to a logic analyser or an instrument that measures
- * power. Nothing where there are none. */
-void port_phase(struct port *port, enum port_phase phase);
+/* Shows the phase's number at three pins, the lowest bit at the first, to a
+ * logic analyser or an instrument that measures power. Nothing where there are
+ * none. Without WAGE_PHASES all of learning is WAGE_PHASE_FORWARD. */
+void port_phase(struct port *port, enum wage_phase phase);
 
 /* Starts the board again, as after power-on. A simulated one may return. */
 void port_restart(struct port *port);

@@ -10,7 +10,7 @@ static int keep(struct serve *s)
     uint32_t refused = s->model.refused;
     int kept = s->store ? wage_due(&s->model, s->store, &s->policy) : 0;
     if (kept > 0) {
-        port_phase(s->port, PHASE_SAVE);
+        serve_phase(s, WAGE_PHASE_SAVE);
         kept = wage_keep(&s->model, s->store, &s->policy);
     }
     if (kept == WAGE_E_STORE_IO && s->model.refused != refused)
@@ -27,7 +27,7 @@ static void erase_ahead(struct serve *s)
 {
     if (s->policy.every == 0 || s->store->slots < 3 || s->erased)
         return;
-    port_phase(s->port, PHASE_SAVE);
+    serve_phase(s, WAGE_PHASE_SAVE);
     s->erased = wage_prepare(&s->model, s->store) <= 0;
 }
 
@@ -66,7 +66,7 @@ static int take(struct serve *s, int learn, struct wage_record *record)
     const uint32_t *f = s->message.field;
     const int8_t *x = (const int8_t *)s->message.tail;
     uint8_t label = (uint8_t)f[WAGE_SAMPLE_LABEL];
-    port_phase(s->port, PHASE_WORK);
+    serve_phase(s, WAGE_PHASE_FORWARD);
     if (!learn)
         return wage_predict(&s->model, 1, x, &label, record);
     int error = wage_learn(&s->model, f[WAGE_SAMPLE_ID], x, label, record);
@@ -108,7 +108,10 @@ int serve_sample(struct serve *s)
     int kept = known ? WAGE_NOT_DUE : take(s, learn, &record);
     if (kept < 0)
         return kept;
-    f[WAGE_RECORD_US] = port_micros(s->port) - before;
+    uint32_t us = port_micros(s->port) - before;
+    if (serve_tells(s))
+        serve_send_marks(s);
+    f[WAGE_RECORD_US] = us;
     f[WAGE_RECORD_ID] = id;
     f[WAGE_RECORD_LABEL] = label;
     f[WAGE_RECORD_PREDICTION] = record.prediction;
@@ -121,7 +124,7 @@ int serve_sample(struct serve *s)
     return serve_answer(s, WAGE_RECORD, WAGE_RECORD_FIELDS);
 }
 
-static void put32(uint8_t *to, uint32_t x)
+void serve_put32(uint8_t *to, uint32_t x)
 {
     for (unsigned i = 0; i < 4; i++)
         to[i] = (uint8_t)(x >> (8 * i));
@@ -150,8 +153,8 @@ int serve_stats(struct serve *s)
     for (uint8_t c = 0; c < w->classes; c++) {
         uint32_t seen = 0, correct = 0;
         wage_class_metrics(w, c, &seen, &correct);
-        put32(s->reader.buffer + 8 * c, seen);
-        put32(s->reader.buffer + 8 * c + 4, correct);
+        serve_put32(s->reader.buffer + 8 * c, seen);
+        serve_put32(s->reader.buffer + 8 * c + 4, correct);
     }
     s->message.tail = s->reader.buffer;
     s->message.tail_bytes = 8u * w->classes;
@@ -186,7 +189,7 @@ int serve_save(struct serve *s)
     uint32_t refused = s->model.refused;
     struct wage_policy now = { .margin = s->policy.margin };
     int error = WAGE_OK;
-    port_phase(s->port, PHASE_SAVE);
+    serve_phase(s, WAGE_PHASE_SAVE);
     if (back)
         error = wage_rollback(&s->model, s->store, f[WAGE_ROLLBACK_GENERATION]);
     else if (s->policy.every) // what was asked for is saved, if it passes
@@ -212,7 +215,7 @@ int serve_guard(struct serve *s)
         return WAGE_E_STORE;
     if (unfit(s, label))
         return WAGE_OK;
-    port_phase(s->port, PHASE_SAVE);
+    serve_phase(s, WAGE_PHASE_SAVE);
     int error = wage_guard_put(&s->model, s->store, f[WAGE_GUARD_ID],
                                f[WAGE_GUARD_COUNT], f[WAGE_GUARD_SET],
                                (const int8_t *)s->message.tail,
@@ -247,7 +250,7 @@ int serve_push(struct serve *s)
     struct port_info info = port_info(s->port);
     if (!s->store)
         return WAGE_E_STORE;
-    port_phase(s->port, PHASE_SAVE);
+    serve_phase(s, WAGE_PHASE_SAVE);
     int error = model.bytes == 0 ? wage_push_remove(s->store)
         : wage_push(&s->push, s->store, &model, f[WAGE_PUSH_AT],
                     s->message.tail, s->message.tail_bytes);
@@ -294,7 +297,7 @@ int serve_probe(struct serve *s)
         return WAGE_OK;
     if (f[WAGE_PROBE_LAYER] >= s->model.layer_count)
         return WAGE_E_RANGE;
-    port_phase(s->port, PHASE_WORK);
+    serve_phase(s, WAGE_PHASE_FORWARD);
     f[WAGE_PROBED_CRC] = wage_probe(&s->model, x, f[WAGE_PROBE_LAYER]);
     return serve_answer(s, WAGE_PROBED, WAGE_PROBED_FIELDS);
 }
@@ -337,7 +340,7 @@ int serve_forget(struct serve *s)
     wage_t *w = &s->model;
     if (label >= w->classes)
         return serve_refuse(s, WAGE_E_LABEL, w->classes, label);
-    port_phase(s->port, PHASE_SAVE);
+    serve_phase(s, WAGE_PHASE_SAVE);
     int error = wage_forget_class(w, (uint8_t)label);
     if (!error && s->store)
         error = wage_purge(w, s->store);
@@ -359,7 +362,7 @@ int serve_reset(struct serve *s)
     if (what == WAGE_FACTORY && s->store && s->model_error)
         return serve_refuse(s, WAGE_E_MODEL, (uint32_t)-s->model_error, 0);
     if (what == WAGE_FACTORY && s->store) {
-        port_phase(s->port, PHASE_SAVE);
+        serve_phase(s, WAGE_PHASE_SAVE);
         int error = wage_forget(&s->model, s->store);
         if (error)
             return error;

@@ -6,7 +6,7 @@
 #ifndef WAGE_REQUESTS_H
 #define WAGE_REQUESTS_H
 
-#include "serve.h"
+#include "marks.h"
 
 int serve_start(struct serve *serve);
 int serve_sample(struct serve *serve);  /* SAMPLE and EVAL */
@@ -26,6 +26,9 @@ int serve_reset(struct serve *serve);
 int serve_reply(struct serve *serve, uint8_t type, uint8_t fields);
 int serve_answer(struct serve *serve, uint8_t type, uint8_t fields);
 int serve_refuse(struct serve *serve, int error, uint32_t a, uint32_t b);
+
+/* Writes x to four bytes, the lowest first. */
+void serve_put32(uint8_t *to, uint32_t x);
 
 /* A number that the last session did not have, and that is hard to repeat: a
  * late copy of an old HELLO does not bring the old session back. */

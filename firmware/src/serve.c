@@ -31,11 +31,12 @@ static int open_model(struct serve *s, const struct port_info *info)
     return error;
 }
 
-/* No session yet, at the next multiple of 8 from `at` on. */
-static struct auth_state *put_keys(uint8_t *at)
+/* Zeros at the next multiple of 8 from *at on, which then is behind them. */
+static void *put_zeros(uint8_t **at, uint32_t bytes)
 {
-    void *keys = at + ((0u - (uintptr_t)at) & 7u);
-    return memset(keys, 0, sizeof(struct auth_state));
+    void *zeros = *at + ((0u - (uintptr_t)*at) & 7u);
+    *at = (uint8_t *)zeros + bytes;
+    return memset(zeros, 0, bytes);
 }
 
 static uint32_t tag_bytes(const struct serve *s)
@@ -43,33 +44,43 @@ static uint32_t tag_bytes(const struct serve *s)
     return s->auth ? AUTH_TAG_BYTES : 0;
 }
 
+/* Tail of the largest reply, which lies in the reader's buffer. */
+static uint32_t reply_tail(const struct serve *s,
+                           const struct wage_info *about)
+{
+    return larger(serve_tells(s) ? WAGE_MARKS_MAX * WAGE_MARK_BYTES : 64,
+                  8 * (uint32_t)about->classes);
+}
+
 /* Body of the largest request, and tail of the largest reply. */
-static uint32_t request_bytes(const struct wage_info *about)
+static uint32_t request_bytes(const struct serve *s,
+                              const struct wage_info *about)
 {
     uint32_t sample = about->input_bytes
                       + 4 * (WAGE_SAMPLE_FIELDS + SPARE_FIELDS);
-    return larger(larger(FIELDS_BYTES, 8 * (uint32_t)about->classes),
+    return larger(larger(FIELDS_BYTES, reply_tail(s, about)),
                   WAGE_BODY_HEADER_BYTES + sample);
 }
 
 static uint32_t reader_bytes(const struct serve *s,
                              const struct wage_info *about)
 {
-    return wage_frame_bytes(request_bytes(about) + tag_bytes(s));
+    return wage_frame_bytes(request_bytes(s, about) + tag_bytes(s));
 }
 
 static uint32_t reply_bytes(const struct serve *s,
                             const struct wage_info *about)
 {
     return 1 + wage_frame_bytes(FIELDS_BYTES + tag_bytes(s)
-                                + larger(64, 8 * (uint32_t)about->classes));
+                                + reply_tail(s, about));
 }
 
 uint32_t serve_frame_bytes(const struct serve *s,
                            const struct wage_info *about)
 {
     return round_up(reader_bytes(s, about)) + round_up(reply_bytes(s, about))
-           + (s->auth ? round_up(sizeof *s->auth_state) + 8 : 0);
+           + (s->auth ? round_up(sizeof *s->auth_state) + 8 : 0)
+           + (serve_tells(s) ? round_up(sizeof *s->marks) + 8 : 0);
 }
 
 /* The model in the store, when there is a good one, else the image's. */
@@ -94,11 +105,12 @@ int serve_open(struct serve *s, struct port *port)
 {
     struct port_info info = port_info(port);
     *s = (struct serve){ .port = port, .store = info.store, .auth = info.auth,
+                         .tells = !info.quiet,
                          .protocol_min = WAGE_PROTOCOL_MIN,
                          .protocol_max = WAGE_PROTOCOL_MAX };
     choose_model(s, &info);
     uint32_t frames = serve_frame_bytes(s, &s->about);
-    s->body_bytes = request_bytes(&s->about);
+    s->body_bytes = request_bytes(s, &s->about);
     s->reader.bytes = reader_bytes(s, &s->about);
     s->frame_bytes = reply_bytes(s, &s->about);
     if (info.memory_bytes < frames)
@@ -106,17 +118,22 @@ int serve_open(struct serve *s, struct port *port)
     s->memory_bytes = info.memory_bytes - frames;
     s->reader.buffer = info.memory + s->memory_bytes;
     s->frame = s->reader.buffer + round_up(s->reader.bytes);
+    uint8_t *rest = s->frame + round_up(s->frame_bytes);
     if (s->auth)
-        s->auth_state = put_keys(s->frame + round_up(s->frame_bytes));
+        s->auth_state = put_zeros(&rest, sizeof *s->auth_state);
+    if (serve_tells(s))
+        s->marks = put_zeros(&rest, sizeof *s->marks);
     s->window = larger(info.receive_bytes / s->reader.bytes, 1);
     if (!s->model_error)
         s->model_error = open_model(s, &info);
+    if (serve_tells(s))
+        serve_hear_steps(s);
     return WAGE_OK;
 }
 
 int serve_reply(struct serve *s, uint8_t type, uint8_t fields)
 {
-    port_phase(s->port, PHASE_IDLE); // every request ends here
+    serve_phase(s, WAGE_PHASE_IDLE); // every request ends here
     s->message.type = type;
     s->message.fields = fields;
     if (s->auth && s->seal) { // every tail is at the start of this buffer
@@ -235,6 +252,8 @@ static int hello(struct serve *s)
     else if (s->message.session != s->nonce) // else asked again
         serve_begin_session(s, serve_draw_session(s), s->message.session);
     s->sessions++;
+    if (serve_tells(s))
+        s->marks->wanted = f[WAGE_HELLO_MARKS] == 1;
     memset(f, 0, sizeof s->message.field);
     f[WAGE_WELCOME_PROTOCOL_MIN] = s->protocol_min;
     f[WAGE_WELCOME_PROTOCOL_MAX] = s->protocol_max;
@@ -257,6 +276,7 @@ static int hello(struct serve *s)
     f[WAGE_WELCOME_STORE_ERROR] = (uint32_t)-s->store_error;
     f[WAGE_WELCOME_SLOTS] = s->store ? s->store->slots : 0;
     f[WAGE_WELCOME_PUSHED] = (uint32_t)s->pushed;
+    f[WAGE_WELCOME_MARKS] = (uint32_t)serve_tells(s);
     if (s->store)
         f[WAGE_WELCOME_PUSH_ROOM] = wage_push_room(s->store);
     if (!s->model_error)
@@ -325,6 +345,8 @@ int serve_poll(struct serve *s)
     uint8_t chunk[32];
     uint32_t count = port_read(s->port, chunk, sizeof chunk);
     for (uint32_t i = 0; i < count && !s->restart; i++) {
+        if (serve_tells(s) && s->marks->phase != WAGE_PHASE_RECEIVE)
+            serve_phase(s, WAGE_PHASE_RECEIVE);
         int got = wage_reader_push(&s->reader, chunk[i], &s->message);
         if (got < 0) {
             s->frame_errors++;

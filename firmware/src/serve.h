@@ -26,6 +26,8 @@ struct serve {
     const struct auth *auth;    /* NULL: no key */
     struct auth_state *auth_state; /* then NULL, too */
     const struct auth_session *seal; /* of the reply; NULL: no tag */
+    int tells;                  /* 1: its phases, with WAGE_PHASES */
+    struct serve_marks *marks;  /* then */
     uint32_t window;            /* frames the port can hold */
     uint32_t body_bytes;        /* of the largest request */
     uint32_t protocol_min, protocol_max;

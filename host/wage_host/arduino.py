@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-from wage_host import core, sim
+from wage_host import core, fit
 from wage_host.emulate import tree
 from wage_host.errors import FileError
 from wage_host.files import write_whole
@@ -42,8 +42,7 @@ def properties(of: Mapping[str, str]) -> str:
 
 def memory_bytes(blob: bytes) -> int:
     """Bytes of RAM for a model's arena and for the frames of the link."""
-    board = sim.SimBoard(blob)
-    return core.info(blob).arena_bytes + sim.MEMORY_BYTES - board.serve.memory_bytes
+    return core.info(blob).arena_bytes + fit.frames_bytes(blob)
 
 
 def model_header(blob: bytes) -> str:

@@ -20,17 +20,18 @@ HEADERS = [
     "runtime/classes.h",
     "runtime/guard.h",
     "runtime/push.h",
+    "runtime/phase.h",
     "runtime/prepare.h",
     "runtime/num.h",
     "runtime/layer.h",
     "runtime/wire.h",
     "host/kernels/kernels.h",
     "firmware/src/auth.h",
-    "firmware/src/port.h",
     "firmware/src/serve.h",
     "boards/sim/sim.h",
 ]
-SERVE = ("serve", "requests", "keyed", "auth", "blake2b/blake2b")
+SERVE = ("serve", "requests", "marks", "keyed", "auth", "blake2b/blake2b")
+DEFINES = [("WAGE_PHASES", "1")]  # the simulated board can tell them
 FOLDERS = ["runtime", "host/kernels", "firmware/src", "boards/sim"]
 OPENMP = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
 
@@ -79,6 +80,7 @@ ffi.set_source(
     sources=sources(),
     include_dirs=FOLDERS,
     depends=[str(p.relative_to(ROOT)) for f in FOLDERS for p in (ROOT / f).glob("*.h")],
+    define_macros=DEFINES,
     extra_compile_args=FLAGS,
     extra_link_args=openmp(),
     py_limited_api=True,

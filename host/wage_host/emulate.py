@@ -85,18 +85,22 @@ def _store_bytes(board: str) -> int:
     return get(board).store_file
 
 
-def build(board: str, model: Path, key: Path | None = None) -> Path:
-    """Builds the image of `board` with `model`, and `key`, in it; returns the image."""
+def build(board: str, model: Path, key: Path | None = None, phases: bool = False) -> Path:
+    """Builds the image of `board` with `model`, and `key`, in it; returns the image.
+
+    phases: it tells the phases of a step (runtime/phase.h).
+    """
     _emulator(board)
     _need_builder(board)
     if not Path(model).is_file():
         raise WageError(f"no model at {model}")
     folder = _folder()
     parts = Path(model).read_bytes() + (Path(key).read_bytes() if key else b"")
+    parts += b"phases" if phases else b""
     digest = hashlib.sha256(parts).hexdigest()[:12]
     image = folder / "images" / f"{board}-{digest}.elf"
     with _locked(folder):
-        _run_pio(board, Path(model).resolve(), Path(key).resolve() if key else None, folder)
+        _run_pio(board, _inputs(model, key, phases), folder)
         image.parent.mkdir(exist_ok=True)
         for kind in (".map", ".elf"):  # the linker's account of the image lies beside it
             built = folder / "work" / "build" / board / f"firmware{kind}"
@@ -104,18 +108,23 @@ def build(board: str, model: Path, key: Path | None = None) -> Path:
     return image
 
 
-def upload(board: str, model: Path, key: Path | None = None, port: str | None = None) -> None:
+def upload(
+    board: str,
+    model: Path,
+    key: Path | None = None,
+    port: str | None = None,
+    phases: bool = False,
+) -> None:
     """Builds the image and puts it onto the board in the hand, as its platform does.
 
     port: a serial port, or the folder where its drive is mounted; None: the platform looks.
     """
-    build(board, model, key)
+    build(board, model, key, phases)
     more = ["-t", "upload", *(["--upload-port", port] if port else [])]
     folder = _folder()
     try:
         with _locked(folder):
-            paths = Path(model).resolve(), Path(key).resolve() if key else None
-            _run_pio(board, *paths, folder, more)
+            _run_pio(board, _inputs(model, key, phases), folder, more)
     except BuildFailed as error:
         lines = str(error).splitlines()
         why = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
@@ -290,9 +299,16 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _run_pio(
-    board: str, model: Path, key: Path | None, folder: Path, more: Sequence[str] = ()
-) -> None:
+def _inputs(model: Path, key: Path | None, phases: bool) -> dict[str, str]:
+    """What goes into an image, as boards/platform/builder/main.py reads it."""
+    return {
+        "WAGE_MODEL": str(Path(model).resolve()),
+        "WAGE_KEY": str(Path(key).resolve()) if key else "",
+        "WAGE_PHASES": str(int(phases)),
+    }
+
+
+def _run_pio(board: str, inputs: dict[str, str], folder: Path, more: Sequence[str] = ()) -> None:
     """Runs PlatformIO in a world of its own; BuildFailed with its last lines."""
     log = folder / f"{board}.log"
     own = {k: v for k, v in os.environ.items() if not k.startswith("PLATFORMIO_")}
@@ -301,8 +317,7 @@ def _run_pio(
         "PLATFORMIO_WORKSPACE_DIR": str(folder / "work"),
         "PLATFORMIO_BUILD_CACHE_DIR": str(folder / "objects"),  # models in turn share them
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
-        "WAGE_MODEL": str(model),
-        "WAGE_KEY": str(key or ""),
+        **inputs,
     }
     with log.open("wb") as out:
         try:

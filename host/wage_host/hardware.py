@@ -18,6 +18,9 @@ from wage_host.screen import Screen, size_text, table
 
 BOARD = click.option("--board", required=True, help="Which board: wage-host boards lists them.")
 KEY = click.option("--key", type=FILE, help="Key that it demands of hosts; default: none.")
+PHASES = click.option(
+    "--phases", is_flag=True, help="It tells the phases of a step, for learn --power."
+)
 STORE = click.option("--store", type=FILE, help="File that keeps checkpoints, where they are one.")
 TCP = click.option("--tcp", type=click.IntRange(0, 65535), default=0, help="Port; default: free.")
 STARTER = click.option(
@@ -45,6 +48,7 @@ def do_boards(screen: Screen) -> dict[str, Any]:
 @BOARD
 @click.option("--model", type=FILE, help="The .wage model; default: a small one, made now.")
 @KEY
+@PHASES
 @STORE
 @click.option("--upload-port", "--port", help="Its serial port, or the folder of its USB drive.")
 @TCP
@@ -54,6 +58,7 @@ def do_flash(
     board: str,
     model: Path | None,
     key: Path | None,
+    phases: bool,
     store: Path | None,
     upload_port: str | None,
     tcp: int,
@@ -78,11 +83,12 @@ def do_flash(
     if not target and (found.emulator or board == SIM):
         if found.protocol:
             screen.say(f"no {board} is plugged in: here is an emulated one (else: --upload-port)")
-        return _emulated(screen, board, model, store, key, sim.MEMORY_BYTES, tcp, False, more)
+        ram = sim.MEMORY_BYTES
+        return _emulated(screen, board, model, store, key, phases, ram, tcp, False, more)
     if store:
         raise WrongUsage(f"{board} keeps nothing in a file: leave out --store")
     screen.say(f"building the firmware of {board} with {model}, and uploading it")
-    emulate.upload(board, model, key, target)
+    emulate.upload(board, model, key, target, phases)
     line = _next(model, "auto", more, key)
     screen.say(f"{board} holds {model}; use it with:\n{line}")
     return {"board": board, "place": "board", "model": str(model), "next": line}
@@ -124,6 +130,7 @@ def _drive(board: Board) -> str | None:
 @click.option("--model", type=FILE, required=True, help="The .wage model it holds.")
 @STORE
 @KEY
+@PHASES
 @click.option("--ram", default=sim.MEMORY_BYTES, show_default=True, help="For sim: bytes.")
 @TCP
 @click.option("--pty", is_flag=True, help="For sim: serve a pseudo-terminal instead.")
@@ -144,6 +151,7 @@ def _emulated(
     model: Path,
     store: Path | None,
     key: Path | None,
+    phases: bool,
     ram: int,
     tcp: int,
     pty: bool,
@@ -169,7 +177,7 @@ def _emulated(
     try:
         if board != SIM:
             screen.say(f"building the firmware of {board} with {model}")
-            image = emulate.build(board, model, key)
+            image = emulate.build(board, model, key, phases)
             process, url = emulate.start(board, image, tcp or None, store=store)
             try:
                 ready(url)
@@ -177,7 +185,8 @@ def _emulated(
             finally:
                 emulate.stop(process)
         else:
-            simulated = sim.SimBoard(blob, store, ram, key=secret, model_bytes=sim.MODEL_BYTES)
+            own = {"key": secret, "model_bytes": sim.MODEL_BYTES, "phases": phases}
+            simulated = sim.SimBoard(blob, store, ram, **own)
             if pty:
                 sim.serve_pty(simulated, ready)
             else:

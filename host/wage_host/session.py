@@ -3,6 +3,7 @@
 import dataclasses
 import hmac
 import secrets
+import struct
 import time
 from collections import deque
 from collections.abc import Callable
@@ -42,6 +43,10 @@ class Garbled(LinkLost):
     """Something came, but no answer."""
 
 
+Mark = tuple[int, int]  # enum wage_phase, microseconds
+OnMarks = Callable[[list[Mark], int, int, float], None]
+
+
 def _signed(word: int) -> int:
     return word - (1 << 32) if word >> 31 else word
 
@@ -52,6 +57,10 @@ class Session:
     Waits, by `clock`: `deadline_s` for the port and an answer to HELLO, `answer_s` for each other
     answer, `hello_s` before HELLO is said again. It gives up after FAULTS_MAX faults in a row.
     `on_event(what, text)` hears of faults and saves, of these also `generation` or `score`.
+    `on_marks(marks, lost, us, heard_s)` hears before each record when its phases began, if the
+    board can tell it (welcome.marks): (enum wage_phase, microseconds of the board's clock, which
+    wraps at 2^32), how many found no room, that clock when the board sent them, and `clock` when
+    they came.
     """
 
     def __init__(
@@ -64,12 +73,14 @@ class Session:
         protocol: tuple[int, int] = (lib.WAGE_PROTOCOL_MIN, lib.WAGE_PROTOCOL_MAX),
         clock: Any = time,
         key: bytes | None = None,
+        on_marks: OnMarks | None = None,
     ):
+        self.on_marks = on_marks
         self._connect, self._deadline_s = connect, deadline_s
         self._answer_s, self._hello_s = answer_s, hello_s
         self._protocol, self._clock = protocol, clock
         self.on_event = on_event
-        self._link = connect()
+        self._link, self._heard_s = connect(), clock.monotonic()
         self._seq = self._faults = 0
         self._nonces: set[int] = set()
         self._key, self._session_key = key, b""  # empty: frames have no tags
@@ -124,18 +135,30 @@ class Session:
                     name = ERROR_NAMES.get(-m.named().error, "")
                     if name in DAMAGED:
                         raise LinkLost(f"the board received a damaged frame ({short(name)})")
-                if m.session == self._session and seq in (None, m.seq):
-                    return self._untagged(m)
+                if m.session != self._session or seq not in (None, m.seq):
+                    continue
+                m = self._untagged(m)
+                if m.type != lib.WAGE_MARKS:
+                    return m
+                self._tell_marks(m)
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 raise (Garbled if heard else NoReply)(f"no answer within {timeout_s:g} s")
             data = self._link.read(min(left, 0.5))
+            self._heard_s = self._clock.monotonic()
             heard = heard or bool(data)
             self._inbox.extend(self._reader.feed(data))
             if seq is None:
                 self._reader.errors.clear()
             elif self._reader.errors:
                 raise LinkLost(f"a damaged frame came in ({short(self._reader.errors.pop())})")
+
+    def _tell_marks(self, m: wire.Message) -> None:
+        """Hands on when phases began, if somebody asked."""
+        if self.on_marks:
+            size = lib.WAGE_MARK_BYTES
+            marks = list(struct.iter_unpack("<BI", m.tail[: len(m.tail) // size * size]))
+            self.on_marks(marks, m.named().lost, m.named().us, self._heard_s)
 
     def _answer(self, seq: int | None, expected: int, timeout_s: float) -> wire.Message:
         m = self._receive(seq, timeout_s)
@@ -178,7 +201,11 @@ class Session:
         while True:
             try:
                 self._link.write(b"\0")  # ends whatever noise came before
-                words = {"nonce_a": nonce[0], "nonce_b": nonce[1]}
+                words = {
+                    "nonce_a": nonce[0],
+                    "nonce_b": nonce[1],
+                    "marks": int(bool(self.on_marks)),
+                }
                 self._send(lib.WAGE_HELLO, protocol_min=low, protocol_max=high, **words)
                 left = deadline - self._clock.monotonic()
                 m = self._answer(None, lib.WAGE_WELCOME, min(wait_s, left))

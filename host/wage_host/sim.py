@@ -30,6 +30,7 @@ class SimBoard:
         store_bytes: int = STORE_BYTES,
         key: bytes | None = None,
         model_bytes: int = 0,  # of the store, for a model that is pushed
+        phases: bool = False,  # it can tell those of a step
     ):
         name = os.fsencode(store) if store else ffi.NULL
         port = lib.sim_open(blob, len(blob), memory_bytes, name, store_bytes)
@@ -41,6 +42,8 @@ class SimBoard:
         self._port = ffi.gc(port, lib.sim_close)
         lib.sim_store(port).model_bytes = model_bytes
         lib.sim_random(self._port, secrets.randbits(32), secrets.randbits(32) | 1)
+        if phases:
+            lib.sim_tell(self._port)
         self._key = ffi.new("uint8_t[]", key or bytes(lib.AUTH_KEY_BYTES))
         if key:
             lib.sim_key(self._port, self._key)

@@ -57,6 +57,9 @@ static void new_board(struct board *b, const char *store)
                        STORE_BYTES);
     fail_unless(b->port != NULL, "no simulated board");
     sim_random(b->port, (uint32_t)SESSION << 16, 0); // numbers of sessions
+#ifdef FUZZ
+    sim_tell(b->port);
+#endif
     serve_again(b);
 }
 

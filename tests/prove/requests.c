@@ -409,7 +409,7 @@ uint32_t port_stack_bytes(struct port *of)
     return nondet_u32();
 }
 
-void port_phase(struct port *of, enum port_phase phase)
+void port_phase(struct port *of, enum wage_phase phase)
 {
     (void)of;
     (void)phase;

@@ -63,6 +63,11 @@ def layers() -> str:
     return f"{ALL if every else layers_of(model_file().read_bytes()):#x}ul"
 
 
+def phases() -> list[tuple[str, int]]:
+    """Whether the image tells the phases of a step, for who measures power (runtime/phase.h)."""
+    return [("WAGE_PHASES", 1)] if os.environ.get("WAGE_PHASES") == "1" else []
+
+
 def write_model(target, source, env) -> None:
     """Turns blob and key into C; they stay in flash and need no file system."""
     blob = Path(source[0].get_abspath()).read_bytes()
@@ -116,7 +121,7 @@ def set_tools() -> None:
             *cpu_flags,  # behind the warnings, of which they may take one away
         ],
         CFLAGS=["-std=c99"],
-        CPPDEFINES=["NDEBUG", ("WAGE_LAYERS", layers())],
+        CPPDEFINES=["NDEBUG", ("WAGE_LAYERS", layers()), *phases()],
         CPPPATH=["$PROJECT_SRC_DIR", str(runtime_dir), str(parts_dir)],
         LINKFLAGS=[
             *cpu_flags,

@@ -31,7 +31,7 @@ struct port *board_open(void)
 {
     static struct port port;
 
-    LEDS = PHASE_IDLE;
+    LEDS = WAGE_PHASE_IDLE;
     UART_BAUDDIV = cmsdk.uart_hz / BAUD;
     UART_CTRL = UART_ENABLE;
     /* what came before belongs to nobody; QEMU's socket, stopped by the byte
@@ -110,8 +110,8 @@ uint32_t port_random(struct port *port)
     return port_micros(port) * 2654435761u;
 }
 
-/* LED 0 while it works, 1 while it saves. */
-void port_phase(struct port *port, enum port_phase phase)
+/* The lower two bits where there are two LEDs. */
+void port_phase(struct port *port, enum wage_phase phase)
 {
     (void)port;
     LEDS = phase;
