@@ -29,7 +29,7 @@ static inline void wage_tell(const wage_t *w, enum wage_phase phase)
 {
 #if WAGE_PHASES
     if (w->tell)
-        w->tell(w->told, phase);
+        w->tell(w->told, (int)phase);
 #else
     (void)w;
     (void)phase;
