@@ -12,6 +12,7 @@ import power_rows
 import pytest
 from test_report import NBSP, check_page, check_svg, learn
 from wage_host.log import Log
+from wage_host.power.trace import Trace
 from wage_host.report import power, report, words
 
 LEFT, RIGHT, BOTTOM = power.LEFT, power.BROAD - 12, power.TOP + power.HEIGHT
@@ -113,6 +114,23 @@ def test_downsampled_curve_keeps_extremes_and_mean() -> None:
     assert (mean <= high).all()
     size = len(power.run_chart(np.tile(curve, (100, 1)), 60.0, [], power.BROAD))
     assert size < 40_000
+
+
+def test_curve_of_a_trace_is_even_in_time() -> None:
+    """1 s of 1 W, a hole of 2 s, 1 s of 3 W with a peak and a dip."""
+    t = np.append(np.arange(1000), np.arange(3000, 4000)) * 1e-3
+    watts = np.repeat([1.0, 3.0], 1000).astype("f4")
+    watts[1600:1602] = 7.0, 0.5
+    knots = np.array([[0, 0.0], [999, 0.999], [1000, 3.0], [1999, 3.999]])
+    trace = Trace(knots, np.ones(1, "f4"), watts, np.zeros(2000, "u1"), np.empty((0, 2)))
+    assert np.allclose(trace.t, t, rtol=0, atol=1e-12)
+    curve = trace.curve(8)
+    assert curve[[0, 1, 6]].tolist() == [[1, 1, 1]] * 2 + [[3, 3, 3]]
+    assert np.isnan(curve[2:6]).all()
+    assert curve[7] == pytest.approx([0.5, (498 * 3 + 7.5) / 500, 7.0], rel=1e-4)
+    assert trace.curve(9999).shape == (2000, 3)
+    empty = Trace(np.empty((0, 2)), *(np.empty(0, "f4"),) * 2, np.empty(0, "u1"), np.empty((0, 2)))
+    assert empty.curve(9).shape == (0, 3)
 
 
 def test_phases_stand_where_they_were() -> None:

@@ -96,15 +96,20 @@ class Trace:
         return np.subtract(end_s, begin_s) - np.subtract(*upto)
 
     def curve(self, parts: int) -> np.ndarray:
-        """(parts or fewer, 3) float32: least, mean, most watts of equal parts of the samples."""
+        """(parts or fewer, 3) float32: least, mean, most watts of equal parts of the time.
+
+        NaN where nothing was measured.
+        """
         parts = min(parts, len(self))
-        if not parts:
-            return np.empty((0, 3), WIDE)
-        cuts = np.linspace(0, len(self), parts, endpoint=False).astype(int)
-        counts = np.diff(np.append(cuts, len(self)))
-        mean = np.add.reduceat(self._watts, cuts) / counts
-        least, most = (f.reduceat(self._watts, cuts) for f in (np.minimum, np.maximum))
-        return np.stack([least, mean, most], 1).astype(WIDE)
+        out = np.full((parts, 3), np.nan, WIDE)
+        if parts:
+            cuts = np.searchsorted(self.t, self.t[0] + np.arange(parts) * self.seconds / parts)
+            counts = np.diff(np.append(cuts, len(self)))
+            full = counts > 0
+            of = (self._watts, cuts[full])
+            mean = np.add.reduceat(*of) / counts[full]
+            out[full] = np.stack([np.minimum.reduceat(*of), mean, np.maximum.reduceat(*of)], 1)
+        return out
 
     def watts(self, first: int, last: int) -> np.ndarray:
         """(last - first) of samples by number."""
