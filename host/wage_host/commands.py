@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import functools
 import secrets
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import click
 
 from wage_host import auth, classes, data, files, link, replay, stream
 from wage_host import report as reports
+from wage_host import serve as serving
 from wage_host._core import lib
 from wage_host.core import Config, Policy, info
+from wage_host.course import Course
 from wage_host.data.live import Live
 from wage_host.device import Device
 from wage_host.errors import (
@@ -40,6 +44,7 @@ from wage_host.options import (
 )
 from wage_host.power import beside, estimate
 from wage_host.power.options import beside_run, power_options
+from wage_host.power.recorder import Recorder
 from wage_host.screen import Screen
 
 
@@ -65,6 +70,8 @@ def this_command() -> str:
 @click.option("--erase-budget", type=click.IntRange(1), help="Slots to erase at most.")
 @click.option("--new-class", "new_class", help="A class to be added: NAME, or LABEL=NAME.")
 @click.option("--resume", type=int, help="Go on with an interrupted run, by its number.")
+@click.option("--serve", type=click.IntRange(0, 65535), is_flag=False, flag_value=0,
+              metavar="[PORT]", help="Show it in browsers of this computer, too.")
 @power_options
 @LOG
 def do_learn(
@@ -75,6 +82,7 @@ def do_learn(
     guard: Path | None,
     new_class: str | None,
     resume: int | None,
+    serve: int | None,
     power: str | None,
     volts: float | None,
     log_path: Path | None,
@@ -118,11 +126,46 @@ def do_learn(
             screen.say(f"warning: {REMEDY['WAGE_E_STORE_SIZE']}")
         screen.say(f"board: {board_line(device)}")
         plan = stream.Plan(new, test, config, number, policy, blob, held_out)
-        done = stream.conduct(
-            device, log, plan, this_command(), screen.watch, recorder=recorder, port=port
-        )
+        course = course_of(device, plan.names, config.replays, blob, recorder)
+        watch = functools.partial(screen.watch, course=course)
+        with _served(screen, serve, course, file.name):
+            done = stream.conduct(
+                device, log, plan, this_command(), watch, course.hear, recorder=recorder, port=port
+            )
         tell(screen, log, done)
     return {"run": done.run, "log": str(log.path), "board": device.board, **done.summary}
+
+
+def course_of(
+    device: Device,
+    names: tuple[str, ...],
+    replays: int,
+    blob: bytes | None,
+    recorder: Recorder | None = None,
+) -> Course:
+    """How a run on this board will go."""
+    stats, batch = device.stats(), info(blob).batch if blob else 1
+    replay = stats.replay_count, stats.replay_capacity
+    course = Course(device.info.classes, names, replay, -(-(1 + replays) // batch))
+    if recorder:
+        course.joules = lambda: recorder.joules
+    return course
+
+
+@contextlib.contextmanager
+def _served(screen: Screen, port: int | None, course: Course, title: str) -> Iterator[None]:
+    """The live page, when a port is asked for, as long as the run lasts."""
+    if port is None:
+        yield
+        return
+    with serving.Server(port, lambda: serving.body(course, title)) as server:
+        screen.say(f"live: {server.url}")
+        try:
+            yield
+        except BaseException as error:
+            course.ended = f"ended: {error or 'interrupted'}"
+            raise
+        course.ended = "done"
 
 
 GUARD_EVERY = 50  # samples between two looks at the guard, unless the user says otherwise
@@ -227,8 +270,15 @@ def do_eval(
         tests = data.samples(test, device.info)
         about = stream.conditions(device, test, device.config())
         run = log.begin(this_command(), about)
-        device.on_event = lambda what, text, **_: log.event(run, what, text)
-        with beside.measured(recorder, log, run, device, screen.watch) as watch:
+        course = course_of(device, test.names, 0, None, recorder)
+
+        def hear(what: str, text: str, **numbers: int) -> None:
+            log.event(run, what, text)
+            course.hear(what, text, **numbers)
+
+        device.on_event = hear
+        shown = functools.partial(screen.watch, course=course)
+        with beside.measured(recorder, log, run, device, shown) as watch:
             records = stream.evaluate(device, log, run, "now", 0, tests, watch)
         if not recorder:
             estimate.keep(log, run, device, blob, [record.us for record in records], 0.0)

@@ -13,7 +13,7 @@ import numpy as np
 from wage_host import boards, budget, data, demo, demos, emulate, files, hardware, sim, stream
 from wage_host import report as reports
 from wage_host.boards import SIM
-from wage_host.commands import tell, this_command
+from wage_host.commands import course_of, tell, this_command
 from wage_host.core import Policy, Record, info
 from wage_host.device import Device
 from wage_host.errors import WageError
@@ -103,7 +103,11 @@ def _show(
         screen.say(f"3. {len(new)} samples of {recipe.new}, never seen before, arrive.")
         policy = Policy(SAVE_EVERY) if device.can_save else stream.NO_POLICY
         plan = stream.Plan(new, test, device.config(), 1, policy, blob)
-        done = stream.conduct(device, log, plan, this_command(), screen.watch, port=port, **told)
+        course = course_of(device, plan.names, device.config().replays, blob)
+        watch = functools.partial(screen.watch, course=course)
+        done = stream.conduct(
+            device, log, plan, this_command(), watch, course.hear, port=port, **told
+        )
         place, tests = device.place, data.samples(test, device.info)
     with powered.on() as (device, _):
         again = list(screen.watch("after power-off", len(tests), device.evaluate(tests)))

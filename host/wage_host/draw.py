@@ -80,7 +80,7 @@ def bars_before_after(before: Answers | None, after: Answers | None, classes: in
 
 def bars(names: Sequence[str], series: Sequence[tuple[str, str, Sequence[float]]],
          new: Sequence[int], title: str = "Accuracy before and after, in percent",
-         digits: int = 0) -> str:
+         digits: int = 0, axis: str = "right answers on test samples, %") -> str:
     """Shares as bars. series: colour, name and the share of each row, NaN where there is none.
 
     new: the rows that are marked, and whose bars of the colour `old` have another.
@@ -94,8 +94,7 @@ def bars(names: Sequence[str], series: Sequence[tuple[str, str, Sequence[float]]
         x = left + (right - left) * percent / 100
         parts += [svg.line(x, top, x, end),
                   svg.text(x, end + 16, percent, "middle", "muted")]
-    parts.append(svg.text((left + right) / 2, end + 33, "right answers on test samples, %",
-                          "middle", "muted"))
+    parts.append(svg.text((left + right) / 2, end + 33, axis, "middle", "muted"))
     bar = row * (0.36 if len(series) == 2 else 0.6)
     labelled = set(range(0, count, svg.label_step(row, 12.5)))
     said = []

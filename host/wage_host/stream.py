@@ -129,7 +129,7 @@ def conduct(
     def hear(what: str, text: str, **numbers: int) -> None:
         events.append(what)
         log.event(run, what, text, device.last_id, **numbers)
-        on_event(what, text, **numbers)
+        on_event(what, text, at_sample=device.last_id, **numbers)
 
     device.on_event = hear
     before, after = [], []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterable, Sequence
 
 from wage_host import svg
@@ -86,19 +88,22 @@ def _colours(palette: dict[str, str]) -> str:
     return " ".join(f"--{name}: {colour};" for name, colour in palette.items())
 
 
-def page(title: str, body: Iterable[str]) -> str:
-    """A whole page."""
+def page(title: str, body: Iterable[str], script: str = "", more: str = "") -> str:
+    """A whole page. script: the only one that may run, and ask this computer; more: styles."""
     light, dark = _colours(svg.LIGHT), _colours(svg.DARK)
     style = (f":root {{ color-scheme: light dark; {light} }}\n"
-             f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}{CSS}"
+             f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}{CSS}{more}"
              f"@media print {{\n  :root {{ color-scheme: light; {light} }}{PRINT}}}\n")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    runs = f"; script-src 'sha256-{digest}'; connect-src 'self'" if script else ""
     return "\n".join([
         '<!DOCTYPE html>', '<html lang="en">', "<head>", '<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">",
+        f"content=\"default-src 'none'; style-src 'unsafe-inline'{runs}\">",
         f"<title>{escape(title)}</title>", f"<style>{style}</style>", "</head>", "<body>",
-        "<main>", *body, "</main>", "</body>", "</html>", ""])
+        "<main>", *body, "</main>",
+        *[f"<script>{script}</script>"] * bool(script), "</body>", "</html>", ""])
 
 
 def notices(texts: Iterable[str]) -> Iterable[str]:
