@@ -6,7 +6,6 @@ import functools
 import secrets
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import click
 
 from wage_host import auth, classes, data, files, link, replay, stream
 from wage_host import report as reports
-from wage_host import serve as serving
 from wage_host._core import lib
 from wage_host.core import Config, Policy, info
 from wage_host.course import Course
@@ -46,6 +44,7 @@ from wage_host.power import beside, estimate
 from wage_host.power.options import beside_run, power_options
 from wage_host.power.recorder import Recorder
 from wage_host.screen import Screen
+from wage_host.serve import served
 
 
 def this_command() -> str:
@@ -128,7 +127,7 @@ def do_learn(
         plan = stream.Plan(new, test, config, number, policy, blob, held_out)
         course = course_of(device, plan.names, config.replays, blob, recorder)
         watch = functools.partial(screen.watch, course=course)
-        with _served(screen, serve, course, file.name):
+        with served(screen, serve, course, file.name):
             done = stream.conduct(
                 device, log, plan, this_command(), watch, course.hear, recorder=recorder, port=port
             )
@@ -150,22 +149,6 @@ def course_of(
     if recorder:
         course.joules = lambda: recorder.joules
     return course
-
-
-@contextlib.contextmanager
-def _served(screen: Screen, port: int | None, course: Course, title: str) -> Iterator[None]:
-    """The live page, when a port is asked for, as long as the run lasts."""
-    if port is None:
-        yield
-        return
-    with serving.Server(port, lambda: serving.body(course, title)) as server:
-        screen.say(f"live: {server.url}")
-        try:
-            yield
-        except BaseException as error:
-            course.ended = f"ended: {error or 'interrupted'}"
-            raise
-        course.ended = "done"
 
 
 GUARD_EVERY = 50  # samples between two looks at the guard, unless the user says otherwise

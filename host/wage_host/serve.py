@@ -6,7 +6,7 @@ import contextlib
 import http.server
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 import numpy as np
@@ -15,7 +15,7 @@ from wage_host import draw
 from wage_host.course import Course
 from wage_host.errors import PortBusy
 from wage_host.report import page
-from wage_host.screen import time_text
+from wage_host.screen import Screen, time_text
 from wage_host.svg import escape
 
 HERE = "127.0.0.1"  # and nobody else: what is shown is the user's
@@ -78,7 +78,7 @@ def _charts(course: Course, answers: draw.Answers, learning: bool) -> list[tuple
     shares = draw.class_accuracy(answers, course.classes)
     name = "right so far"
     bars = draw.bars(course.names, [("old", name, shares)], (), "Right answers by class",
-                     "right answers, %")
+                     axis="right answers, %")
     was = "Each sample is answered before it is learned." if learning else ""
     return [("Over the samples", curve, was), ("By class", bars, "")]
 
@@ -179,3 +179,19 @@ def _handler(server: Server) -> type[http.server.BaseHTTPRequestHandler]:
             """The terminal is for the run."""
 
     return Handler
+
+
+@contextlib.contextmanager
+def served(screen: Screen, port: int | None, course: Course, title: str) -> Iterator[None]:
+    """The live page, when a port is asked for, as long as the run lasts."""
+    if port is None:
+        yield
+        return
+    with Server(port, lambda: body(course, title)) as server:
+        screen.say(f"live: {server.url}")
+        try:
+            yield
+        except BaseException as error:
+            course.ended = f"ended: {error or 'interrupted'}"
+            raise
+        course.ended = "done"
