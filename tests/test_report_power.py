@@ -12,6 +12,7 @@ import power_rows
 import pytest
 from test_report import NBSP, check_page, check_svg, learn
 from wage_host.log import Log
+from wage_host.power import energy, phases
 from wage_host.power.trace import Trace
 from wage_host.report import power, report, words
 
@@ -131,6 +132,17 @@ def test_curve_of_a_trace_is_even_in_time() -> None:
     assert trace.curve(9999).shape == (2000, 3)
     empty = Trace(np.empty((0, 2)), *(np.empty(0, "f4"),) * 2, np.empty(0, "u1"), np.empty((0, 2)))
     assert empty.curve(9).shape == (0, 3)
+
+
+def test_what_was_not_wholly_measured_has_no_energy() -> None:
+    """1 s of 2 W is there; a part that reaches beyond it was not measured."""
+    knots = np.array([[0, 0.0], [999, 0.999]])
+    trace = Trace(knots, np.ones(1, "f4"), np.full(1000, 2, "f4"), np.zeros(1000, "u1"),
+                  np.empty((0, 2)))  # fmt: skip
+    whole = energy.continuous(trace, phases.NOTHING, 0.2, 0.7, 5.0, 10)
+    assert whole.joules == pytest.approx(0.1)
+    assert energy.continuous(trace, phases.NOTHING, 0.5, 2.0, 5.0, 10) is None
+    assert energy.continuous(trace, phases.NOTHING, 3.0, 4.0, 5.0, 10) is None
 
 
 def test_phases_stand_where_they_were() -> None:

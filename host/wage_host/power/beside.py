@@ -159,11 +159,10 @@ def results_of(
                 if part.what == what and part.count]  # fmt: skip
         if not mine or over is None:
             continue
-        k = max(mine)[1]
-        part = parts[k]
-        following = parts[k + 1].begin_s if k + 1 < len(parts) else math.inf
-        begin, end, after = (float(over.back(t)) for t in (part.begin_s, part.end_s, following))
-        result = energy.continuous(trace, spans, begin, end, after, part.count)
+        results = (_result_of(trace, spans, over, parts, k) for _, k in sorted(mine, reverse=True))
+        result = next(filter(None, results), None)
+        if result is None:  # no part of the run was measured wholly
+            continue
         found.append(Found(what, result))
         if what == "sample" and steps_per_sample:
             above = result.above_idle and result.above_idle / steps_per_sample
@@ -172,6 +171,15 @@ def results_of(
                                        above_idle=above, how=how)  # fmt: skip
             found.append(Found("step", each))
     return found
+
+
+def _result_of(
+    trace: Trace, spans: Spans, over: clocks.Fit, parts: list[Part], k: int
+) -> Result | None:
+    """Energy of each of what part k holds; None when it was not measured wholly."""
+    following = parts[k + 1].begin_s if k + 1 < len(parts) else math.inf
+    ends = (float(over.back(t)) for t in (parts[k].begin_s, parts[k].end_s, following))
+    return energy.continuous(trace, spans, *ends, parts[k].count)
 
 
 def summary(log: Log, run: int) -> dict[str, Any]:

@@ -147,11 +147,11 @@ def median(windows: Sequence[Window], idle: float | None) -> Result:
 
 def continuous(
     trace: Trace, spans: Spans, begin_s: float, end_s: float, next_s: float, count: int
-) -> Result:
+) -> Result | None:
     """Of what the board did without a break between two times, `count` of something.
 
     next_s: when something else began. The time is cut into five windows at marks. Where that
-    cannot be, all of it is one, and `how` says why.
+    cannot be, all of it is one, and `how` says why. None when a part of it was not measured.
     """
     idle = idle_watts(trace, spans)
     begins, ends = works(spans)
@@ -174,9 +174,8 @@ def continuous(
     except InstrumentError as error:
         seconds = end_s - begin_s
         joules = float(trace.joules(begin_s, end_s))
-        missing = float(trace.missing_s(begin_s, end_s))
-        above = None if idle is None else (joules - idle * (seconds - missing)) / count
+        if trace.missing_s(begin_s, end_s) > MISSING_MAX * seconds:
+            return None
+        above = None if idle is None else (joules - idle * seconds) / count
         how = f"mean over all {seconds:.3g} s, by the computer's clock; no windows: {error}"
-        if missing > MISSING_MAX * seconds:
-            how += f"; {missing:.3g} s of it were not measured"
         return Result(joules / count, above, how)
