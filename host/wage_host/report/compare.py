@@ -9,13 +9,14 @@ import numpy as np
 
 from wage_host import draw, svg
 from wage_host.report import learning, page, story, words
-from wage_host.report.energy import WHAT, Energy
 from wage_host.report.story import Story
 
 COLOURS = ("old", "new-text", "third", "fourth", "fifth")
 DASHES = ("", "6 3", "2 3")
 CURVES = len(COLOURS) * len(DASHES)  # told apart at most
-NAMELESS = ("stream", "port")  # conditions that differ by themselves
+OWN = ("stream", "port")  # conditions that differ by themselves, and say nothing
+HEAD = ("run", "before", "after", "samples", "a sample takes", "energy of it", "forgotten",
+        "board", "where")  # columns without any figure are left out
 LABEL = 12.0  # height of a label at the end of a curve
 
 
@@ -50,14 +51,15 @@ def sections(stories: Sequence[Story]) -> Iterable[str]:
                      "but no times.")
     yield from page.notices(texts)
     differ, same = _differences(stories)
-    names = [name for name, *_ in differ if name not in NAMELESS]
+    names = [name for name, *_ in differ]
     yield (f'<p class="lead">They {"differ in " + words.listed(names) if names else "are alike"}.'
            "</p>")
     yield page.charts(_charts(stories))
     yield "<h2>Results</h2>"
-    yield page.table(["run", "before", "after", "forgotten", "samples", "a sample takes",
-                      "energy", "of", "", "board", "where", "model"],
-                     [_row(told) for told in stories], figures=range(1, 7))
+    rows = [_row(told) for told in stories]
+    kept = [c for c in range(len(HEAD)) if c < 3 or {row[c] for row in rows} != {"–"}]
+    yield page.table([HEAD[c] for c in kept], [[row[c] for c in kept] for row in rows],
+                     figures=[at for at, c in enumerate(kept) if 0 < c < 7])
     if differ:
         yield "<h2>What differs</h2>"
         yield page.table(["", *(f"run {told.run['id']}" for told in stories)], differ)
@@ -70,25 +72,26 @@ def _row(told: Story) -> list[str]:
     shares = [e and story.share(e) for e in (told.before, told.after)]
     table, time_s = story.matrix(told), learning.sample_time_s(told)
     lost = table.forgetting if table else None
-    board, model = (str(told.conditions.get(key, "–")) for key in ("board", "model"))
     return [f"run {told.run['id']}", *("–" if s is None else words.percent(s) for s in shares),
+            f"{len(told.records):,}", words.duration(time_s) if time_s else "–", _energy(told),
             "–" if lost is None else f"{words.signed(100 * lost)} points",
-            f"{len(told.records):,}", words.duration(time_s) if time_s else "–",
-            *_energy(told.energy),
-            board, words.place(told.conditions), model]
+            *(str(told.conditions.get(key, "–")) for key in ("board", "place"))]
 
 
-def _energy(told: Energy) -> tuple[str, str, str]:
-    """What learning costs: joules, of what, and whether it was measured."""
-    rows = [told.best(what) for what in WHAT]
-    row = next((row for row in rows if row), None)
-    return (words.energy(row["joules"]), WHAT[row["what"]][0], row["kind"]) if row else ("–",) * 3
+def _energy(told: Story) -> str:
+    """What learning a sample costs, in a table."""
+    row = told.energy.best("sample")
+    if not row:
+        return "–"
+    estimate = " (estimate)" if row["kind"] == "estimate" else ""
+    return f"{words.energy(row['joules'])}{estimate}"
 
 
 def _differences(stories: Sequence[Story]) -> tuple[list[list[str]], list[tuple[str, str]]]:
     """Conditions that differ, a row each; and those that all share."""
     differ, same = [], []
-    for key in dict.fromkeys(k for told in stories for k in told.conditions):
+    keys = dict.fromkeys(k for told in stories for k in told.conditions if k not in OWN)
+    for key in keys:
         said = [_said(told.conditions, key) for told in stories]
         if len(set(said)) > 1:
             differ.append([words.key(key), *said])

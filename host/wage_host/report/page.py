@@ -70,9 +70,12 @@ pre { background: var(--panel); border-radius: .5rem; padding: .8rem 1rem; white
 """
 PRINT = """
   @page { margin: 14mm; }
-  body { font-size: 10pt; print-color-adjust: exact; }
+  html { font-size: 9.5pt; }
+  body { print-color-adjust: exact; }
   main { max-width: none; padding: 0; }
-  .charts { grid-template-columns: 1fr 1fr; }
+  h1 { font-size: 1.35rem; }
+  .charts { grid-template-columns: 1fr 1fr; gap: .5rem 2rem; }
+  figure:not(.whole) svg { width: auto; max-height: 6cm; }
   figure, .tile, tr, dl div, pre { break-inside: avoid; }
   h2, h3, summary { break-after: avoid; }
   .broad { display: block; }

@@ -54,8 +54,13 @@ def run_chart(curve: np.ndarray, seconds: float, gaps: Sequence[Gap], width: flo
 
 
 def steps_chart(samples: np.ndarray, spans: Sequence[Span], width: float) -> str:
-    """Power of a few steps with their phases. samples: (k, 2) seconds and watts."""
+    """Power of a few steps with their phases. samples: (k, 2) seconds and watts.
+
+    A narrow chart shows as much of the time as fits at the scale of a broad one.
+    """
     right = width - 12
+    room = (right - LEFT) / (BROAD - 12 - LEFT)
+    samples = samples[: max(2, int(len(samples) * room))]
     begin, end = float(samples[0, 0]), float(samples[-1, 0])
     columns = int(min(len(samples), right - LEFT))
     frame = _Frame(right, begin, end, float(samples[:, 1].max()))
