@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: MIT
 
 import re
-import zlib
 from pathlib import Path
 
 import browser
@@ -130,11 +129,5 @@ def test_paper_shows_what_is_closed_in_light_colours(page: browser.Page, files: 
 
 
 def pages(pdf: bytes) -> int:
-    """How many pages a PDF has, compressed objects included."""
-    text = pdf
-    for stream in re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.DOTALL):
-        try:
-            text += zlib.decompress(stream)
-        except zlib.error:
-            continue
-    return len(re.findall(rb"/Type\s*/Page\b", text))
+    """How many pages a PDF has."""
+    return len(re.findall(rb"/Type\s*/Page\b", pdf))
