@@ -84,7 +84,7 @@ def test_log_roundtrip(tmp_path: Path) -> None:
 def test_log_takes_numpy_values_and_undecodable_text(tmp_path: Path) -> None:
     with Log(tmp_path / "a.sqlite") as log:
         run = log.begin("learn \udcff.npz", {"classes": np.int64(10), "data": Path("x.npz")})
-        log.record(run, Record(*np.arange(7)))
+        log.record(run, Record(*np.arange(4), np.bool_(True), True, np.int32(6)))
         log.end(run, "done", {"accuracy": np.float64(0.5)})
         assert log.run(run)["conditions"] == {"classes": 10, "data": "x.npz"}
         assert log.run(run)["command"] == "learn \\udcff.npz"

@@ -6,12 +6,12 @@ import hashlib
 import json
 import os
 import sqlite3
+import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -28,16 +28,16 @@ CUT_OFF_S = 15.0  # without one, the process that wrote it is gone
 BLOCK = 256  # samples sent are kept in blocks of so many, each once
 
 RECORD = np.dtype([
-    ("id", "i8"), ("label", "i4"), ("prediction", "i4"),
-    ("p_label", "i4"),  # probability of the label, unit 2^-14
-    ("skipped", "?"), ("known", "?"), ("us", "i8"),
+    ("id", "<i8"), ("label", "<i4"), ("prediction", "<i4"),
+    ("p_label", "<i4"),  # probability of the label, unit 2^-14
+    ("skipped", "?"), ("known", "?"), ("us", "<i8"),
 ])
+PACK = struct.Struct("<q3i2?q").pack  # the same
 
 ADD_MODEL = "INSERT OR IGNORE INTO model (crc, blob) VALUES (?, ?)"
 ADD_RUN = """INSERT INTO run (command, conditions, started, touched, state, summary, model)
              VALUES (?, ?, ?, ?, 'live', '{}', ?)"""
-ADD_RECORD = f"""INSERT INTO record (run, {", ".join(RECORD.names)})
-                 VALUES (?{", ?" * len(RECORD.names)})"""
+ADD_RECORDS = "INSERT INTO record (run, count, records) VALUES (?, ?, ?)"
 ADD_INPUT = "INSERT OR IGNORE INTO input (digest, labels, bytes) VALUES (?, ?, ?)"
 ADD_SENT = """INSERT INTO sent (run, what, first, input)
               SELECT ?, ?, ?, id FROM input WHERE digest = ?"""
@@ -48,7 +48,8 @@ ADD_EVENT = """INSERT INTO event (run, time, at_sample, what, text, generation, 
                VALUES (?, ?, ?, ?, ?, ?, ?)"""
 TOUCH = "UPDATE run SET touched = ? WHERE id = ?"
 END_RUN = "UPDATE run SET state = ?, ended = ?, touched = ?, summary = ? WHERE id = ?"
-RUNS = "SELECT *, (SELECT count(*) FROM record WHERE run = run.id) AS records FROM run"
+RUNS = """SELECT *, (SELECT coalesce(sum(count), 0) FROM record WHERE run = run.id) AS records
+          FROM run"""
 EVALUATIONS = """SELECT time, "when", at_sample, place, labels, predictions
                  FROM evaluation WHERE run = ? ORDER BY n"""
 EVENTS = """SELECT time, at_sample, what, text, generation, score
@@ -60,7 +61,6 @@ ORPHANS = ("DELETE FROM input WHERE id NOT IN (SELECT input FROM sent)",
 
 
 Sent = tuple[int, str, int, bytes, bytes]  # run, what, first, labels, inputs
-_values = attrgetter(*RECORD.names)
 
 
 def default_path() -> Path:
@@ -126,7 +126,7 @@ class Log:
         self._db = connect(self.path, create)
         self._lock = threading.RLock()
         self._live: set[int] = set()
-        self._waiting: list[tuple[int, ...]] = []
+        self._waiting: list[tuple[int, Any]] = []  # run, record
         self._sent: list[Sent] = []
         self._closing = threading.Event()
         self._writer: threading.Thread | None = None
@@ -181,10 +181,11 @@ class Log:
 
         It never waits for the disk: a board is at the other end.
         """
-        self._check_live(run)
+        if run not in self._live:
+            self._check_live(run)
         if self._fault:
             raise self._fault
-        self._waiting.append((run, *map(int, _values(record))))
+        self._waiting.append((run, record))
 
     def sent(self, run: int, what: str, first: int, samples: Sequence[Sample]) -> None:
         """Adds samples that the board gets, `first` the number of the first (from 1).
@@ -193,8 +194,8 @@ class Log:
         Blocks that begin at 1, 1 + BLOCK, … are kept once, however many runs send the same.
         """
         self._check_live(run)
-        labels = bytes(label for _, label in samples)
-        inputs = b"".join(np.ascontiguousarray(x, np.int8).tobytes() for x, _ in samples)
+        labels = bytes([label for _, label in samples])
+        inputs = np.array([x for x, _ in samples], np.int8).tobytes()
         self._sent.append((run, what, first, labels, inputs))
 
     def evaluation(self, run: int, when: str, at_sample: int, labels: Sequence[int],
@@ -300,8 +301,8 @@ class Log:
     def records(self, run: int) -> np.ndarray:
         """The records of a run in order of arrival, as an array of dtype RECORD."""
         self._check(run)
-        sql = f"SELECT {', '.join(RECORD.names)} FROM record WHERE run = ? ORDER BY n"
-        return np.array([tuple(row) for row in self.read(sql, run)], dtype=RECORD)
+        rows = self.read("SELECT records FROM record WHERE run = ? ORDER BY n", run)
+        return np.concatenate([np.zeros(0, RECORD), *(np.frombuffer(r[0], RECORD) for r in rows)])
 
     def evaluations(self, run: int) -> list[dict[str, Any]]:
         """The evaluations of a run in order, labels and predictions as int arrays."""
@@ -351,14 +352,18 @@ class Log:
                 elif begun and not failed:  # committed, even if Ctrl-C came just then
                     del self._waiting[:records], self._sent[:sent]
 
-    def _write_waiting(self, sent: list[Sent], records: list[tuple[int, ...]]) -> None:
+    def _write_waiting(self, sent: list[Sent], records: list[tuple[int, Any]]) -> None:
         """What was sent, then what came back."""
         for run, what, first, labels, inputs in _blocks(sent):
             digest = hashlib.sha256(b"%d " % len(labels) + labels + inputs).digest()
             self._db.execute(ADD_INPUT, (digest, labels, inputs))
             self._db.execute(ADD_SENT, (run, what, first, digest))
-        self._db.executemany(ADD_RECORD, records)
-        for run in {row[0] for row in records}:
+        packed: dict[int, list[bytes]] = {}
+        for run, r in records:
+            packed.setdefault(run, []).append(
+                PACK(r.id, r.label, r.prediction, r.p_label, r.skipped, r.known, r.us))
+        for run, parts in packed.items():
+            self._db.execute(ADD_RECORDS, (run, len(parts), b"".join(parts)))
             self._db.execute(TOUCH, (_now(), run))
 
     def _write_on(self) -> None:

@@ -16,7 +16,7 @@ from wage_host.power.tables import POWER
 
 BUSY_S = 10.0  # longest wait for another process that writes
 APPLICATION = int.from_bytes(b"WAGE", "big")  # marks the file as ours
-VERSION = 3  # of the tables
+VERSION = 4  # of the tables
 MAGIC = b"SQLite format 3\0"
 
 RUNS = """
@@ -31,13 +31,13 @@ CREATE TABLE IF NOT EXISTS tag (
     PRIMARY KEY (run, tag)) WITHOUT ROWID;
 """
 
-# What came back. p_label: probability of the label, unit 2^-14; us: microseconds of the step.
+# What came back. A board may be fast, so a row of `record` has all that came between two commits:
+# `count` times 34 bytes, little-endian, of id (8), label, prediction, p_label (4 each; probability
+# of the label, unit 2^-14), skipped, known (1 each), us (8; microseconds where it ran).
 ANSWERS = """
 CREATE TABLE IF NOT EXISTS record (
     n INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
-    id INTEGER NOT NULL, label INTEGER NOT NULL, prediction INTEGER NOT NULL,
-    p_label INTEGER NOT NULL, skipped INTEGER NOT NULL, known INTEGER NOT NULL,
-    us INTEGER NOT NULL);
+    count INTEGER NOT NULL, records BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS record_run ON record (run);
 CREATE TABLE IF NOT EXISTS evaluation (
     n INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
