@@ -99,7 +99,9 @@ def keep(log: Log, run: int, recorder: Recorder) -> None:
     found = [(run, *dataclasses.astuple(one)) for one in energy.by_phase(trace, spans)]
     log.write(run, tables.ADD_PHASE, found)
     log.write(run, tables.ADD_CLOSEUP, _closeup(run, trace, spans))
-    results = results_of(trace, spans, recorder.parts, recorder.steps_per_sample)
+    over = clocks.fit(trace.heard[:, 0], trace.heard[:, 1])
+    over = over or clocks.Fit(0.0, recorder.begin_s, 1.0, math.nan, "start")
+    results = results_of(trace, spans, over, recorder.parts, recorder.steps_per_sample)
     windows = [(one.what, w) for one in results if one.what != "step" for w in one.result.windows]
     log.write(run, tables.ADD_WINDOW, [
         (run, what, *dataclasses.astuple(window)) for what, window in windows
@@ -150,14 +152,17 @@ def _closeup(run: int, trace: Trace, spans: Spans) -> list[tuple[int, bytes, str
 
 
 def results_of(
-    trace: Trace, spans: Spans, parts: list[Part], steps_per_sample: float
+    trace: Trace, spans: Spans, over: clocks.Fit, parts: list[Part], steps_per_sample: float
 ) -> list[Found]:
-    """Energy of an inference (of the longest evaluation), of a sample learned, and of a step."""
-    over, found = clocks.fit(trace.heard[:, 0], trace.heard[:, 1]), []
+    """Energy of an inference (of the longest evaluation), of a sample learned, and of a step.
+
+    over: the computer's clock over the instrument's.
+    """
+    found = []
     for what in ("inference", "sample"):
         mine = [(part.end_s - part.begin_s, k) for k, part in enumerate(parts)
                 if part.what == what and part.count]  # fmt: skip
-        if not mine or over is None:
+        if not mine:
             continue
         results = (_result_of(trace, spans, over, parts, k) for _, k in sorted(mine, reverse=True))
         result = next(filter(None, results), None)
@@ -200,7 +205,8 @@ def lines(log: Log, run: int) -> list[str]:
         label = "" if row["kind"] == "measured" else "estimate: "
         above = row["joules_above_idle"]
         idle = "" if above is None else f" ({joules_text(above)} above idle)"
-        told.append(f"{label}{joules_text(row['joules'])}{idle} a {row['what']}: {row['how']}")
+        each = f"an {row['what']}" if row["what"] == "inference" else f"a {row['what']}"
+        told.append(f"{label}{joules_text(row['joules'])}{idle} {each}: {row['how']}")
     return told
 
 

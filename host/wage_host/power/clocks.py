@@ -3,8 +3,8 @@
 What is heard is late, by a delay that nobody knows. Where delays have a sharp least value, as
 those of links mostly do, the line along the least ones is taken ('edge'); where they scatter to
 both sides alike, the middle ('middle'). Otherwise, or where there are few, the line along the
-least ones again, with twice the distance to the middle as its uncertainty. A delay that is always
-there shows in neither.
+least ones again, with three times the distance to the middle as its uncertainty. A delay that is
+always there shows in neither.
 """
 
 import dataclasses
@@ -19,8 +19,9 @@ SIGMAS = 4.5  # of the mean, is that of a middle
 TINY, SMALL, MID, LARGE = 0.005, 0.05, 0.5, 0.95  # shares of delays that tell their shape:
 SHARP, ROUND = 0.17, 0.2  # from TINY to SMALL, of the way from TINY to MID: at most, at least
 EVEN = 1.25  # from MID to LARGE over SMALL to MID, or the other way round: at most
-WIDE = 2.0  # times that way, is the uncertainty where neither is clear
-ENOUGH = 400  # times heard, fewer do not tell what shape the delays have
+WIDE = 3.0  # times that way, is the uncertainty where neither is clear
+LEAST = 20  # times heard, fewer are no line
+ENOUGH = 400  # fewer do not tell what shape the delays have
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,28 +44,36 @@ class Fit:
 
 
 def fit(x: np.ndarray, heard: np.ndarray) -> Fit | None:
-    """Clock `heard` over clock x, both rising; None where two times are not enough."""
-    if len(x) < 2 or x[-1] <= x[0]:
+    """Clock `heard` over clock x, both rising; None where there are too few times."""
+    if len(x) < LEAST or x[-1] <= x[0]:
         return None
     middle = float(x.mean())
     x = x - middle
     slope, offset = _lower_line(x, heard)
     over = heard - (offset + slope * x)
-    tiny, small, mid, large = np.quantile(over, (TINY, SMALL, MID, LARGE))
-    shape = (small - tiny) / (mid - tiny) if mid > tiny else 0.0
+    mid = float(np.median(over))
     farthest = max(part.min() for part in np.array_split(over, min(SLICES, len(x))))
     edge = SURE * farthest
     enough = len(x) >= ENOUGH
-    if enough and shape <= SHARP:
+    if enough and _shape(over)[0] <= SHARP:
         return Fit(middle, offset, slope, float(edge), "edge")
-    sides = (large - mid) / (mid - small) if mid > small else np.inf
+    line = np.polyfit(x, heard, 1)
+    flat = heard - np.polyval(line, x)
+    shape, sides = _shape(flat)
     if enough and shape >= ROUND and 1 / EVEN <= sides <= EVEN:
-        slope, offset = np.polyfit(x, heard, 1)
-        scatter = np.std(heard - (offset + slope * x), ddof=2)
+        scatter = np.std(flat, ddof=2)
         far = np.abs(x).max()
         error = scatter * np.sqrt(1 / len(x) + far**2 / np.sum(x * x))
-        return Fit(middle, float(offset), float(slope), float(SIGMAS * error), "middle")
+        return Fit(middle, float(line[1]), float(line[0]), float(SIGMAS * error), "middle")
     return Fit(middle, offset, slope, float(max(edge, WIDE * mid)), "edge")
+
+
+def _shape(delays: np.ndarray) -> tuple[float, float]:
+    """How sharply delays begin, and how far they reach to one side over the other."""
+    tiny, small, mid, large = np.quantile(delays, (TINY, SMALL, MID, LARGE))
+    if mid <= small:
+        return 0.0, np.inf
+    return float((small - tiny) / (mid - tiny)), float((large - mid) / (mid - small))
 
 
 def _lower_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -34,6 +34,7 @@ class Counted:
         self._rate_hz = rate_hz
         self._rest, self._past = b"", np.empty(0, np.uint32)
         self._expected: int | None = None
+        self._shifted = False  # since the last word
         self._next = 0  # number of the next word, lost ones counted
         self._levels: list[float] = []
         self._level, self._level_until = np.inf, 0.0
@@ -83,7 +84,7 @@ class Counted:
     def _run(self, words: np.ndarray) -> int:
         """How many words from the first on follow one another, and what came before."""
         found = counters(words)
-        if self._expected is not None and found[0] != self._expected:
+        if self._expected is not None and (self._shifted or found[0] != self._expected):
             return 0
         breaks = np.flatnonzero(np.diff(found) % COUNTER != 1)
         return int(breaks[0]) + 1 if len(breaks) else len(words)
@@ -91,20 +92,21 @@ class Counted:
     def _jump(self, words: np.ndarray) -> int:
         """A counter that does not follow; returns how many words to drop."""
         first = int(counters(words[:1])[0])
-        lost = (first - self._expected) % COUNTER
+        lost = (first - self._expected) % COUNTER or COUNTER
         back = COUNTER - lost
-        if back <= TWICE_MAX and np.array_equal(words[:back], self._past[-back:]):
+        if 0 < back <= TWICE_MAX and np.array_equal(words[:back], self._past[-back:]):
             self._tell(back, "repeated", f"{back} samples came twice")
             return back
         self._tell(lost, "lost", f"{lost} samples, or {COUNTER} more, or …")
         self._next += lost
-        self._expected = first
+        self._expected, self._shifted = first, False
         return 0
 
     def _find_step(self, data: bytes) -> int:
         """The stream is out of step by some bytes; returns how many to drop."""
         for shift in (1, 2, 3):
             if in_step(np.frombuffer(data, "<u4", LOOK, shift)):
+                self._shifted = True
                 return shift
         return 4
 

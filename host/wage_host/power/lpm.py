@@ -44,7 +44,8 @@ class Lpm:
         if volts is None:
             raise InstrumentError(f"an {TITLE} supplies the board: say with --volts how much, 3.3")
         self._link = open_port("lpm", TITLE, where, self.find(), BAUD)
-        self.name, self._volts, self._text = f"LPM at {where or self.find()[0]}", volts, ""
+        self.name, self._volts = f"LPM at {where or self.find()[0]}", volts
+        self._text, self._ready = "", []
         try:
             self._link.write(b"\r\nstop\r\n")
             until = time.monotonic() + ANSWER_S
@@ -75,8 +76,10 @@ class Lpm:
         self._link.write(f"{line}\r\n".encode())
         until, heard = time.monotonic() + ANSWER_S, ""
         while time.monotonic() < until:
-            for answer in self._lines(QUIET_S):
+            lines = self._lines(QUIET_S)
+            for k, answer in enumerate(lines):
                 if answer.startswith(f"ack {line}"):
+                    self._ready = lines[k + 1 :]  # samples may follow at once
                     return True
                 if answer.lower().startswith("err"):
                     self._refusal = answer
@@ -104,7 +107,8 @@ class Lpm:
         joules: list[float] = []
         numbers: list[int] = []
         marks: list[int] = []
-        for line in self._lines(timeout_s):
+        lines, self._ready = self._ready + self._lines(timeout_s), []
+        for line in lines:
             self._heard = time.monotonic()
             if stamp := STAMP.search(line):
                 self._compare(int(stamp[1]) * RATE_HZ + int(stamp[2]) * RATE_HZ // 1000)

@@ -4,12 +4,13 @@ The app keeps a recording; what is new in it is asked for. Current comes at 4 kH
 general inputs 1 and 2 as changes.
 """
 
+import contextlib
 import time
 from typing import Any
 
 import numpy as np
 
-from wage_host.errors import InstrumentError, PortNotFound, ToolMissing
+from wage_host.errors import InstrumentError, PortNotFound, ToolMissing, WageError
 from wage_host.link import LinkLost
 from wage_host.power.instrument import NOTHING, WIDE, Block, Gap
 
@@ -17,7 +18,7 @@ HOST, PORT = "127.0.0.1", 1905
 RATE_HZ = 4000
 CHANNELS = ("mc", "mv", "i1", "i2")
 HOW_TO_GET = "pip install 'wage-host[otii]'"
-SILENT_S = 10.0
+PATIENCE_S, SILENT_S = 2, 10.0
 ASK_S = 0.1  # at least, between two questions
 
 
@@ -30,15 +31,16 @@ class Otii:
 
     def __init__(self, where: str, volts: float | None):
         try:
-            from otii_tcp_client import otii_client, otii_exception
+            from otii_tcp_client import otii_client
         except ImportError:
             raise ToolMissing("otii-tcp-client", HOW_TO_GET) from None
-        self._errors = (OSError, ValueError, KeyError, otii_exception.Otii_Exception, Exception)
         host, _, port = where.partition(":")
         address = f"{host or HOST}:{port or PORT}"
         try:
-            self._app = otii_client.OtiiClient().connect(host or HOST, int(port or PORT))
-        except self._errors as error:
+            self._app = otii_client.OtiiClient().connect(
+                host=host or HOST, port=int(port or PORT), try_for_seconds=PATIENCE_S
+            )
+        except Exception as error:  # its library raises that, plain
             raise PortNotFound(
                 f"no Otii app answers at {address} ({error}): open it, and have it start its server"
             ) from None
@@ -57,9 +59,9 @@ class Otii:
                 self._arc.set_main_voltage(volts)
             self._arc.set_main(True)
             self._project = self._app.get_active_project()
-        except self._errors as error:
-            if isinstance(error, PortNotFound):
-                raise
+        except WageError:
+            raise
+        except Exception as error:
             raise InstrumentError(f"the Otii app refused: {error}") from None
         self.name = f"{self._arc.name} by the Otii app"
 
@@ -90,7 +92,7 @@ class Otii:
         time.sleep(min(timeout_s, ASK_S))
         try:
             current, volts, *inputs = (self._new(channel) for channel in CHANNELS)
-        except self._errors as error:
+        except Exception as error:
             raise LinkLost(f"the Otii app is gone: {error or type(error).__name__}") from None
         if volts:
             t = volts["timestamp"] + volts["interval"] * np.arange(len(volts["values"]))
@@ -122,8 +124,6 @@ class Otii:
 
     def stop(self) -> None:
         """Ends the recording; the board keeps its supply."""
-        try:
+        with contextlib.suppress(Exception):  # it may be gone
             self._project.stop_recording()
             self._app.disconnect()
-        except self._errors:
-            pass

@@ -17,7 +17,7 @@ from wage_host.power.trace import Trace
 PHASES = ("idle", "receive", "forward", "backward", "update", "save", "not told")
 IDLE, RECEIVE, FORWARD, BACKWARD, UPDATE, SAVE, NOT_TOLD = range(len(PHASES))
 WORK = (FORWARD, BACKWARD, UPDATE, NOT_TOLD)
-PINS = 7  # the three that show the phase
+WIRES, PINS = 3, 7  # pins that show the phase
 STRANGE_MAX = 0.001  # share of samples with what is no phase
 CLOCK = 1_000_000  # of the board
 NO_PHASES = (
@@ -54,8 +54,11 @@ def of(trace: Trace) -> Spans:
 def by_pin(trace: Trace) -> Spans | None:
     """Phases that the samples themselves show; None where the pins are not wired for it."""
     codes = trace.marks & PINS
-    strange = np.count_nonzero(codes >= NOT_TOLD)
-    if not len(codes) or strange > STRANGE_MAX * len(codes) or not (codes == FORWARD).any():
+    counts = np.bincount(codes, minlength=PINS + 1)
+    wired = counts[FORWARD] and (counts[UPDATE] or not counts[BACKWARD])  # the third pin, too
+    if trace.about.get("pins", 0) < WIRES or not wired:
+        return None
+    if counts[NOT_TOLD:].sum() > STRANGE_MAX * len(codes):
         return None
     first = np.append(0, np.flatnonzero(np.diff(codes)) + 1)
     begin = trace.t[first]

@@ -85,8 +85,7 @@ class Ppk2:
                     f"{self.name} is used as an ampere meter and does not see the voltage: say "
                     "with --volts what your supply gives"
                 )
-            return volts
-        if volts is not None:
+        elif volts is not None:
             if not VOLTS_MIN <= volts <= VOLTS_MAX:
                 raise InstrumentError(f"a PPK2 gives {VOLTS_MIN} to {VOLTS_MAX} V, not {volts:g} V")
             self._link.write(bytes([VOLTAGE, *round(volts * 1000).to_bytes(2, "big")]))

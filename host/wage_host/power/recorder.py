@@ -79,6 +79,11 @@ class Recorder:
         finally:
             self.parts.append(Part(what, begin, time.monotonic(), done[0]))
 
+    @property
+    def samples(self) -> int:
+        """So far."""
+        return self._writer.count
+
     def close(self) -> None:
         """Ends the measurement, if there was one, and lets go of the instrument; once."""
         if not self._stop.is_set():
@@ -89,12 +94,12 @@ class Recorder:
 
     def trace(self, **about: Any) -> Trace:
         """All of it, after close()."""
-        about = {"instrument": self.instrument.name, "started": self.started, **about}
+        which = {"instrument": self.instrument.name, "pins": self.instrument.pins}
         return self._writer.trace(
             heard=np.array(self._heard).reshape(-1, 2),
             gaps=tuple(self._gaps),
             frames=tuple(self._frames),
-            about=about,
+            about=which | {"started": self.started} | about,
         )
 
     # -- in the thread -----------------------------------------------------

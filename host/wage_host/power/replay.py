@@ -15,7 +15,6 @@ BLOCK = 10_000  # samples at once
 class Replay:
     """The samples of a .npz file, as fast as they are asked for."""
 
-    pins = 8
     live = False
 
     def __init__(self, where: str, volts: float | None):
@@ -23,6 +22,7 @@ class Replay:
             raise InstrumentError("a trace knows its voltage: leave out --volts")
         self._trace = trace.load(Path(where))
         self.rate_hz = 1 / self._trace.step_s if self._trace.step_s else 0.0
+        self.pins = self._trace.about.get("pins", 0)
         self.name = f"{self._trace.about.get('instrument', 'a trace')}, from {where}"
 
     @staticmethod
