@@ -44,7 +44,7 @@ def measured(
 
     recorder.on_gap = note
     with recorder:
-        if getattr(device.welcome, "marks", 0):
+        if device.welcome.marks:
             device.on_marks = recorder.on_marks
             device.hello()  # asks for them
         try:

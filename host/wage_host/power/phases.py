@@ -10,12 +10,16 @@ import struct
 
 import numpy as np
 
+from wage_host._core import lib
 from wage_host.power import clocks
 from wage_host.power.trace import Trace
 
-# As enum wage_phase has them; the last one: the board had no room to tell.
-PHASES = ("idle", "receive", "forward", "backward", "update", "save", "not told")
-IDLE, RECEIVE, FORWARD, BACKWARD, UPDATE, SAVE, NOT_TOLD = range(len(PHASES))
+NAMES = ("idle", "receive", "forward", "backward", "update", "save")
+PHASES = [""] * len(NAMES) + ["not told"]  # by enum wage_phase; the last: there was no room
+for _name in NAMES:
+    PHASES[getattr(lib, f"WAGE_PHASE_{_name.upper()}")] = _name
+IDLE, FORWARD, BACKWARD = lib.WAGE_PHASE_IDLE, lib.WAGE_PHASE_FORWARD, lib.WAGE_PHASE_BACKWARD
+UPDATE, NOT_TOLD = lib.WAGE_PHASE_UPDATE, len(NAMES)
 WORK = (FORWARD, BACKWARD, UPDATE, NOT_TOLD)
 WIRES, PINS = 3, 7  # pins that show the phase
 STRANGE_MAX = 0.001  # share of samples with what is no phase
