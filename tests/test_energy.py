@@ -68,6 +68,15 @@ def test_phases_and_what_is_above_idle():
         assert phase.above_idle == pytest.approx(phase.seconds * (mw - 3) / 1000, abs=1e-7)
 
 
+def test_phases_that_were_not_measured_do_not_count():
+    one = made(10, slice(2015, 2045))  # a third of a forward, of 100
+    by_name = {phase.phase: phase for phase in energy.by_phase(one, phases.of(one))}
+    assert by_name["forward"].times == 99
+    assert by_name["forward"].seconds == pytest.approx(99 * 0.040)
+    assert by_name["forward"].joules == pytest.approx(99 * 0.040 * 0.060)
+    assert by_name["update"].times == 100
+
+
 def test_windows_as_mlperf_tiny_has_them():
     one = made(56)
     result = energy.continuous(one, phases.of(one), 0.0, 56.0, 57.0, 560)

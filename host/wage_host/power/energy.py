@@ -19,6 +19,7 @@ from wage_host.power.trace import Trace
 
 WINDOWS, WINDOW_S = 5, 10.0
 MISSING_MAX = 0.001  # of a window, without samples
+TINY_S = 1e-9  # what sums of times are off by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,13 +62,17 @@ def idle_watts(trace: Trace, spans: Spans) -> float | None:
 
 
 def by_phase(trace: Trace, spans: Spans) -> list[Phase]:
-    """Energy and time of each phase that came."""
+    """Energy and time of each phase that came, as far as it was measured."""
+    if not len(spans.phase):
+        return []
     idle, found = idle_watts(trace, spans), []
-    joules = trace.joules(spans.begin_s, spans.end_s) if len(spans.phase) else np.empty(0)
+    joules = trace.joules(spans.begin_s, spans.end_s)
+    lengths = spans.end_s - spans.begin_s
+    whole = trace.missing_s(spans.begin_s, spans.end_s) <= MISSING_MAX * lengths + TINY_S
     for code, name in enumerate(PHASES):
-        mine = spans.phase == code
+        mine = (spans.phase == code) & whole
         if mine.any():
-            seconds = float((spans.end_s - spans.begin_s)[mine].sum())
+            seconds = float(lengths[mine].sum())
             energy = float(joules[mine].sum())
             above = None if idle is None else energy - idle * seconds
             found.append(Phase(name, int(mine.sum()), seconds, energy, above))

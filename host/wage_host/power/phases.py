@@ -29,6 +29,11 @@ NO_PHASES = (
     "--phases)"
 )
 
+TOO_FEW = (
+    "no phases: the board tells them, but too few times were heard to lay its clock and the "
+    f"instrument's over the computer's; that takes {clocks.LEAST} of each"
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Spans:
@@ -52,7 +57,8 @@ NOTHING = Spans(*(np.empty(0),) * 2, np.empty(0, np.uint8), "none", 0.0, NO_PHAS
 
 def of(trace: Trace) -> Spans:
     """The phases of a trace, the surest way there is."""
-    return by_pin(trace) or by_clock(trace) or NOTHING
+    why = TOO_FEW if trace.frames else NO_PHASES
+    return by_pin(trace) or by_clock(trace) or dataclasses.replace(NOTHING, how=why)
 
 
 def by_pin(trace: Trace) -> Spans | None:

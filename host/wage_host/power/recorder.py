@@ -18,6 +18,7 @@ from wage_host.power.instrument import Gap, Instrument
 from wage_host.power.trace import Trace, Writer
 
 WAIT_S = 0.1  # for samples, at most
+LATE_S = 0.5  # that samples may be after the end
 TOLD_MAX = 10  # gaps that on_gap hears of; the trace has all
 
 
@@ -87,6 +88,7 @@ class Recorder:
     def close(self) -> None:
         """Ends the measurement, if there was one, and lets go of the instrument; once."""
         if not self._stop.is_set():
+            self._end_s = time.monotonic()
             self._stop.set()
             if self._thread.is_alive():
                 self._thread.join()
@@ -106,7 +108,7 @@ class Recorder:
 
     def _work(self) -> None:
         try:
-            while not self._stop.is_set() and self._take():
+            while not self._complete() and self._take():
                 pass
         except (LinkLost, InstrumentError) as lost:
             self.gone = True
@@ -116,6 +118,13 @@ class Recorder:
             self._gaps.append(Gap(self._last_s, silent_s, 0, "unplugged", str(lost)))
         finally:
             self.ended.set()
+
+    def _complete(self) -> bool:
+        """Whether it is to end, and what was drawn until then is here, or late."""
+        if not self._stop.is_set():
+            return False
+        late = time.monotonic() > self._end_s + LATE_S
+        return late or self._last_s > self._end_s - self.begin_s
 
     def _take(self) -> bool:
         """One block; False: there is no more."""
