@@ -15,6 +15,7 @@ import base64
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -146,6 +147,15 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         assert seen, "no text was looked at"
         return found
+
+    def becomes(self, wanted: object, script: str, *arguments: object) -> bool:
+        """Whether a script gives this, now or soon: some things take until the next frame."""
+        end = time.monotonic() + WAIT_S
+        while self.driver.execute_script(script, *arguments) != wanted:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
 
     def errors(self) -> list[str]:
         """What the console complained of since show(); asked once."""

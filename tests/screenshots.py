@@ -110,7 +110,7 @@ def shoot(page: browser.Page, name: str, out: Path) -> None:
 
 def main(out: Path) -> None:
     """All pictures."""
-    native.need("chromium")
+    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, browser.opened() as page:
         folder = Path(scratch)
         image = emulate.build(BOARD, demo.make(folder).model)
@@ -122,8 +122,8 @@ def main(out: Path) -> None:
         page.look(1280)
         page.show(folder / "gap.html")
         figures = page.driver.find_elements(By.CSS_SELECTOR, "figure.whole")
-        keep(figures[-1].screenshot_as_png, out / "gap-desktop-light.png")
+        keep(figures[-1].screenshot_as_png, out / "gap.png")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else native.ROOT / "docs")
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else native.ROOT / "docs/report")

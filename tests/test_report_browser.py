@@ -108,17 +108,17 @@ def test_details_open_and_close(page: browser.Page, files: dict) -> None:
     cell = events.find_element(By.XPATH, ".//td[contains(., 'asked again')]")
     for expected in (True, False):
         events.find_element(By.TAG_NAME, "summary").click()
-        assert page.driver.execute_script(SEEN, cell) == expected
+        assert page.becomes(expected, SEEN, cell)
 
 
 def test_paper_shows_what_is_closed_in_light_colours(page: browser.Page, files: dict) -> None:
     page.look(1280, dark=True)
     page.show(files["usual"])
     cell = page.driver.find_element(By.XPATH, "//td[contains(., 'asked again')]")
-    assert not page.driver.execute_script(SEEN, cell)
+    assert page.becomes(False, SEEN, cell)
     page.look_printed(dark=True)
     try:
-        assert page.driver.execute_script(SEEN, cell)
+        assert page.becomes(True, SEEN, cell)
         ink = page.driver.execute_script("return getComputedStyle(document.body).color")
         assert ink == "rgb(27, 39, 51)"
     finally:

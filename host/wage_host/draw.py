@@ -171,7 +171,7 @@ def grid(left: float, right: float, top: float, bottom: float) -> list[str]:
     parts = [svg.text(0, 14, "right answers, %", fill="muted")]
     for percent in (0, 25, 50, 75, 100):
         y = bottom - (bottom - top) * percent / 100
-        parts += [svg.line(left, y, right, y), svg.text(left - 6, y + 4, percent, "end", "muted")]
+        parts += [svg.line(left, y, right, y), svg.text(left - 9, y + 4, percent, "end", "muted")]
     return parts
 
 
