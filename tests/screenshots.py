@@ -26,7 +26,7 @@ BOARD = "netduinoplus2"
 STEPS = [[20, 0.0011, 0], [80, 0.0021, 1], [20, 0.0011, 0],
          *[[15, 0.0132, 2], [35, 0.0147, 3], [12, 0.0127, 4]] * 16]  # fmt: skip
 UNPLUGGED = 550_000  # samples until the instrument is gone
-COLOURS, MOST_BYTES = 40, 150_000
+COLOURS, FLAT, MOST_BYTES = 48, 20, 150_000  # flat: of areas, kept as they are
 SLOW = ("--replays", "60")  # so that there is time to look at the live page
 LOOK_AT = 170  # samples learned by then
 COLUMN, GAP = 2400, 40  # height of a part of a phone's page, and room between two
@@ -90,9 +90,10 @@ def keep(png: bytes, path: Path, column: int = 0) -> None:
             part = picture.crop((0, k * column, wide, min(high, (k + 1) * column)))
             sheet.paste(part, (k * (wide + GAP), 0))
         picture = sheet
-    often = sorted(picture.getcolors(picture.width * picture.height), reverse=True)[:COLOURS]
+    often = sorted(picture.getcolors(picture.width * picture.height), reverse=True)[:FLAT]
+    between = picture.quantize(COLOURS - FLAT, Image.Quantize.MAXCOVERAGE).getpalette()
     palette = Image.new("P", (1, 1))
-    palette.putpalette([value for _, colour in often for value in colour])
+    palette.putpalette([value for _, colour in often for value in colour] + between)
     picture.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
     size = path.stat().st_size
     assert size <= MOST_BYTES, f"{path} has {size} bytes: give it fewer colours, or make it smaller"

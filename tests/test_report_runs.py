@@ -11,8 +11,9 @@ import power_rows
 import pytest
 from test_cli import run
 from test_report import EVIL, NBSP, check_page, check_svg, learn
+from wage_host.core import Record
 from wage_host.errors import LogError
-from wage_host.log import ADD_RECORD, Log
+from wage_host.log import Log
 from wage_host.report import compare, gather, learning, report, story
 
 GROUPS = [["ann", 4], ["bob", 2], ["cho", 4]]
@@ -195,8 +196,8 @@ def long_run(log: Log, samples: int) -> int:
     run = log.begin("learn", {"classes": 10, "place": "board", "new_classes": [8, 9]})
     labels = rng.integers(10, size=samples)
     answers = np.where(rng.random(samples) < 0.8, labels, 9 - labels)
-    rows = zip(range(1, samples + 1), labels.tolist(), answers.tolist(), strict=True)
-    log.write(run, ADD_RECORD, ((run, *row, 8000, 0, 0, 900) for row in rows))
+    for number, (label, answer) in enumerate(zip(labels.tolist(), answers.tolist(), strict=True)):
+        log.record(run, Record(number + 1, label, answer, 8000, False, False, 900))
     tests = np.arange(10_000) % 10
     for number in range(11):
         log.evaluation(run, "later" if number else "before", number * samples // 10, tests,

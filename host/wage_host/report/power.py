@@ -76,8 +76,10 @@ def steps_chart(samples: np.ndarray, spans: Sequence[Span], width: float) -> str
     parts += frame.axes(below=7)
     cuts = np.linspace(0, len(samples), columns, endpoint=False).astype(int)
     low, high = (f.reduceat(samples[:, 1], cuts) for f in (np.minimum, np.maximum))
-    line = [(samples[i, 0], value) for i, a, b in zip(cuts, low, high, strict=True)
-            for value in ((a, b) if a != b else (a,))]
+    last = np.append(cuts[1:], len(samples)) - 1
+    falls = samples[cuts, 1] > samples[last, 1]
+    line = [(samples[i, 0], value) for i, a, b, falling in zip(cuts, low, high, falls, strict=True)
+            for value in ((b, a) if falling else (a, b) if a != b else (a,))]
     parts.append(frame.line(line, "ink", 1.2))
     said = f"{words.duration(end - begin)} with the phases {words.listed(shown(spans))}."
     return frame.chart("Power of a few steps", said, parts, 7)
