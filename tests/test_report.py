@@ -334,6 +334,12 @@ def test_confusion_counts() -> None:
     assert f"{np.trace(counts)} of 300 samples" in root.find("desc").text
 
 
+def test_long_names_are_cut_so_that_they_differ() -> None:
+    names = ["left", "a very long name", "class of birds 1", "class of birds 2"]
+    assert draw.class_names(4, names) == ["left", "a very lo…", "class…ds 1", "class…ds 2"]
+    assert draw.class_names(3, names) == ["0", "1", "2"]
+
+
 def test_bars_mark_new_classes_and_scale() -> None:
     labels = np.array([0, 0, 1, 1, 2, 2, 2, 2])
     before, after = np.zeros(8, int), np.array([0, 1, 1, 1, 2, 2, 2, 0])

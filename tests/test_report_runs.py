@@ -127,6 +127,7 @@ def test_accuracy_matrix_and_forgetting(log: Log) -> None:
     assert "Average accuracy in the end: 66.7 %." in text
     assert "+50.0 points on average (backward transfer −50.0)" in text
     assert "not at the end" not in text
+    assert "ann: 25 → 50; bob: 0 → 50; cho: 25 → 100." in report(log, [run])  # none is the new one
     root = check_svg(learning.matrix(table))
     frames = [e for e in root.iter("rect") if e.attrib["fill"] == "none"]
     corner = float(frames[0].attrib["x"]), float(frames[0].attrib["y"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from wage_host import svg
 from wage_host.svg import number as n
 
-NAME_CHARACTERS = 10  # longer class names are cut
+NAME_CHARACTERS, TAIL = 10, 4  # longer class names are cut
 SHADES = 20  # steps of a confusion matrix
 
 Answers = tuple[np.ndarray, np.ndarray]  # labels, predictions
@@ -29,9 +30,16 @@ def window_of(samples: int) -> int:
 
 
 def class_names(classes: int, names: Sequence[str] = ()) -> list[str]:
-    """A short name for each class: as given, else its number."""
+    """A short name for each class: as given, else its number.
+
+    Of long names the ends are shown, too, where the beginnings are alike.
+    """
     given = [str(name) for name in names] if len(names) == classes else map(str, range(classes))
-    return [name if len(name) <= NAME_CHARACTERS else name[:NAME_CHARACTERS - 1] + "…"
+    given = list(given)
+    begin = NAME_CHARACTERS - 1
+    heads = Counter(name[:begin] for name in given if len(name) > NAME_CHARACTERS)
+    return [name if len(name) <= NAME_CHARACTERS else f"{name[:begin]}…"
+            if heads[name[:begin]] == 1 else f"{name[:begin - TAIL]}…{name[-TAIL:]}"
             for name in given]
 
 

@@ -99,7 +99,10 @@ def bars(told: Story) -> str:
     if told.groups:
         both = [e and story.by_group(e, told.groups) for e in (told.before, told.after)]
         names = [name for name, _ in told.groups]
-        return draw.bars_before_after(*both, len(names), [len(names) - 1], names)
+        said = {e["when"] for e in told.evaluations}
+        one_by_one = any(f"after {name}" in said for name in names)
+        new = [] if one_by_one else [len(names) - 1]
+        return draw.bars_before_after(*both, len(names), new, names)
     both = map(story.answers, (told.before, told.after))
     return draw.bars_before_after(*both, told.classes, told.new, told.names)
 

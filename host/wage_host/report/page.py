@@ -52,6 +52,8 @@ dl div { display: flex; justify-content: space-between; gap: 1rem; padding: .25r
   border-bottom: 1px solid var(--grid); }
 dt { font-weight: 600; flex: none; max-width: 55%; }
 dd { margin: 0; text-align: right; }
+.long { grid-column: 1 / -1; justify-content: flex-start; }
+.long dd { text-align: left; }
 details { border-top: 1px solid var(--grid); }
 :not(details) + details { margin-top: 1.6rem; }
 details:not(:has(+ details)) { border-bottom: 1px solid var(--grid); }
@@ -85,6 +87,7 @@ PRINT = """
   summary { list-style: none; }
 """
 ROWS = 200  # of a table, shown at most
+LONG = 44  # characters of a value that has a row of its own
 
 
 def _colours(palette: dict[str, str]) -> str:
@@ -160,8 +163,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], figures: Sequence[
 
 def pairs(entries: Iterable[tuple[str, str]]) -> str:
     """Names and what they are, in as many columns as there is room for."""
-    return "<dl>" + "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
-                            for name, value in entries) + "</dl>"
+    return "<dl>" + "".join(
+        f"<div{' class=long' if len(value) > LONG else ''}><dt>{escape(name)}</dt>"
+        f"<dd>{escape(value)}</dd></div>" for name, value in entries) + "</dl>"
 
 
 def details(summary: str, note: str, body: str, is_open: bool = False) -> str:
