@@ -2,6 +2,8 @@
 
 # SPDX-License-Identifier: MIT
 
+import contextlib
+import dataclasses
 import json
 import sqlite3
 import struct
@@ -12,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from wage_host import cli, data, demo, link, sim, stream, unpack
+from wage_host import cli, data, demo, figures, link, run_export, sim, stream, unpack
 from wage_host.core import Config, Policy
 from wage_host.device import Device
-from wage_host.errors import DataError, Interrupted, TwinDiffers, WrongUsage
+from wage_host.errors import DataError, Interrupted, TwinDiffers, WageError, WrongUsage
 from wage_host.log import Log
 from wage_host.replay import prove
 
@@ -202,3 +204,63 @@ def test_verify_run_on_the_command_line(bench: Bench, tmp_path: Path) -> None:
     assert verify(good, "--run", run, *log)["code"] == 2
     assert verify("--pulled", good)["code"] == 2
     assert verify()["code"] == 2
+
+
+CELLS = {
+    "run": ("conditions", "summary", "model", "touched", "state"), "input": ("labels", "bytes"),
+    "sent": ("first", "input", "what"), "record": ("records", "count"),
+    "evaluation": ("labels", "predictions"), "event": ("what",), "model": ("blob",),
+}  # fmt: skip
+
+
+def part(known: data.Data, begin: int, end: int) -> data.Data:
+    """Some of the samples."""
+    return dataclasses.replace(known, x=known.x[begin:end], labels=known.labels[begin:end])
+
+
+def changed(value: object, rng: np.random.Generator) -> object:
+    """A cell as a fault, or somebody, may leave it."""
+    if isinstance(value, str | bytes) and len(value) and rng.integers(4):
+        raw = bytearray(value if isinstance(value, bytes) else value.encode())
+        at = int(rng.integers(len(raw)))
+        if rng.integers(2):
+            raw[at] ^= 1 << int(rng.integers(8))
+        else:
+            del raw[at : at + int(rng.integers(1, 40))]
+        return bytes(raw) if isinstance(value, bytes) else raw.decode("utf-8", "replace")
+    return [0, -1, 2**40, "[]", "{}", '{"start": 1}', b"", b"x", "3", 1.5][int(rng.integers(10))]
+
+
+def test_damaged_log_gives_a_result_or_one_line(bench: Bench, seed: int) -> None:
+    few, some = part(bench.test, 0, 20), part(bench.new, 100, 110)
+    bench.learn(1, data=some, test=few)
+    rng, whole = np.random.default_rng(seed), bench.path.read_bytes()
+    for _ in range(30):
+        bench.path.write_bytes(whole)
+        table = list(CELLS)[int(rng.integers(len(CELLS)))]
+        column = CELLS[table][int(rng.integers(len(CELLS[table])))]
+        with sqlite3.connect(bench.path) as db:
+            row, value = db.execute(f"SELECT rowid, {column} FROM {table}").fetchone()
+            with contextlib.suppress(sqlite3.IntegrityError):
+                sql = f"UPDATE {table} SET {column} = ? WHERE rowid = ?"
+                db.execute(sql, (changed(value, rng), row))
+        db.close()
+        with contextlib.suppress(WageError), Log(bench.path) as log:
+            figures.of_run(log, log.run(1))
+            with log.whole():
+                run_export.as_csv(log, 1)
+            prove(log, 1, None, quiet)
+
+
+def test_file_with_flipped_bytes_gives_a_result_or_one_line(bench: Bench, seed: int) -> None:
+    few = part(bench.new, 0, 40)
+    bench.learn(1, data=few, test=few)
+    rng, whole = np.random.default_rng(seed), bench.path.read_bytes()
+    for _ in range(20):
+        raw = bytearray(whole)
+        for at in rng.integers(len(raw), size=int(rng.integers(1, 200))):
+            raw[at] = rng.integers(256)
+        bench.path.write_bytes(raw)
+        with contextlib.suppress(WageError), Log(bench.path) as log:
+            figures.of_run(log, log.run(1))
+            prove(log, 1, None, quiet)

@@ -12,7 +12,7 @@
     wage-host flash --board B [--model M.wage]      onto a board, or into its emulator
     wage-host init DIR --board B [--model M.wage]   a PlatformIO project of your own
     wage-host emulate --board B --model M.wage      a board without hardware
-    wage-host learn --port P --data S.npz           stream new samples, watch it learn
+    wage-host learn --port P --data S.npz [--serve]  stream new samples, watch it learn
     wage-host eval --port P --data T.npz            how good it is
     wage-host save --port P                         keep what it learned
     wage-host push --port P M.wage | --remove       another model, without flashing

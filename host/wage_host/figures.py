@@ -37,6 +37,11 @@ def of_run(log: Log, run: dict[str, Any]) -> dict[str, Any]:
     time of a sample; before, after: accuracy of the first and last evaluation; seconds; faults;
     saves; uj_step: energy of a step, with uj_kind measured or estimate; weight_crc.
     """
+    with log.whole():
+        return _of_run(log, run)
+
+
+def _of_run(log: Log, run: dict[str, Any]) -> dict[str, Any]:
     records, tests = fresh(log.records(run["id"])), log.evaluations(run["id"])
     whats = [event["what"] for event in log.events(run["id"])]
     timed = records["us"][records["us"] > 0]

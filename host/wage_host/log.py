@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from wage_host import tables
 from wage_host.core import Sample, info
 from wage_host.errors import LogError
-from wage_host.tables import connect
 
 COMMIT_S = 0.5  # longest time that a record waits in memory
 BEAT_S = 5.0  # between two signs of life of a live run
@@ -33,32 +33,6 @@ RECORD = np.dtype([
     ("skipped", "?"), ("known", "?"), ("us", "<i8"),
 ])
 PACK = struct.Struct("<q3i2?q").pack  # the same
-
-ADD_MODEL = "INSERT OR IGNORE INTO model (crc, blob) VALUES (?, ?)"
-ADD_RUN = """INSERT INTO run (command, conditions, started, touched, state, summary, model)
-             VALUES (?, ?, ?, ?, 'live', '{}', ?)"""
-ADD_RECORDS = "INSERT INTO record (run, count, records) VALUES (?, ?, ?)"
-ADD_INPUT = "INSERT OR IGNORE INTO input (digest, labels, bytes) VALUES (?, ?, ?)"
-ADD_SENT = """INSERT INTO sent (run, what, first, input)
-              SELECT ?, ?, ?, id FROM input WHERE digest = ?"""
-ADD_EVALUATION = """INSERT INTO evaluation
-                    (run, time, "when", at_sample, place, labels, predictions)
-                    VALUES (?, ?, ?, ?, ?, ?, ?)"""
-ADD_EVENT = """INSERT INTO event (run, time, at_sample, what, text, generation, score)
-               VALUES (?, ?, ?, ?, ?, ?, ?)"""
-TOUCH = "UPDATE run SET touched = ? WHERE id = ?"
-END_RUN = "UPDATE run SET state = ?, ended = ?, touched = ?, summary = ? WHERE id = ?"
-RUNS = """SELECT *, (SELECT coalesce(sum(count), 0) FROM record WHERE run = run.id) AS records
-          FROM run"""
-EVALUATIONS = """SELECT time, "when", at_sample, place, labels, predictions
-                 FROM evaluation WHERE run = ? ORDER BY n"""
-EVENTS = """SELECT time, at_sample, what, text, generation, score
-            FROM event WHERE run = ? ORDER BY n"""
-SENT = """SELECT first, labels, bytes FROM sent JOIN input ON input.id = sent.input
-          WHERE run = ? AND what = ? ORDER BY n"""
-ORPHANS = ("DELETE FROM input WHERE id NOT IN (SELECT input FROM sent)",
-           "DELETE FROM model WHERE crc NOT IN (SELECT model FROM run WHERE model IS NOT NULL)")
-
 
 Sent = tuple[int, str, int, bytes, bytes]  # run, what, first, labels, inputs
 
@@ -110,8 +84,8 @@ def _ranges(ids: Sequence[int]) -> str:
 
 
 def _run_dict(row: sqlite3.Row, tags: list[str]) -> dict[str, Any]:
-    """A row of RUNS with its JSON read; cut_off: it never ended, and nobody writes it any more."""
-    read = {k: json.loads(row[k]) for k in ("conditions", "summary")}
+    """A row of SELECT_RUNS with its JSON read; cut_off: it never ended, and nobody writes it."""
+    read = {k: dict(json.loads(row[k])) for k in ("conditions", "summary")}
     silent = datetime.now(timezone.utc) - datetime.fromisoformat(row["touched"])
     cut_off = row["state"] == "live" and silent.total_seconds() > CUT_OFF_S
     return dict(row) | read | {"tags": tags, "cut_off": cut_off}
@@ -123,7 +97,7 @@ class Log:
     def __init__(self, path: Path, create: bool = True) -> None:
         """Opens the log; `create` False refuses a file that is not there."""
         self.path = Path(path)
-        self._db = connect(self.path, create)
+        self._db = tables.connect(self.path, create)
         self._lock = threading.RLock()
         self._live: set[int] = set()
         self._waiting: list[tuple[int, Any]] = []  # run, record
@@ -167,9 +141,9 @@ class Log:
         crc = info(blob).crc if blob else None
         with self._transaction():
             if blob:
-                self._db.execute(ADD_MODEL, (crc, blob))
+                self._db.execute(tables.ADD_MODEL, (crc, blob))
             row = (_text(command), _json(conditions), now, now, crc)
-            run = self._db.execute(ADD_RUN, row).lastrowid
+            run = self._db.execute(tables.ADD_RUN, row).lastrowid
         self._live.add(run)
         if not self._writer:
             self._writer = threading.Thread(target=self._write_on, daemon=True)
@@ -207,7 +181,7 @@ class Log:
         lists = (_json(np.asarray(a, dtype=np.int64).tolist()) for a in (labels, predictions))
         with self._transaction():
             row = (run, _now(), _text(when), int(at_sample), _text(place), *lists)
-            self._db.execute(ADD_EVALUATION, row)
+            self._db.execute(tables.ADD_EVALUATION, row)
 
     def event(self, run: int, what: str, text: str, at_sample: int = 0,
               generation: int | None = None, score: int | None = None) -> None:
@@ -218,7 +192,7 @@ class Log:
         self._check_live(run)
         with self._transaction():
             row = (run, _now(), at_sample, _text(what), _text(text), generation, score)
-            self._db.execute(ADD_EVENT, row)
+            self._db.execute(tables.ADD_EVENT, row)
 
     def write(self, run: int, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Executes a statement for each row, in one transaction; for tables of others (tables.py).
@@ -235,7 +209,7 @@ class Log:
         self._check_live(run)
         now = _now()
         with self._transaction():
-            self._db.execute(END_RUN, (state, now, now, _json(summary), run))
+            self._db.execute(tables.END_RUN, (state, now, now, _json(summary), run))
         self._live.discard(run)
 
     def tag(self, run: int, tags: Sequence[str], remove: bool = False) -> None:
@@ -255,7 +229,7 @@ class Log:
                                "its process is gone")
         with self._transaction():
             self._db.executemany("DELETE FROM run WHERE id = ?", [(run,) for run in runs])
-            for sql in ORPHANS:
+            for sql in tables.ORPHANS:
                 self._db.execute(sql)
         with self._lock:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the journal has it, too
@@ -274,8 +248,9 @@ class Log:
         tags: dict[int, list[str]] = {}
         for row in self.read("SELECT run, tag FROM tag ORDER BY run, tag"):
             tags.setdefault(row["run"], []).append(row["tag"])
-        return [_run_dict(row, tags.get(row["id"], []))
-                for row in self.read(f"{RUNS} ORDER BY id")]
+        with self.whole():
+            return [_run_dict(row, tags.get(row["id"], []))
+                    for row in self.read(f"{tables.SELECT_RUNS} ORDER BY id")]
 
     def run(self, run: int) -> dict[str, Any]:
         """One run: id, command, conditions, times, state, summary, count of records, tags, model
@@ -283,7 +258,8 @@ class Log:
         """
         self._check(run)
         tags = [row[0] for row in self.read("SELECT tag FROM tag WHERE run = ? ORDER BY tag", run)]
-        return _run_dict(self.read(f"{RUNS} WHERE id = ?", run)[0], tags)
+        with self.whole():
+            return _run_dict(self.read(f"{tables.SELECT_RUNS} WHERE id = ?", run)[0], tags)
 
     def blob(self, run: int) -> bytes | None:
         """The model of a run, None when the log does not have it."""
@@ -294,27 +270,32 @@ class Log:
     def samples(self, run: int, what: str) -> Iterator[tuple[int, int, np.ndarray]]:
         """What sent() was given of a run: number, label, input (input bytes) int8."""
         self._check(run)
-        for first, labels, inputs in self.read(SENT, run, what):
-            x = np.frombuffer(inputs, np.int8).reshape(len(labels), -1)
-            yield from zip(range(first, first + len(labels)), labels, x, strict=True)
+        for first, labels, inputs in self.read(tables.SELECT_SENT, run, what):
+            with self.whole():
+                x = np.frombuffer(inputs, np.int8).reshape(len(labels), -1)
+                numbers = range(first, first + len(labels))
+            yield from zip(numbers, labels, x, strict=True)
 
     def records(self, run: int) -> np.ndarray:
         """The records of a run in order of arrival, as an array of dtype RECORD."""
         self._check(run)
         rows = self.read("SELECT records FROM record WHERE run = ? ORDER BY n", run)
-        return np.concatenate([np.zeros(0, RECORD), *(np.frombuffer(r[0], RECORD) for r in rows)])
+        with self.whole():
+            parts = [np.frombuffer(row[0], RECORD) for row in rows]
+        return np.concatenate([np.zeros(0, RECORD), *parts])
 
     def evaluations(self, run: int) -> list[dict[str, Any]]:
         """The evaluations of a run in order, labels and predictions as int arrays."""
         self._check(run)
-        return [dict(row) | {k: np.array(json.loads(row[k]), dtype=np.int64)
-                             for k in ("labels", "predictions")}
-                for row in self.read(EVALUATIONS, run)]
+        with self.whole():
+            return [dict(row) | {k: np.array(json.loads(row[k]), dtype=np.int64).reshape(-1)
+                                 for k in ("labels", "predictions")}
+                    for row in self.read(tables.SELECT_EVALUATIONS, run)]
 
     def events(self, run: int) -> list[dict[str, Any]]:
         """The events of a run in order: time, at_sample, what, text, generation, score."""
         self._check(run)
-        return [dict(row) for row in self.read(EVENTS, run)]
+        return [dict(row) for row in self.read(tables.SELECT_EVENTS, run)]
 
     def last(self) -> int | None:
         """The newest run, or None."""
@@ -326,8 +307,17 @@ class Log:
             self.flush()
             try:
                 return self._db.execute(sql, values).fetchall()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, ValueError) as error:
                 raise LogError(f"cannot read the log {self.path}: {error}") from error
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Says that the log is damaged when what it holds cannot be read."""
+        try:
+            yield
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+            raise LogError(f"the log {self.path} is damaged ({error}): take a copy of it that is "
+                           "whole, or another one") from None
 
     # inside
 
@@ -356,15 +346,15 @@ class Log:
         """What was sent, then what came back."""
         for run, what, first, labels, inputs in _blocks(sent):
             digest = hashlib.sha256(b"%d " % len(labels) + labels + inputs).digest()
-            self._db.execute(ADD_INPUT, (digest, labels, inputs))
-            self._db.execute(ADD_SENT, (run, what, first, digest))
+            self._db.execute(tables.ADD_INPUT, (digest, labels, inputs))
+            self._db.execute(tables.ADD_SENT, (run, what, first, digest))
         packed: dict[int, list[bytes]] = {}
         for run, r in records:
             packed.setdefault(run, []).append(
                 PACK(r.id, r.label, r.prediction, r.p_label, r.skipped, r.known, r.us))
         for run, parts in packed.items():
-            self._db.execute(ADD_RECORDS, (run, len(parts), b"".join(parts)))
-            self._db.execute(TOUCH, (_now(), run))
+            self._db.execute(tables.ADD_RECORDS, (run, len(parts), b"".join(parts)))
+            self._db.execute(tables.TOUCH, (_now(), run))
 
     def _write_on(self) -> None:
         """Writes what waits, and signs of life; a failure is raised by the next record."""
@@ -376,7 +366,8 @@ class Log:
                     if time.monotonic() - beat >= BEAT_S:
                         beat = time.monotonic()
                         with self._transaction():
-                            self._db.executemany(TOUCH, [(_now(), run) for run in self._live])
+                            now = _now()
+                            self._db.executemany(tables.TOUCH, [(now, r) for r in self._live])
             except LogError as error:
                 self._fault = error
 

@@ -75,7 +75,8 @@ def prove(log: Log, run: int, pulled: bytes | None, watch: Watch) -> Proof:
             f"run {run} was cut off before the board told what it had learned: give the weights "
             "that it has with --pulled (wage-host pull)"
         )
-    twin, count = _replayed(log, row, watch, 0)
+    with log.whole():
+        twin, count = _replayed(log, row, watch, 0)
     _check_told(row, twin)
     if pulled is not None:
         _check_pulled(log.blob(run), twin, pulled)

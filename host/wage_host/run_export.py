@@ -143,7 +143,7 @@ def _export_run(
 ) -> dict[str, Any]:
     """Writes what was asked for of a run."""
     made = []
-    with Log(log_path or default_path(), create=False) as log:
+    with Log(log_path or default_path(), create=False) as log, log.whole():
         log.run(run)
         for path, write in ((csv, as_csv), (jsonl, as_json_lines)):
             if path:

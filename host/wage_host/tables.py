@@ -83,6 +83,31 @@ PRAGMA user_version = {VERSION};
 COMMIT;
 """
 
+ADD_MODEL = "INSERT OR IGNORE INTO model (crc, blob) VALUES (?, ?)"
+ADD_RUN = """INSERT INTO run (command, conditions, started, touched, state, summary, model)
+             VALUES (?, ?, ?, ?, 'live', '{}', ?)"""
+ADD_RECORDS = "INSERT INTO record (run, count, records) VALUES (?, ?, ?)"
+ADD_INPUT = "INSERT OR IGNORE INTO input (digest, labels, bytes) VALUES (?, ?, ?)"
+ADD_SENT = """INSERT INTO sent (run, what, first, input)
+              SELECT ?, ?, ?, id FROM input WHERE digest = ?"""
+ADD_EVALUATION = """INSERT INTO evaluation
+                    (run, time, "when", at_sample, place, labels, predictions)
+                    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+ADD_EVENT = """INSERT INTO event (run, time, at_sample, what, text, generation, score)
+               VALUES (?, ?, ?, ?, ?, ?, ?)"""
+TOUCH = "UPDATE run SET touched = ? WHERE id = ?"
+END_RUN = "UPDATE run SET state = ?, ended = ?, touched = ?, summary = ? WHERE id = ?"
+SELECT_RUNS = """SELECT *, (SELECT coalesce(sum(count), 0) FROM record WHERE run = run.id) AS records
+          FROM run"""
+SELECT_EVALUATIONS = """SELECT time, "when", at_sample, place, labels, predictions
+                 FROM evaluation WHERE run = ? ORDER BY n"""
+SELECT_EVENTS = """SELECT time, at_sample, what, text, generation, score
+            FROM event WHERE run = ? ORDER BY n"""
+SELECT_SENT = """SELECT first, labels, bytes FROM sent JOIN input ON input.id = sent.input
+          WHERE run = ? AND what = ? ORDER BY n"""
+ORPHANS = ("DELETE FROM input WHERE id NOT IN (SELECT input FROM sent)",
+           "DELETE FROM model WHERE crc NOT IN (SELECT model FROM run WHERE model IS NOT NULL)")
+
 
 def _head(path: Path) -> bytes:
     """The first bytes of a file."""
@@ -119,7 +144,7 @@ def connect(path: Path, create: bool) -> sqlite3.Connection:
             db.execute(pragma)
         if not owner:
             db.executescript(CREATE)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError) as error:  # ValueError: its text is no UTF-8
         db.close()
         raise LogError(f"{path} cannot be used as a log of WAGE runs: {error}") from error
     except LogError:
