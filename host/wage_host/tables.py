@@ -97,8 +97,8 @@ ADD_EVENT = """INSERT INTO event (run, time, at_sample, what, text, generation, 
                VALUES (?, ?, ?, ?, ?, ?, ?)"""
 TOUCH = "UPDATE run SET touched = ? WHERE id = ?"
 END_RUN = "UPDATE run SET state = ?, ended = ?, touched = ?, summary = ? WHERE id = ?"
-SELECT_RUNS = """SELECT *, (SELECT coalesce(sum(count), 0) FROM record WHERE run = run.id) AS records
-          FROM run"""
+SELECT_RUNS = """SELECT *, (SELECT coalesce(sum(count), 0) FROM record WHERE run = run.id)
+                 AS records FROM run"""
 SELECT_EVALUATIONS = """SELECT time, "when", at_sample, place, labels, predictions
                  FROM evaluation WHERE run = ? ORDER BY n"""
 SELECT_EVENTS = """SELECT time, at_sample, what, text, generation, score
