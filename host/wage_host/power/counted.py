@@ -8,7 +8,7 @@ COUNTER = 64
 TWICE_MAX = COUNTER // 2  # a jump back by more is taken for the shorter loss
 LOOK = COUNTER  # words that tell whether the stream is in step
 IN_STEP = LOOK * 3 // 4  # of them follow one another then
-LEVEL_S, LEVELS = 1.0, 4  # how often, and how many of, the computer's clock is compared
+LEVEL_S, LEVELS = 1.0, 5  # how often, and how many of, the computer's clock is compared
 STEP_S, FLAT_S = 0.02, 0.005  # a loss that the clock shows, and how steady it must be
 
 
@@ -71,8 +71,10 @@ class Counted:
             return
         self._levels = [*self._levels, self._level][-LEVELS:]
         self._level, self._level_until = np.inf, since_start_s + LEVEL_S
-        before, *after = self._levels
-        if len(after) < LEVELS - 1 or max(after) - min(after) > FLAT_S:
+        if len(self._levels) < LEVELS:
+            return
+        before, _, *after = self._levels  # the loss lay in the second of these, or before it
+        if max(after) - min(after) > FLAT_S:
             return
         if min(after) - before > STEP_S:  # the new level is there to stay
             missing = round((min(after) - before) * self._rate_hz / COUNTER) * COUNTER
