@@ -14,7 +14,6 @@
 import base64
 import contextlib
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -197,8 +196,7 @@ def opened() -> Iterator[Page]:
     for flag in FLAGS:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = Service(executable_path=driver, env=os.environ | {"SE_AVOID_STATS": "true"})
-    window = webdriver.Chrome(options=options, service=service)
+    window = webdriver.Chrome(options=options, service=Service(executable_path=driver))
     try:
         yield Page(window)
     finally:

@@ -50,6 +50,18 @@ def test_measured_energy_is_told_with_its_method(log: Log) -> None:
     assert "estimate" not in text
 
 
+def test_it_says_how_phases_were_laid_over_the_samples(log: Log) -> None:
+    run = learn(log, state="live")
+    power_rows.measured(log, run)
+    log.write(run, "UPDATE power SET aligned = ?, uncertainty_s = ? WHERE run = ?",
+              [("clock", 1.5e-3, run)])  # fmt: skip
+    assert ("told by the board's clock, fitted to the instrument's; a mark's time is uncertain by "
+            "1.5 ms.") in shown(log, run)
+    log.write(run, "UPDATE power SET aligned = ?, uncertainty_s = ? WHERE run = ?",
+              [("none", None, run)])  # fmt: skip
+    assert "Nothing told which phase the board was in." in shown(log, run)
+
+
 def test_estimate_is_called_so_and_shows_its_formula(log: Log) -> None:
     run = learn(log, state="live")
     power_rows.energies(log, run, power_rows.ESTIMATE)

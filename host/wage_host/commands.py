@@ -361,7 +361,7 @@ def do_ports(screen: Screen) -> dict[str, Any]:
     return {"ports": found}
 
 
-MANY = 300_000  # samples whose report takes more than two seconds
+MANY = 2_000_000  # samples whose report takes more than two seconds
 
 
 @command
