@@ -2,6 +2,7 @@
 
 # SPDX-License-Identifier: MIT
 
+import dataclasses
 import io
 import math
 import os
@@ -11,10 +12,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from blobs import random_stream, small_blob
 from rich.console import Console
-from wage_host import demo
+from wage_host import demo, link, sim
+from wage_host.commands import course_of
 from wage_host.core import Record
 from wage_host.course import RECENT, Course
+from wage_host.device import Device
 from wage_host.screen import CLASSES, Screen, picture
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -169,3 +173,18 @@ def test_terminal_shows_it_and_honours_no_color(
     assert "accuracy" in text and "replay" in text
     colours = re.findall(r"\x1b\[[0-9;]*(?:3[0-7]|9[0-7]|38;5;\d+)m", text)
     assert bool(colours) is not no_color
+
+
+def test_replay_and_steps_are_the_boards(tmp_path: Path) -> None:
+    """What the host reckons while it goes, the board says at the end."""
+    blob = small_blob(replay_capacity=30, replays=5)
+    with Device(lambda: link.SimLink(sim.SimBoard(blob))) as device:
+        course = course_of(device, (), 5, blob)
+        assert (course.stored, course.capacity) == (0, 30)
+        device.start(1, dataclasses.replace(device.config(), replays=5))
+        for count in (20, 45):  # before it is full, and after
+            stream = list(random_stream(blob, 1, count))
+            list(Screen(False).watch("learning", count, device.learn(stream), course))
+            stats = device.stats()
+            assert course.stored == stats.replay_count
+            assert course.steps_each() * stats.samples == stats.steps
