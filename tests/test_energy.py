@@ -38,19 +38,31 @@ def made(seconds: int, keep: slice | None = None, pins: int = 8) -> Trace:
 def test_joules_between_times():
     one = made(1)
     assert one.seconds == pytest.approx(1.0)
-    assert float(one.joules(0.0, 1.0)) == pytest.approx(10 * STEP_MJ / 1000)
-    assert float(one.joules(0.01, 0.05)) == pytest.approx(0.040 * 0.060)
-    assert float(one.joules(0.0105, 0.0117)) == pytest.approx(0.0012 * 0.060)  # within samples
-    assert one.joules(np.array([0.0, 0.01]), np.array([0.01, 0.05])) == pytest.approx(
-        [0.010 * 0.012, 0.040 * 0.060]
-    )
+    assert one.joules(0.0, 1.0) == pytest.approx(10 * STEP_MJ / 1000)
+    assert one.joules(0.01, 0.05) == pytest.approx(0.040 * 0.060)
+    assert one.joules(0.0105, 0.0117) == pytest.approx(0.0012 * 0.060)  # within samples
+    joules, missing = one.between(np.array([0.01, 0.0, 0.5]), np.array([0.05, 0.01, 0.5]))
+    assert joules == pytest.approx([0.040 * 0.060, 0.010 * 0.012, 0.0])
+    assert missing == pytest.approx([0.0] * 3, abs=1e-9)
+
+
+def test_sums_do_not_depend_on_how_they_are_cut(monkeypatch):
+    one, two = made(20, slice(5000, 5300)), made(20, slice(5000, 5300))
+    random = np.random.default_rng(1)
+    begin = random.uniform(-0.5, 20, 1000)
+    end = begin + random.uniform(0, 2, 1000)
+    whole = one.between(begin, end)
+    monkeypatch.setattr(trace, "CHUNK", 333)
+    for a, b in zip(whole, two.between(begin, end), strict=True):
+        assert a == pytest.approx(b, abs=1e-9)
+    assert (one.curve(17) == two.curve(17)).all()
 
 
 def test_a_hole_counts_nothing_and_is_told():
     one = made(1, slice(200, 300))
-    assert float(one.missing_s(0.0, 1.0)) == pytest.approx(0.1, abs=0.002)
-    assert float(one.joules(0.0, 1.0)) == pytest.approx(9 * STEP_MJ / 1000, rel=1e-3)
-    assert float(one.missing_s(0.3, 1.0)) == pytest.approx(0.0, abs=1e-9)
+    assert one.missing_s(0.0, 1.0) == pytest.approx(0.1, abs=0.002)
+    assert one.joules(0.0, 1.0) == pytest.approx(9 * STEP_MJ / 1000, rel=1e-3)
+    assert one.missing_s(0.3, 1.0) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_phases_and_what_is_above_idle():
@@ -111,7 +123,7 @@ def test_what_makes_windows_worthless(count, seconds, hole, lost, says):
     result = energy.continuous(one, spans, 0.0, seconds, seconds + 1, count)
     assert not result.windows
     assert says in result.how
-    assert result.joules == pytest.approx(float(one.joules(0.0, seconds)) / count)
+    assert result.joules == pytest.approx(one.joules(0.0, seconds) / count)
 
 
 def test_no_marks():

@@ -37,7 +37,7 @@ def test_energy_is_what_was_drawn(name):
     cycle_s = 50 * scale / rate_hz
     begin, end = cut(trace, cycle_s)
     true = mean_watts(drawn, volts) * (end - begin)
-    assert abs(float(trace.joules(begin, end)) / true - 1) < 1e-3
+    assert abs(trace.joules(begin, end) / true - 1) < 1e-3
 
 
 def test_a_ppk2_reads_all_its_ranges():
@@ -108,7 +108,7 @@ def test_a_ppk2_tells_what_it_lost():
     assert {edge % 2000 for edge in clean} == {0, 200, 1000, 1320, 1480}
     begin, end = cut(trace, 0.02)
     true = mean_watts(drawn, 3.0) * (end - begin)
-    assert abs(float(trace.joules(begin, end)) / true - 1) < 1e-3
+    assert abs(trace.joules(begin, end) / true - 1) < 1e-3
 
 
 def test_a_ppk2_tells_what_came_twice():
@@ -173,4 +173,4 @@ def test_a_minute_at_full_speed_without_loss():
     assert len(trace) >= 6_000_000
     begin, end = cut(trace, 0.02)
     true = mean_watts(steps(40), 3.0) * (end - begin)
-    assert abs(float(trace.joules(begin, end)) / true - 1) < 1e-3
+    assert abs(trace.joules(begin, end) / true - 1) < 1e-3

@@ -18,7 +18,7 @@ def test_energy_and_pins():
     assert not trace.gaps, heard
     begin, end = cut(trace, 0.02)
     true = mean_watts(steps(40), 3.0) * (end - begin)
-    assert abs(float(trace.joules(begin, end)) / true - 1) < 1e-3
+    assert abs(trace.joules(begin, end) / true - 1) < 1e-3
     edges = np.round(phases.of(trace).begin_s * 1e5).astype(int)
     assert {edge % 2000 for edge in edges} == {0, 200, 1000, 1320, 1480}
 

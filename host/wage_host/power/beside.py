@@ -118,7 +118,7 @@ def _power(
     """The row of table power."""
     counts = {kind: sum(gap.samples for gap in trace.gaps if gap.kind == kind)
               for kind in ("lost", "repeated")}  # fmt: skip
-    whole = float(trace.joules(trace.t[0], trace.t[-1] + trace.step_s)) if len(trace) else 0.0
+    whole = trace.joules(trace.begin_s, trace.end_s) if len(trace) else 0.0
     rate = recorder.instrument.rate_hz or (1 / trace.step_s if trace.step_s else 0.0)
     return (
         run, recorder.instrument.name, recorder.started, trace.seconds, len(trace), rate,
@@ -136,14 +136,14 @@ def _closeup(run: int, trace: Trace, spans: Spans) -> list[tuple[int, bytes, str
     middle = max(0, min(len(begins) // 2, len(begins) - CLOSEUP))
     begin, end = begins[middle], ends[min(middle + CLOSEUP, len(ends)) - 1]
     margin = (end - begin) / 20
-    first, last = np.searchsorted(trace.t, (begin - margin, end + margin))
+    first, last = trace.number(np.array([begin - margin, end + margin]))
     stride = max(1, math.ceil((last - first) / CLOSEUP_POINTS))
     cuts = np.arange(first, last, stride)
     if not len(cuts):
         return []
     watts = trace.watts(first, last)
     means = np.add.reduceat(watts, cuts - first) / np.diff(np.append(cuts, last))
-    points = np.stack([trace.t[cuts], means], 1).astype(np.float32)
+    points = np.stack([trace.times(cuts), means], 1).astype(np.float32)
     inside = (spans.end_s > begin - margin) & (spans.begin_s < end + margin)
     told = [[round(float(a), 7), round(float(b), 7), phases.PHASES[code]]
             for a, b, code in zip(spans.begin_s[inside], spans.end_s[inside],

@@ -118,7 +118,7 @@ def _tell(screen: Screen, trace: Trace) -> dict[str, Any]:
     """A trace in a few lines and numbers."""
     if not len(trace):
         return {"samples": 0}
-    total = float(trace.joules(trace.t[0], trace.t[-1] + trace.step_s))
+    total = trace.joules(trace.begin_s, trace.end_s)
     counts = {kind: sum(gap.samples for gap in trace.gaps if gap.kind == kind)
               for kind in ("lost", "repeated")}  # fmt: skip
     rate = 1 / trace.step_s if trace.step_s else 0.0

@@ -57,8 +57,9 @@ def idle_watts(trace: Trace, spans: Spans) -> float | None:
     """Mean power while the board idled; None when it never did."""
     idle = spans.phase == IDLE
     begin, end = spans.begin_s[idle], spans.end_s[idle]
-    measured = (end - begin - trace.missing_s(begin, end)).sum() if len(begin) else 0.0
-    return float(trace.joules(begin, end).sum() / measured) if measured > 0 else None
+    joules, missing = trace.between(begin, end)
+    measured = float((end - begin - missing).sum())
+    return float(joules.sum()) / measured if measured > 0 else None
 
 
 def by_phase(trace: Trace, spans: Spans) -> list[Phase]:
@@ -66,9 +67,9 @@ def by_phase(trace: Trace, spans: Spans) -> list[Phase]:
     if not len(spans.phase):
         return []
     idle, found = idle_watts(trace, spans), []
-    joules = trace.joules(spans.begin_s, spans.end_s)
     lengths = spans.end_s - spans.begin_s
-    whole = trace.missing_s(spans.begin_s, spans.end_s) <= MISSING_MAX * lengths + TINY_S
+    joules, missing = trace.between(spans.begin_s, spans.end_s)
+    whole = missing <= MISSING_MAX * lengths + TINY_S
     for code, name in enumerate(PHASES):
         mine = (spans.phase == code) & whole
         if mine.any():
@@ -90,18 +91,18 @@ def works(spans: Spans) -> tuple[np.ndarray, np.ndarray]:
 def edges(trace: Trace) -> np.ndarray:
     """When the first pin rose."""
     pin = trace.marks & 1
-    return trace.t[np.flatnonzero((pin[1:] == 1) & (pin[:-1] == 0)) + 1]
+    return trace.times(np.flatnonzero((pin[1:] == 1) & (pin[:-1] == 0)) + 1)
 
 
 def between(trace: Trace, times: int, begin_s: float, end_s: float) -> Window:
     """A window; InstrumentError when samples are missing in it."""
-    missing = float(trace.missing_s(begin_s, end_s))
+    missing = trace.missing_s(begin_s, end_s)
     if missing > MISSING_MAX * (end_s - begin_s):
         raise InstrumentError(
             f"{missing:.3g} s of the {end_s - begin_s:.3g} s from {begin_s:.3g} s on were not "
             "measured: measure again"
         )
-    joules = float(trace.joules(begin_s, end_s))
+    joules = trace.joules(begin_s, end_s)
     return Window(times, begin_s, end_s - begin_s, joules)
 
 
@@ -178,7 +179,7 @@ def continuous(
         return median(windows, idle)
     except InstrumentError as error:
         seconds = end_s - begin_s
-        joules = float(trace.joules(begin_s, end_s))
+        joules = trace.joules(begin_s, end_s)
         if trace.missing_s(begin_s, end_s) > MISSING_MAX * seconds:
             return None
         above = None if idle is None else (joules - idle * seconds) / count

@@ -71,8 +71,8 @@ def by_pin(trace: Trace) -> Spans | None:
     if counts[NOT_TOLD:].sum() > STRANGE_MAX * len(codes):
         return None
     first = np.append(0, np.flatnonzero(np.diff(codes)) + 1)
-    begin = trace.t[first]
-    end = np.append(begin[1:], trace.t[-1] + trace.step_s)
+    begin = trace.times(first)
+    end = np.append(begin[1:], trace.end_s)
     how = f"phases by pin, each edge within a sample ({1e6 * trace.step_s:.0f} µs)"
     lost = sum(gap.kind == "marks" for gap in trace.gaps)
     return Spans(begin, end, codes[first], "pin", trace.step_s, how, lost)

@@ -40,7 +40,8 @@ class Replay:
         volts = np.broadcast_to(whole.volts, n)
         for k in range(0, n, BLOCK):
             part = slice(k, k + BLOCK)
-            yield Block(whole.t[part], volts[part], whole.amperes[part], whole.marks[part])
+            t = whole.times(np.arange(n)[part])
+            yield Block(t, volts[part], whole.amperes[part], whole.marks[part])
 
     def read(self, timeout_s: float) -> Block | None:
         """The next samples."""

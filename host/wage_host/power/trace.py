@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-import io
+import itertools
 import json
 import zipfile
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from wage_host import files
-from wage_host.errors import InstrumentError
+from wage_host.errors import FileError, InstrumentError
 from wage_host.power.instrument import NOTHING, WIDE, Block, Gap
 
 FORMAT = "wage power trace 1"
+CHUNK = 1 << 18  # samples that are summed at a time
 HELD_S = 1e-3  # a sample stands for so long at most when the next is missing…
 HELD_STEPS = 2.5  # …or for so many of the usual steps
 
@@ -41,59 +42,98 @@ class Trace:
     def __len__(self) -> int:
         return len(self.amperes)
 
-    @functools.cached_property
+    @property
     def t(self) -> np.ndarray:
-        """(n) when each sample began."""
-        if not len(self):
-            return np.empty(0)
-        return np.interp(np.arange(len(self)), self.knots[:, 0], self.knots[:, 1])
+        """(n) when each sample began; made anew each time."""
+        return self.times(np.arange(len(self)))
+
+    def times(self, numbers: np.ndarray) -> np.ndarray:
+        """When samples began, by their numbers."""
+        return np.interp(numbers, self.knots[:, 0], self.knots[:, 1]) if len(self) else np.empty(0)
+
+    def number(self, at_s: np.ndarray) -> np.ndarray:
+        """The number of the first sample that began at a time, or after it."""
+        found = np.ceil(np.interp(at_s, self.knots[:, 1], self.knots[:, 0]) - 1e-6).astype(int)
+        return np.where(np.asarray(at_s) > self.knots[-1, 1], len(self), found)
 
     @functools.cached_property
     def step_s(self) -> float:
         """The usual time between two samples."""
-        return float(np.median(np.diff(self.t))) if len(self) > 1 else 0.0
+        first = self.times(np.arange(min(len(self), CHUNK)))
+        return float(np.median(np.diff(first))) if len(first) > 1 else 0.0
+
+    @property
+    def begin_s(self) -> float:
+        """When the first sample began."""
+        return float(self.knots[0, 1])
+
+    @property
+    def end_s(self) -> float:
+        """When the last one ended."""
+        return float(self.knots[-1, 1]) + self.step_s
 
     @property
     def seconds(self) -> float:
         """From the first sample to the end of the last."""
-        return float(self.t[-1] - self.t[0]) + self.step_s if len(self) else 0.0
+        return self.end_s - self.begin_s if len(self) else 0.0
+
+    def watts(self, first: int, last: int) -> np.ndarray:
+        """(last - first) of samples by number."""
+        volts = self.volts if len(self.volts) == 1 else self.volts[first:last]
+        return volts.astype(np.float64) * self.amperes[first:last]
+
+    # Sums are made chunk by chunk: those of an hour would not fit into memory.
+
+    def _chunk(self, c: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """When each sample of a chunk began, its watts, and how long it stands."""
+        first, last = c * CHUNK, min((c + 1) * CHUNK, len(self))
+        t = self.times(np.arange(first, min(last + 1, len(self))))
+        held = np.minimum(np.diff(t), max(HELD_S, HELD_STEPS * self.step_s))
+        if last == len(self):
+            held = np.append(held, self.step_s)
+        return t[: last - first], self.watts(first, last), held
 
     @functools.cached_property
-    def _held_s(self) -> np.ndarray:
-        """(n) how long each sample stands."""
-        most = max(HELD_S, HELD_STEPS * self.step_s)
-        return np.append(np.minimum(np.diff(self.t), most), self.step_s)
+    def _before(self) -> np.ndarray:
+        """(chunks, 3): when each begins, joules and measured seconds before it."""
+        rows, joules, seconds = [], 0.0, 0.0
+        for c in range(-(-len(self) // CHUNK)):
+            t, watts, held = self._chunk(c)
+            rows.append((t[0], joules, seconds))
+            joules, seconds = joules + float(watts @ held), seconds + float(held.sum())
+        return np.array(rows).reshape(-1, 3)
 
-    @functools.cached_property
-    def _watts(self) -> np.ndarray:
-        return self.volts.astype(np.float64) * self.amperes
+    def _upto(self, at_s: np.ndarray) -> np.ndarray:
+        """(n, 2): joules and measured seconds before times (n)."""
+        out = np.empty((len(at_s), 2))
+        chunk = np.clip(np.searchsorted(self._before[:, 0], at_s, side="right") - 1, 0, None)
+        order = np.argsort(chunk, kind="stable")
+        found, first = np.unique(chunk[order], return_index=True)
+        for c, mine in zip(found, np.split(order, first[1:]), strict=True):
+            t, watts, held = self._chunk(int(c))
+            k = np.clip(np.searchsorted(t, at_s[mine], side="right") - 1, 0, None)
+            into = np.clip(at_s[mine] - t[k], 0.0, held[k])
+            joules = np.append(0.0, np.cumsum(watts * held))[k] + into * watts[k]
+            seconds = np.append(0.0, np.cumsum(held))[k] + into
+            out[mine] = np.stack([joules, seconds], 1) + self._before[c, 1:]
+        return out
 
-    @functools.cached_property
-    def _energy(self) -> np.ndarray:
-        """(n + 1) joules before each sample, and at the end."""
-        return np.append(0.0, np.cumsum(self._watts * self._held_s))
+    def between(self, begin_s: np.ndarray, end_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Joules between times (n), and seconds there for which no sample stands."""
+        begin_s, end_s = (np.atleast_1d(np.asarray(t, float)) for t in (begin_s, end_s))
+        if not len(begin_s):
+            return np.empty(0), np.empty(0)
+        upto = self._upto(np.concatenate([begin_s, end_s]))
+        joules, measured = (upto[len(begin_s) :] - upto[: len(begin_s)]).T
+        return joules, end_s - begin_s - measured
 
-    @functools.cached_property
-    def _measured(self) -> np.ndarray:
-        """(n + 1) seconds that samples stand for, before each, and at the end."""
-        return np.append(0.0, np.cumsum(self._held_s))
+    def joules(self, begin_s: float, end_s: float) -> float:
+        """Energy between two times. A hole in the samples counts nothing."""
+        return float(self.between(np.array(begin_s), np.array(end_s))[0][0])
 
-    def _upto(self, at_s: np.ndarray, sums: np.ndarray, each: np.ndarray) -> np.ndarray:
-        at_s = np.asarray(at_s, float)
-        k = np.clip(np.searchsorted(self.t, at_s, side="right") - 1, 0, len(self) - 1)
-        into = np.clip(at_s - self.t[k], 0.0, self._held_s[k])
-        return sums[k] + into * each[k]
-
-    def joules(self, begin_s: np.ndarray, end_s: np.ndarray) -> np.ndarray:
-        """Energy between times. A hole in the samples counts nothing: see missing_s()."""
-        upto = (self._upto(t, self._energy, self._watts) for t in (end_s, begin_s))
-        return np.subtract(*upto)
-
-    def missing_s(self, begin_s: np.ndarray, end_s: np.ndarray) -> np.ndarray:
-        """Seconds between times for which no sample stands."""
-        one = np.ones(len(self))
-        upto = (self._upto(t, self._measured, one) for t in (end_s, begin_s))
-        return np.subtract(end_s, begin_s) - np.subtract(*upto)
+    def missing_s(self, begin_s: float, end_s: float) -> float:
+        """Seconds between two times for which no sample stands."""
+        return float(self.between(np.array(begin_s), np.array(end_s))[1][0])
 
     def curve(self, parts: int) -> np.ndarray:
         """(parts or fewer, 3) float32: least, mean, most watts of equal parts of the time.
@@ -103,21 +143,15 @@ class Trace:
         parts = min(parts, len(self))
         out = np.full((parts, 3), np.nan, WIDE)
         if parts:
-            cuts = np.searchsorted(self.t, self.t[0] + np.arange(parts) * self.seconds / parts)
-            counts = np.diff(np.append(cuts, len(self)))
-            full = counts > 0
-            of = (self._watts, cuts[full])
-            mean = np.add.reduceat(*of) / counts[full]
-            out[full] = np.stack([np.minimum.reduceat(*of), mean, np.maximum.reduceat(*of)], 1)
+            cuts = self.number(self.begin_s + np.arange(parts) * self.seconds / parts)
+            for k, (first, last) in enumerate(itertools.pairwise([*cuts, len(self)])):
+                if last > first:
+                    watts = self.watts(first, last)
+                    out[k] = watts.min(), watts.mean(), watts.max()
         return out
-
-    def watts(self, first: int, last: int) -> np.ndarray:
-        """(last - first) of samples by number."""
-        return self._watts[first:last]
 
     def save(self, path: Path) -> None:
         """Writes it whole, or not at all."""
-        out = io.BytesIO()
         told = {
             "format": FORMAT,
             "about": self.about,
@@ -125,8 +159,16 @@ class Trace:
             "frames": [(*frame[:3], frame[3].hex()) for frame in self.frames],
         }
         arrays = {name: getattr(self, name) for name in ARRAYS}
-        np.savez(out, told=np.frombuffer(json.dumps(told).encode(), np.uint8), **arrays)
-        files.write_whole(path, out.getvalue())
+        arrays["told"] = np.frombuffer(json.dumps(told).encode(), np.uint8)
+        files.check_output(path)
+        part = path.with_name(path.name + ".part")
+        try:
+            with part.open("wb") as file:
+                np.savez(file, **arrays)
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise FileError(f"cannot write {path}: {error.strerror}") from None
 
 
 ARRAYS = {"knots": 2, "volts": 1, "amperes": 1, "marks": 1, "heard": 2}  # dimensions
@@ -182,20 +224,27 @@ class Writer:
 
     def add(self, block: Block) -> None:
         """Takes the next samples."""
-        if len(block):
-            self.knots.append(knots(block.t, self.count))
-            # the times are in the knots: to keep them would be half of the memory
-            self.blocks.append(dataclasses.replace(block, t=NOTHING.t))
-            self.count += len(block)
+        if not len(block):
+            return
+        self.knots.append(knots(block.t, self.count))
+        self.count += len(block)
+        # the times are in the knots, and a voltage that stands still is one number
+        volts = block.volts
+        still = np.broadcast_to(volts[:1].copy(), len(volts))
+        volts = still if (volts == volts[0]).all() else volts
+        self.blocks.append(dataclasses.replace(block, t=NOTHING.t, volts=volts))
 
     def trace(self, **more: Any) -> Trace:
         """All of it."""
         parts = self.blocks or [NOTHING]
-        volts, amperes, marks = (
+        amperes, marks = (
             np.concatenate([getattr(block, name) for block in parts])
-            for name in ("volts", "amperes", "marks")
+            for name in ("amperes", "marks")
         )
-        if len(volts) and (volts == volts[0]).all():
-            volts = volts[:1]
+        levels = {float(b.volts[0]) if not any(b.volts.strides) else None for b in self.blocks}
+        if len(levels) == 1 and None not in levels:
+            volts = np.array([*levels], WIDE)
+        else:
+            volts = np.concatenate([block.volts for block in parts])
         lines = np.concatenate(self.knots) if self.knots else np.empty((0, 2))
         return Trace(lines, volts, amperes, marks, **more)
