@@ -203,7 +203,7 @@ def test_report_tells_the_figures_and_where_they_were_measured(log: Log) -> None
 
 
 @pytest.mark.parametrize(("state", "words"), [
-    ("live", "has not ended: it is going on, or was cut off. Last written 20"),
+    ("live", "This run is going on. Shown is what came until 20"),
     ("failed", "This run failed. Shown is what came until then."),
     ("interrupted", "This run was interrupted. Shown is what came until then."),
 ])

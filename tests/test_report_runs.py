@@ -220,3 +220,18 @@ def test_report_of_a_long_run_is_quick_and_small(tmp_path: Path, samples: int) -
     assert took_s < 20
     assert len(page.encode()) < 5e6
     assert f"{samples:,}" in check_page(page).text
+
+
+def test_a_run_whose_process_is_gone_was_cut_off(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = learn(log, state="live")
+    monkeypatch.setattr("wage_host.log.CUT_OFF_S", -1.0)
+    assert "This run was cut off, and never ended. Shown is what came until 20" in shown(log, run)
+
+
+def test_a_run_of_nothing_is_not_said_to_be_tested(log: Log) -> None:
+    text = shown(log, learn(log, samples=0, tests=0))
+    assert "The board microbit learned nothing in this run." in text
+    assert "was tested" not in text
+    assert "was tested; it learned nothing" in shown(log, learn(log, samples=0))

@@ -187,7 +187,8 @@ def sample_axis(count: int, left: float, step: float, top: float, bottom: float,
                 end: float | None = None) -> list[str]:
     """Upright lines at round numbers of samples; end: of what is below the chart."""
     end = bottom if end is None else end
-    parts = [svg.text(left + count * step / 2, end + 34, "samples", "middle", "muted")]
+    middle = left + max(count, 1) * step / 2
+    parts = [svg.text(middle, end + 34, "samples", "middle", "muted")]
     for tick in svg.ticks(count):
         x = left + tick * step
         parts += [svg.line(x, top, x, bottom), svg.line(x, end, x, end + 4),

@@ -193,7 +193,8 @@ def lead(story: Story) -> str:
               else f"{len(known)} {kinds}")
         parts.append(f" learned from {what} of {of}, one after another")
     else:
-        parts.append(" was tested; it learned nothing in this run")
+        tested = " was tested; it" if story.evaluations else ""
+        parts.append(f"{tested} learned nothing in this run")
     parts.append(f", with the model {model}. " if model else ". ")
     parts.append(WHERE.get(str(said.get("place")), ""))
     if story.run["summary"].get("proved"):
@@ -206,8 +207,8 @@ def warnings(story: Story) -> list[str]:
     """What a reader must know before believing the figures."""
     run, texts = story.run, []
     if run["state"] == "live":
-        texts.append("This run has not ended: it is going on, or was cut off. "
-                     f"Last written {words.clock(run['touched'])}.")
+        how = "was cut off, and never ended" if run["cut_off"] else "is going on"
+        texts.append(f"This run {how}. Shown is what came until {words.clock(run['touched'])}.")
     elif run["state"] != "done":
         why = run["summary"].get("error")
         texts.append(f"This run {'was interrupted' if run['state'] == 'interrupted' else 'failed'}"
