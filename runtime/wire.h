@@ -42,6 +42,7 @@ enum wage_type {
     WAGE_PROBE = 13,    /* fields: probe; tail: the input. What a layer gives */
     WAGE_CLASS = 14,    /* fields: class; tail: a name. About a class */
     WAGE_FORGET = 15,   /* fields: forget; a class, its checkpoints too */
+    WAGE_TEACH = 16,    /* fields: sample. Learn what is sensed now */
     WAGE_WELCOME = 65,  /* answers HELLO; fields: welcome; tail: names */
     WAGE_STARTED = 66,  /* fields: started */
     WAGE_RECORD = 67,   /* answers SAMPLE and EVAL; fields: record */
@@ -105,6 +106,7 @@ enum wage_welcome_field {
     WAGE_WELCOME_CLASS_TABLE,   /* 1: the model keeps names of classes */
     WAGE_WELCOME_REPLAY_BYTES,  /* of a sample in the replay */
     WAGE_WELCOME_MARKS,         /* 1: the board can send MARKS */
+    WAGE_WELCOME_SENSES,        /* 1: it has inputs of its own, SPEC 8.11 */
     WAGE_WELCOME_FIELDS         /* tail: board name, 0, model name */
 };
 

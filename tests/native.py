@@ -26,7 +26,7 @@ import pytest
 from wage_host import build_core
 
 ROOT = Path(__file__).resolve().parents[1]
-SERVE = ("serve", "requests", "marks", "keyed", "auth", "blake2b/blake2b")
+SERVE = ("serve", "requests", "marks", "field", "keyed", "auth", "blake2b/blake2b")
 FOLDERS = ("runtime", "host/kernels", "firmware/src", "boards/sim", "tests/native")
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")
 SANITIZE = (

@@ -82,6 +82,7 @@ struct port_info port_info(struct port *port)
                                    - (uintptr_t)memory_start),
         .store = &port->store,
         .auth = board_auth,
+        .field = board_field,
         .receive_bytes = RECEIVE_BYTES
     };
 

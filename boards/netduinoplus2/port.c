@@ -169,6 +169,7 @@ struct port_info port_info(struct port *port)
         .memory_bytes = MEMORY_BYTES,
         .store = port->store.bytes ? &port->store : NULL,
         .auth = board_auth,
+        .field = board_field,
         .receive_bytes = RECEIVE_BYTES
     };
 

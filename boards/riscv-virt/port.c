@@ -54,6 +54,7 @@ struct port_info port_info(struct port *port)
         .memory_bytes = MEMORY_BYTES,
         .store = &port->store,
         .auth = board_auth,
+        .field = board_field,
         .receive_bytes = RECEIVE_BYTES
     };
 

@@ -75,6 +75,7 @@ struct port_info port_info(struct port *port)
         .memory = (uint8_t *)memory,
         .memory_bytes = MEMORY_BYTES,
         .auth = board_auth,
+        .field = board_field,
         .receive_bytes = RECEIVE_BYTES
     };
 

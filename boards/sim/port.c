@@ -23,6 +23,7 @@ struct port {
     uint32_t random, step;      /* sim_random() */
     uint64_t phases;            /* sim_phases() */
     int tells;                  /* sim_tell() */
+    const struct field *field;  /* sim_field() */
     struct auth auth;           /* key NULL: none */
     int file;                   /* -1: no store */
     uint8_t *image;             /* what is in the file */
@@ -169,6 +170,11 @@ void sim_tell(struct port *p)
     p->tells = 1;
 }
 
+void sim_field(struct port *p, const struct field *field)
+{
+    p->field = field;
+}
+
 uint64_t sim_phases(const struct port *p)
 {
     return p->phases;
@@ -194,7 +200,8 @@ struct port_info port_info(struct port *p)
     return (struct port_info){
         "sim", WAGE_PLACE_HOST, p->blob, p->blob_bytes, p->memory,
         p->memory_bytes, p->file >= 0 ? &p->store : NULL,
-        p->auth.key ? &p->auth : NULL, RECEIVE_BYTES, !p->tells };
+        p->auth.key ? &p->auth : NULL, RECEIVE_BYTES,
+        p->field, !p->tells };
 }
 
 uint32_t port_read(struct port *p, uint8_t *to, uint32_t count)

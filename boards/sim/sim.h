@@ -34,6 +34,10 @@ void sim_key(struct port *port, const uint8_t *key);
 /* From the next serve_open() on it tells its phases. */
 void sim_tell(struct port *port);
 
+/* From the next serve_open() on it has these inputs of its own, which must
+ * stay. */
+void sim_field(struct port *port, const struct field *field);
+
 /* Its store, whose geometry may be changed before it is used: at first there
  * is no room for a model in it. */
 struct wage_store *sim_store(struct port *port);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "auth.h"
+#include "field.h"
 #include "phase.h"
 #include "store.h"
 
@@ -28,6 +29,7 @@ struct port_info {
     const struct wage_store *store; /* NULL: none */
     const struct auth *auth;        /* NULL: no key, whoever asks is let in */
     uint32_t receive_bytes;         /* kept for us while the runtime works */
+    const struct field *field;      /* NULL: no inputs of its own */
     int quiet;                      /* 1: no phases, WAGE_PHASES or not */
 };
 

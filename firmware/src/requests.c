@@ -60,7 +60,8 @@ int serve_start(struct serve *s)
     return serve_answer(s, WAGE_STARTED, WAGE_STARTED_FIELDS);
 }
 
-/* Learns the next sample, or predicts. Returns enum wage_kept or an error. */
+/* Learns the message's sample, or predicts. Returns enum wage_kept or an
+ * error. */
 static int take(struct serve *s, int learn, struct wage_record *record)
 {
     const uint32_t *f = s->message.field;
@@ -75,6 +76,13 @@ static int take(struct serve *s, int learn, struct wage_record *record)
     erase_ahead(s);
     return keep(s);
 }
+
+#if WAGE_FIELD
+int serve_take(struct serve *s, int learn, struct wage_record *record)
+{
+    return take(s, learn, record);
+}
+#endif
 
 /* 1: the tail is no input or the label no class, and that was answered. */
 static int unfit(struct serve *s, uint32_t label)

@@ -20,6 +20,20 @@ int serve_probe(struct serve *serve);
 int serve_class(struct serve *serve);
 int serve_forget(struct serve *serve);
 int serve_reset(struct serve *serve);
+int serve_teach(struct serve *serve);   /* the input that the board senses */
+
+/* Learns the message's sample, or predicts. Returns enum wage_kept or an
+ * error. */
+int serve_take(struct serve *serve, int learn, struct wage_record *record);
+
+/* Predicts what the board senses, or learns it when a button says what it
+ * is. `heard`: bytes of a host that just came. */
+void serve_field(struct serve *serve, uint32_t heard);
+
+static inline int serve_senses(const struct serve *serve)
+{
+    return WAGE_FIELD && serve->field;
+}
 
 /* Sends serve->message with this type, so many fields and its tail; without
  * one; NAK: minus `error`, and what it is about. All return 0. */

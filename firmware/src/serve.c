@@ -80,7 +80,8 @@ uint32_t serve_frame_bytes(const struct serve *s,
 {
     return round_up(reader_bytes(s, about)) + round_up(reply_bytes(s, about))
            + (s->auth ? round_up(sizeof *s->auth_state) + 8 : 0)
-           + (serve_tells(s) ? round_up(sizeof *s->marks) + 8 : 0);
+           + (serve_tells(s) ? round_up(sizeof *s->marks) + 8 : 0)
+           + (serve_senses(s) ? round_up(about->input_bytes) + 8 : 0);
 }
 
 /* The model in the store, when there is a good one, else the image's. */
@@ -108,6 +109,10 @@ int serve_open(struct serve *s, struct port *port)
                          .tells = !info.quiet,
                          .protocol_min = WAGE_PROTOCOL_MIN,
                          .protocol_max = WAGE_PROTOCOL_MAX };
+    if (WAGE_FIELD) {
+        s->field = info.field;
+        s->away = 1;
+    }
     choose_model(s, &info);
     uint32_t frames = serve_frame_bytes(s, &s->about);
     s->body_bytes = request_bytes(s, &s->about);
@@ -123,6 +128,8 @@ int serve_open(struct serve *s, struct port *port)
         s->auth_state = put_zeros(&rest, sizeof *s->auth_state);
     if (serve_tells(s))
         s->marks = put_zeros(&rest, sizeof *s->marks);
+    if (serve_senses(s))
+        s->input = put_zeros(&rest, s->about.input_bytes);
     s->window = larger(info.receive_bytes / s->reader.bytes, 1);
     if (!s->model_error)
         s->model_error = open_model(s, &info);
@@ -276,7 +283,10 @@ static int hello(struct serve *s)
     f[WAGE_WELCOME_STORE_ERROR] = (uint32_t)-s->store_error;
     f[WAGE_WELCOME_SLOTS] = s->store ? s->store->slots : 0;
     f[WAGE_WELCOME_PUSHED] = (uint32_t)s->pushed;
-    f[WAGE_WELCOME_MARKS] = (uint32_t)serve_tells(s);
+    if (serve_tells(s))
+        f[WAGE_WELCOME_MARKS] = 1;
+    if (serve_senses(s))
+        f[WAGE_WELCOME_SENSES] = 1;
     if (s->store)
         f[WAGE_WELCOME_PUSH_ROOM] = wage_push_room(s->store);
     if (!s->model_error)
@@ -301,6 +311,9 @@ static uint8_t fields_needed(uint8_t type)
     case WAGE_PROBE: return WAGE_PROBE_FIELDS;
     case WAGE_CLASS: return WAGE_CLASS_FIELDS;
     case WAGE_FORGET: return WAGE_FORGET_FIELDS;
+#if WAGE_FIELD
+    case WAGE_TEACH: return WAGE_SAMPLE_FIELDS;
+#endif
     default: return 0;
     }
 }
@@ -309,7 +322,7 @@ static int answer(struct serve *s)
 {
     uint8_t type = s->message.type;
     s->seal = NULL;
-    if (type < WAGE_HELLO || type > WAGE_FORGET)
+    if (type < WAGE_HELLO || type > WAGE_TEACH - !serve_senses(s))
         return serve_refuse(s, WAGE_E_TYPE, type, 0);
     if (s->message.fields < fields_needed(type))
         return serve_refuse(s, WAGE_E_PAYLOAD, fields_needed(type),
@@ -336,6 +349,9 @@ static int answer(struct serve *s)
     case WAGE_PROBE: return serve_probe(s);
     case WAGE_CLASS: return WAGE_CLASS_TABLES ? serve_class(s) : WAGE_E_NAME;
     case WAGE_FORGET: return WAGE_CLASS_TABLES ? serve_forget(s) : WAGE_E_NAME;
+#if WAGE_FIELD
+    case WAGE_TEACH: return serve_teach(s);
+#endif
     default: return serve_reset(s);
     }
 }
@@ -359,6 +375,8 @@ int serve_poll(struct serve *s)
                 serve_refuse(s, error, 0, 0);
         }
     }
+    if (serve_senses(s) && !s->model_error)
+        serve_field(s, count);
     if (s->restart) {
         port_restart(s->port);
         return -1;

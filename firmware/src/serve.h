@@ -26,8 +26,6 @@ struct serve {
     const struct auth *auth;    /* NULL: no key */
     struct auth_state *auth_state; /* then NULL, too */
     const struct auth_session *seal; /* of the reply; NULL: no tag */
-    int tells;                  /* 1: its phases, with WAGE_PHASES */
-    struct serve_marks *marks;  /* then */
     uint32_t window;            /* frames the port can hold */
     uint32_t body_bytes;        /* of the largest request */
     uint32_t protocol_min, protocol_max;
@@ -46,6 +44,13 @@ struct serve {
     uint32_t frame_bytes;
     struct wage_info about;     /* the model; zeros when unusable */
     wage_t model;
+    const struct field *field;  /* NULL: no inputs of its own */
+    int8_t *input;              /* then: the newest of them */
+    int sensed;                 /* 1: there is one, not learned yet */
+    int away;                   /* 1: no host is there */
+    uint32_t heard;             /* microseconds, when it spoke last */
+    int tells;                  /* 1: its phases, with WAGE_PHASES */
+    struct serve_marks *marks;  /* then */
 };
 
 /* Divides the port's memory, opens the model, takes the newest checkpoint.

@@ -27,11 +27,12 @@ HEADERS = [
     "runtime/wire.h",
     "host/kernels/kernels.h",
     "firmware/src/auth.h",
+    "firmware/src/field.h",
     "firmware/src/serve.h",
     "boards/sim/sim.h",
 ]
-SERVE = ("serve", "requests", "marks", "keyed", "auth", "blake2b/blake2b")
-DEFINES = [("WAGE_PHASES", "1")]  # the simulated board can tell them
+SERVE = ("serve", "requests", "marks", "field", "keyed", "auth", "blake2b/blake2b")
+DEFINES = [("WAGE_PHASES", "1"), ("WAGE_FIELD", "1")]  # the simulated board can do all
 FOLDERS = ["runtime", "host/kernels", "firmware/src", "boards/sim"]
 OPENMP = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
 

@@ -35,12 +35,14 @@ class Device(Session):
             self._begin()
 
     def _check_stream(self) -> None:
-        """Raises when another host has begun a stream of its own: ours would begin anew on top."""
-        if self.welcome.stream not in (0, self._stream_before, self._stream[0]):
+        """Raises when another stream was begun meanwhile: ours would begin anew on top."""
+        w, (before, last_id) = self.welcome, self._stream_before
+        went_back = w.stream == before and w.last_id <= last_id
+        if w.stream not in (0, self._stream[0]) and not went_back:
             raise Refused(
                 "WAGE_E_STREAM",
-                "the board has learned something else meanwhile: close the other program and "
-                "start a new run",
+                "the board has learned something else meanwhile, from another program or by "
+                "itself: close the other program and start a new run",
             )
 
     @property
@@ -51,7 +53,7 @@ class Device(Session):
     def start(self, stream: int, config: Config, policy: Policy | None = None) -> int:
         """Begins or resumes `stream`. Returns the id learned last in it."""
         self._stream, self.saved_id = (stream, config, policy or Policy()), 0
-        self._stream_before = self.welcome.stream
+        self._stream_before = self.welcome.stream, self.welcome.last_id
         try:
             self._begin()
         except LinkLost as lost:
@@ -98,6 +100,40 @@ class Device(Session):
         behind the last sample that the board knows of. `save`: all of it is saved in the end.
         """
         return self._pump(lib.WAGE_SAMPLE, samples, lambda done: self._last_id, save)
+
+    def teach(self, label: int, count: int) -> Iterator[Record]:
+        """Has the board learn `count` of its own inputs, each as it comes, as this class.
+
+        Its own samples have ids of their own. Waits `answer_s` for each input at most.
+        """
+        last = self._own_samples() + count
+        deadline = self._clock.monotonic() + self._answer_s
+        while (id := self._own_samples() + 1) <= last:
+            try:
+                seq = self._send(lib.WAGE_TEACH, id=id, label=label)
+                record = self._record(self._answer(seq, lib.WAGE_RECORD, SAVE_S))
+            except LinkLost as lost:  # the answer may have been: then it knows the sample
+                self._recover(lost)
+                continue
+            except Refused as refused:
+                if refused.name != "WAGE_E_INPUT":
+                    raise
+                if self._clock.monotonic() >= deadline:
+                    raise NoAnswer(
+                        f"the board sensed nothing for {self._answer_s:g} s: check its sensor"
+                    ) from refused
+                self._clock.sleep(0.005)
+                continue
+            deadline = self._clock.monotonic() + self._answer_s
+            self.welcome.stream, self.welcome.last_id = lib.WAGE_FIELD_STREAM, record.id
+            self._faults = 0
+            self._tell_kept(record.kept, record.score, record.generation)
+            yield record
+
+    def _own_samples(self) -> int:
+        """How many of its own inputs it has learned, since it learned another stream."""
+        w = self.welcome
+        return w.last_id if w.stream == lib.WAGE_FIELD_STREAM else 0
 
     def evaluate(self, samples: Sequence[Sample]) -> Iterator[Record]:
         """Predicts each sample; learns nothing."""

@@ -85,10 +85,13 @@ def _store_bytes(board: str) -> int:
     return get(board).store_file
 
 
-def build(board: str, model: Path, key: Path | None = None, phases: bool = False) -> Path:
+def build(
+    board: str, model: Path, key: Path | None = None, phases: bool = False, field: str = ""
+) -> Path:
     """Builds the image of `board` with `model`, and `key`, in it; returns the image.
 
-    phases: it tells the phases of a step (runtime/phase.h).
+    phases: it tells the phases of a step (runtime/phase.h). field: C name of its own inputs
+    (firmware/src/field.h).
     """
     _emulator(board)
     _need_builder(board)
@@ -96,11 +99,11 @@ def build(board: str, model: Path, key: Path | None = None, phases: bool = False
         raise WageError(f"no model at {model}")
     folder = _folder()
     parts = Path(model).read_bytes() + (Path(key).read_bytes() if key else b"")
-    parts += b"phases" if phases else b""
+    parts += f"{phases} {field}".encode() if phases or field else b""
     digest = hashlib.sha256(parts).hexdigest()[:12]
     image = folder / "images" / f"{board}-{digest}.elf"
     with _locked(folder):
-        _run_pio(board, _inputs(model, key, phases), folder)
+        _run_pio(board, _inputs(model, key, phases, field), folder)
         image.parent.mkdir(exist_ok=True)
         for kind in (".map", ".elf"):  # the linker's account of the image lies beside it
             built = folder / "work" / "build" / board / f"firmware{kind}"
@@ -114,17 +117,18 @@ def upload(
     key: Path | None = None,
     port: str | None = None,
     phases: bool = False,
+    field: str = "",
 ) -> None:
     """Builds the image and puts it onto the board in the hand, as its platform does.
 
     port: a serial port, or the folder where its drive is mounted; None: the platform looks.
     """
-    build(board, model, key, phases)
+    build(board, model, key, phases, field)
     more = ["-t", "upload", *(["--upload-port", port] if port else [])]
     folder = _folder()
     try:
         with _locked(folder):
-            _run_pio(board, _inputs(model, key, phases), folder, more)
+            _run_pio(board, _inputs(model, key, phases, field), folder, more)
     except BuildFailed as error:
         lines = str(error).splitlines()
         why = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
@@ -299,12 +303,13 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _inputs(model: Path, key: Path | None, phases: bool) -> dict[str, str]:
+def _inputs(model: Path, key: Path | None, phases: bool, field: str) -> dict[str, str]:
     """What goes into an image, as boards/platform/builder/main.py reads it."""
     return {
         "WAGE_MODEL": str(Path(model).resolve()),
         "WAGE_KEY": str(Path(key).resolve()) if key else "",
         "WAGE_PHASES": str(int(phases)),
+        "WAGE_FIELD": field,
     }
 
 

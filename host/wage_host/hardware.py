@@ -21,6 +21,10 @@ KEY = click.option("--key", type=FILE, help="Key that it demands of hosts; defau
 PHASES = click.option(
     "--phases", is_flag=True, help="It tells the phases of a step, for learn --power."
 )
+FIELD = click.option(
+    "--field", default="", metavar="NAME",
+    help="It learns by itself from these inputs: demo_waves, or a struct field in its C files.",
+)  # fmt: skip
 STORE = click.option("--store", type=FILE, help="File that keeps checkpoints, where they are one.")
 TCP = click.option("--tcp", type=click.IntRange(0, 65535), default=0, help="Port; default: free.")
 STARTER = click.option(
@@ -49,6 +53,7 @@ def do_boards(screen: Screen) -> dict[str, Any]:
 @click.option("--model", type=FILE, help="The .wage model; default: a small one, made now.")
 @KEY
 @PHASES
+@FIELD
 @STORE
 @click.option("--upload-port", "--port", help="Its serial port, or the folder of its USB drive.")
 @TCP
@@ -59,6 +64,7 @@ def do_flash(
     model: Path | None,
     key: Path | None,
     phases: bool,
+    field: str,
     store: Path | None,
     upload_port: str | None,
     tcp: int,
@@ -84,11 +90,11 @@ def do_flash(
         if found.protocol:
             screen.say(f"no {board} is plugged in: here is an emulated one (else: --upload-port)")
         ram = sim.MEMORY_BYTES
-        return _emulated(screen, board, model, store, key, phases, ram, tcp, False, more)
+        return _emulated(screen, board, model, store, key, phases, field, ram, tcp, False, more)
     if store:
         raise WrongUsage(f"{board} keeps nothing in a file: leave out --store")
     screen.say(f"building the firmware of {board} with {model}, and uploading it")
-    emulate.upload(board, model, key, target, phases)
+    emulate.upload(board, model, key, target, phases, field)
     line = _next(model, "auto", more, key)
     screen.say(f"{board} holds {model}; use it with:\n{line}")
     return {"board": board, "place": "board", "model": str(model), "next": line}
@@ -131,6 +137,7 @@ def _drive(board: Board) -> str | None:
 @STORE
 @KEY
 @PHASES
+@FIELD
 @click.option("--ram", default=sim.MEMORY_BYTES, show_default=True, help="For sim: bytes.")
 @TCP
 @click.option("--pty", is_flag=True, help="For sim: serve a pseudo-terminal instead.")
@@ -152,6 +159,7 @@ def _emulated(
     store: Path | None,
     key: Path | None,
     phases: bool,
+    field: str,
     ram: int,
     tcp: int,
     pty: bool,
@@ -170,6 +178,8 @@ def _emulated(
     blob = files.read_blob(model)
     info(blob)
     secret = auth.load(key) if key else None
+    if board == SIM and field:
+        raise WrongUsage("the simulated board has no inputs of its own: name an emulated one")
     if board != SIM and pty:
         raise WrongUsage("--pty is for the simulated board only")
     if board != SIM and store:
@@ -177,7 +187,7 @@ def _emulated(
     try:
         if board != SIM:
             screen.say(f"building the firmware of {board} with {model}")
-            image = emulate.build(board, model, key, phases)
+            image = emulate.build(board, model, key, phases, field)
             process, url = emulate.start(board, image, tcp or None, store=store)
             try:
                 ready(url)

@@ -21,6 +21,7 @@ FAST = {  # how the few files are compiled that decide how long a step takes
     "inner.c": ["-O2", "-funroll-loops", "--param", "max-unroll-times=4"],
     "turn.c": ["-O2"],
 }
+WAVES = "demo_waves"  # the demo's inputs, parts/waves.c
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic"]
 
 
@@ -68,6 +69,14 @@ def phases() -> list[tuple[str, int]]:
     return [("WAGE_PHASES", 1)] if os.environ.get("WAGE_PHASES") == "1" else []
 
 
+def field() -> str:
+    """Name of the struct field with the board's own inputs (firmware/src/field.h), or none."""
+    name = os.environ.get("WAGE_FIELD") or env.GetProjectOption("custom_field", "")
+    if name and not name.isidentifier():
+        stop(f"no inputs: WAGE_FIELD is {name}, not the name of a struct field")
+    return name
+
+
 def write_model(target, source, env) -> None:
     """Turns blob and key into C; they stay in flash and need no file system."""
     blob = Path(source[0].get_abspath()).read_bytes()
@@ -85,6 +94,9 @@ def write_model(target, source, env) -> None:
         text += "const struct auth *const board_auth = &auth;\n"
     else:
         text += "const struct auth *const board_auth = 0;\n"
+    name = field()
+    text += f"extern const struct field {name};\n" if name else ""
+    text += f"const struct field *const board_field = {f'&{name}' if name else 0};\n"
     Path(target[0].get_abspath()).write_text(text, encoding="ascii")
 
 
@@ -121,7 +133,7 @@ def set_tools() -> None:
             *cpu_flags,  # behind the warnings, of which they may take one away
         ],
         CFLAGS=["-std=c99"],
-        CPPDEFINES=["NDEBUG", ("WAGE_LAYERS", layers()), *phases()],
+        CPPDEFINES=["NDEBUG", ("WAGE_LAYERS", layers()), *phases(), ("WAGE_FIELD", int(bool(field())))],
         CPPPATH=["$PROJECT_SRC_DIR", str(runtime_dir), str(parts_dir)],
         LINKFLAGS=[
             *cpu_flags,
@@ -138,7 +150,8 @@ def set_tools() -> None:
 def add_sources() -> None:
     """Adds port, parts and model; objects stay inside this environment's folder."""
     env.BuildSources("$BUILD_DIR/port", str(port_dir), "+<*.c> +<*.S>")
-    parts = " ".join(f"+<{name}>" for name in board.get("build.parts", []))
+    named = [*board.get("build.parts", []), *(["waves.c"] if field() == WAVES else [])]
+    parts = " ".join(f"+<{name}>" for name in named)
     if parts:
         env.BuildSources("$BUILD_DIR/parts", str(parts_dir), parts)
     model = env.Command(
@@ -147,6 +160,7 @@ def add_sources() -> None:
         env.VerboseAction(write_model, "Packing $SOURCE"),
     )
     packed = env.Object(model)
+    env.Depends(model, env.Value(field()))
     env.NoCache(model, packed)  # with the key they stay in one place
     env.Append(PIOBUILDFILES=[packed])
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 struct auth;
+struct field;
 struct port;
 struct wage_store;
 
@@ -17,6 +18,9 @@ extern const uint32_t board_blob_bytes;
 
 /* The key in the image, made from WAGE_KEY; NULL: none was given. */
 extern const struct auth *const board_auth;
+
+/* Its own inputs, named by WAGE_FIELD; NULL: none. */
+extern const struct field *const board_field;
 
 /* Brings the board up: called once, by main(). */
 struct port *board_open(void);

@@ -51,7 +51,8 @@ struct port_info port_info(struct port *port)
         .blob_bytes = board_blob_bytes,
         .memory = (uint8_t *)cmsdk.memory,
         .memory_bytes = cmsdk.memory_bytes,
-        .auth = board_auth
+        .auth = board_auth,
+        .field = board_field
     };
 
     (void)port;

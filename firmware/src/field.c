@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#include "field.h"
+
+#include "requests.h"
+
+/* The board's own stream goes on, or begins; a host that had begun one must
+ * begin again. Returns 0 or an error. */
+static int begin(struct serve *s)
+{
+    s->started = 0;
+    s->policy = s->field->policy;
+    return wage_start(&s->model, WAGE_FIELD_STREAM, NULL);
+}
+
+static int sense(struct serve *s)
+{
+    s->sensed = s->sensed || s->field->sense(s->port, s->input,
+                                             s->model.input_bytes);
+    s->message.tail = (const uint8_t *)s->input;
+    s->message.tail_bytes = s->model.input_bytes;
+    return s->sensed;
+}
+
+void serve_field(struct serve *s, uint32_t heard)
+{
+    uint32_t *f = s->message.field;
+    struct wage_record record = { .label = 0 };
+    if (heard) {
+        s->away = 0;
+        s->heard = port_micros(s->port);
+        return;
+    }
+    if (!s->away && port_micros(s->port) - s->heard > WAGE_FIELD_AWAY_US)
+        s->away = 1;
+    s->sensed = 0;
+    if (!sense(s))
+        return;
+    int label = s->field->label(s->port);
+    // while a host is there, it has the word
+    int learn = label >= 0 && label < s->model.classes && s->away
+                && begin(s) == WAGE_OK;
+    f[WAGE_SAMPLE_ID] = s->model.last_id + 1;
+    f[WAGE_SAMPLE_LABEL] = learn ? (uint32_t)label : 0;
+    (void)serve_take(s, learn, &record); // a store that fails is asked again
+    serve_phase(s, WAGE_PHASE_IDLE);
+    s->sensed = !learn;
+    s->field->show(s->port, &record);
+}
+
+int serve_teach(struct serve *s)
+{
+    const uint32_t *f = s->message.field;
+    const wage_t *w = &s->model;
+    uint32_t id = f[WAGE_SAMPLE_ID];
+    uint32_t last = w->stream == WAGE_FIELD_STREAM ? w->last_id : 0;
+    if (f[WAGE_SAMPLE_LABEL] >= w->classes)
+        return serve_refuse(s, WAGE_E_LABEL, w->classes, f[WAGE_SAMPLE_LABEL]);
+    if (id > last + 1)
+        return serve_refuse(s, WAGE_E_ORDER, last, id);
+    if (!sense(s) && id > last)
+        return serve_refuse(s, WAGE_E_INPUT, w->input_bytes, 0);
+    int error = begin(s);
+    if (error)
+        return error;
+    s->message.type = WAGE_SAMPLE;
+    s->started = 1;
+    s->sensed = s->sensed && id <= last;
+    error = serve_sample(s);
+    s->started = 0;
+    return error;
+}
