@@ -62,12 +62,12 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return archive
 
 
-def built(library: Path, core: Path, folder: Path) -> Path:
+def built(library: Path, core: Path, folder: Path, sketch: str = "learn") -> Path:
     """The image of the sketch, as the Arduino IDE would build it."""
     include = [*INCLUDE, f"-I{library}/src"]
     ours = [p for p in (library / "src").rglob("*") if p.suffix in (".c", ".cpp")]
     objects = compiled(ours, [*include, *STRICT], folder / "ours")
-    objects += compiled([library / "examples/learn/learn.ino"], include, folder / "sketch")
+    objects += compiled([library / f"examples/{sketch}/{sketch}.ino"], include, folder / "sketch")
     image = folder / "sketch.elf"
     command = ["avr-gcc", "-mmcu=atmega2560", "-Os", "-Wl,--gc-sections", *objects, core, "-lm"]
     subprocess.run([*command, "-o", image], check=True)
@@ -113,6 +113,19 @@ def test_the_sketch_learns_the_same_bits(name: str, core: Path, tmp_path: Path) 
         assert (stats.weight_crc, stats.state_crc) == (host.weight_crc(), host.state_crc())
         board.reset(lib.WAGE_RESTART)
         assert board.welcome.weight_crc == Core(blob).weight_crc()
+
+
+def test_the_sketch_with_inputs_learns_what_it_senses(core: Path, tmp_path: Path) -> None:
+    avr.simulator()
+    arduino.assemble(tmp_path / "WAGE", emulated.small_model(20))
+    image = built(tmp_path / "WAGE", core, tmp_path, "sense")
+    assert ram_left(image) > STACK_BYTES
+    with emulate.running(avr.BOARD, image) as url:
+        with Device(connector(url, 115200, None), answer_s=60) as board:
+            assert board.welcome.senses == 1
+            assert [r.label for r in board.teach(1, 3)] == [1, 1, 1]
+            stats = board.stats()
+            assert (stats.samples, stats.by_class[1][0]) == (3, 3)
 
 
 def test_a_model_too_large_for_the_board_is_refused_by_the_compiler(

@@ -27,11 +27,15 @@ class Faulty:
         phases: bool = False,
     ):
         path = folder / store if store else None
-        self.board = sim.SimBoard(blob, path, 1 << 14, 1 << 15, phases=phases)
+        self.board = self.made(blob, path, 1 << 14, 1 << 15, None, 0, phases)
         self.store = lib.sim_store(self.board._port)
         self.honest = {kind: getattr(self.store, kind) for kind in ("read", "program", "erase")}
         self.hooks: list = []
         self.hello()
+
+    def made(self, *arguments: object) -> sim.SimBoard:
+        """The board itself."""
+        return sim.SimBoard(*arguments)
 
     def fail(self, kind: str, number: int) -> dict[str, int]:
         """Call `number` of read, program or erase fails from now on; counts the calls."""

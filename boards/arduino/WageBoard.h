@@ -11,13 +11,19 @@
 
 #include <Arduino.h>
 
+#include "field.h"
+
 /* Once, when `link` has begun. The model is PROGMEM; `memory`, on an 8-byte
  * boundary, holds arena and frames. All must stay. */
 void wageBegin(Stream &link, const uint8_t *model, uint32_t modelBytes,
                uint8_t *memory, uint32_t memoryBytes);
 
+/* Before wageBegin(): inputs of the board's own, which must stay. Then the
+ * memory needs room for one of them, and 8 bytes. */
+void wageSenses(const struct field &inputs);
+
 /* Answers what has come, and returns: learning a sample takes its time, but
- * nothing is waited for. */
+ * nothing is waited for. Without a host it senses, when it has inputs. */
 void wagePoll();
 
 #endif

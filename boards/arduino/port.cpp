@@ -25,6 +25,7 @@ struct port {
     uint32_t model_bytes;
     uint8_t *memory;
     uint32_t memory_bytes;
+    const struct field *field;
 };
 
 static const char name[] PROGMEM = "arduino";
@@ -45,6 +46,11 @@ void wageBegin(Stream &link, const uint8_t *model, uint32_t modelBytes,
     board.memory = memory;
     board.memory_bytes = memoryBytes;
     opened = serve_open(&serve, &board) == WAGE_OK;
+}
+
+void wageSenses(const struct field &inputs)
+{
+    board.field = &inputs;
 }
 
 void wagePoll()
@@ -76,6 +82,7 @@ struct port_info port_info(struct port *port)
     info.memory = port->memory;
     info.memory_bytes = port->memory_bytes;
     info.receive_bytes = RECEIVE_BYTES;
+    info.field = port->field;
     return info;
 }
 

@@ -12,13 +12,13 @@ static int begin(struct serve *s)
     return wage_start(&s->model, WAGE_FIELD_STREAM, NULL);
 }
 
+/* 1: there is a new input. */
 static int sense(struct serve *s)
 {
-    s->sensed = s->sensed || s->field->sense(s->port, s->input,
-                                             s->model.input_bytes);
-    s->message.tail = (const uint8_t *)s->input;
-    s->message.tail_bytes = s->model.input_bytes;
-    return s->sensed;
+    if (!s->field->sense(s->port, s->input, s->model.input_bytes))
+        return 0;
+    s->sensed = 1;
+    return 1;
 }
 
 void serve_field(struct serve *s, uint32_t heard)
@@ -32,13 +32,13 @@ void serve_field(struct serve *s, uint32_t heard)
     }
     if (!s->away && port_micros(s->port) - s->heard > WAGE_FIELD_AWAY_US)
         s->away = 1;
-    s->sensed = 0;
     if (!sense(s))
         return;
     int label = s->field->label(s->port);
     // while a host is there, it has the word
     int learn = label >= 0 && label < s->model.classes && s->away
                 && begin(s) == WAGE_OK;
+    s->message.tail = (const uint8_t *)s->input;
     f[WAGE_SAMPLE_ID] = s->model.last_id + 1;
     f[WAGE_SAMPLE_LABEL] = learn ? (uint32_t)label : 0;
     (void)serve_take(s, learn, &record); // a store that fails is asked again
@@ -57,12 +57,14 @@ int serve_teach(struct serve *s)
         return serve_refuse(s, WAGE_E_LABEL, w->classes, f[WAGE_SAMPLE_LABEL]);
     if (id > last + 1)
         return serve_refuse(s, WAGE_E_ORDER, last, id);
-    if (!sense(s) && id > last)
+    if (id > last && !s->sensed && !sense(s))
         return serve_refuse(s, WAGE_E_INPUT, w->input_bytes, 0);
     int error = begin(s);
     if (error)
         return error;
     s->message.type = WAGE_SAMPLE;
+    s->message.tail = (const uint8_t *)s->input;
+    s->message.tail_bytes = w->input_bytes;
     s->started = 1;
     s->sensed = s->sensed && id <= last;
     error = serve_sample(s);

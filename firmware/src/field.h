@@ -12,8 +12,13 @@
 extern "C" {
 #endif
 
+/* Sketches say it at run time (WageBoard.h), others when they are built. */
 #ifndef WAGE_FIELD
+#ifdef ARDUINO
+#define WAGE_FIELD 1
+#else
 #define WAGE_FIELD 0
+#endif
 #endif
 
 struct port;

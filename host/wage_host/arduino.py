@@ -50,7 +50,8 @@ def model_header(blob: bytes) -> str:
     rows = (",".join(map(str, blob[at : at + ROW])) for at in range(0, len(blob), ROW))
     return (
         "// The model. On AVR it has at most 32,767 bytes, in the first 64 KB of flash.\n"
-        f"#define MODEL_MEMORY_BYTES {memory_bytes(blob)}\n\n"
+        f"#define MODEL_MEMORY_BYTES {memory_bytes(blob)}\n"
+        f"#define MODEL_INPUT_BYTES {core.info(blob).input_bytes}\n\n"
         "static const uint8_t model[] PROGMEM __attribute__((aligned(4))) = {\n"
         + ",\n".join(rows)
         + "\n};\n"
@@ -68,9 +69,11 @@ def files(blob: bytes, of: Mapping[str, str] | None = None) -> dict[str, bytes]:
         inner = "blake2b/" if path.parent.name == "blake2b" else ""
         out[f"src/wage/{inner}{path.name}"] = path.read_bytes()
     arduino = root / "boards/arduino"
-    out["src/WageBoard.h"] = (arduino / "WageBoard.h").read_bytes()
-    out["examples/learn/learn.ino"] = (arduino / "learn/learn.ino").read_bytes()
-    out["examples/learn/model.h"] = model_header(blob).encode()
+    manual = (arduino / "WageBoard.h").read_text(encoding="utf-8")
+    out["src/WageBoard.h"] = manual.replace('"field.h"', '"wage/field.h"').encode()
+    for name in ("learn", "sense"):
+        out[f"examples/{name}/{name}.ino"] = (arduino / name / f"{name}.ino").read_bytes()
+        out[f"examples/{name}/model.h"] = model_header(blob).encode()
     if (root / "LICENSE").is_file():
         out["LICENSE"] = (root / "LICENSE").read_bytes()
     return out

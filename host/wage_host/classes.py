@@ -100,7 +100,7 @@ def number_of(text: str, names: Names, classes: int) -> int:
     raise LabelError(f"'{text}' is no class of the board: they are {known}")
 
 
-def _known(port: dict[str, Any]) -> Names:
+def known_names(port: dict[str, Any]) -> Names:
     """Names in the model that the command names."""
     extras = info(files.read_blob(port["model"])).extras if port["model"] else NOTHING
     return extras.names
@@ -110,7 +110,7 @@ def _known(port: dict[str, Any]) -> Names:
 @port_options
 def do_classes(screen: Screen, **port: Any) -> dict[str, Any]:
     """What a board keeps of each class: name, samples, what it was taken for since START."""
-    known = _known(port)
+    known = known_names(port)
     with open_device(**port) as device:
         states = device.class_states()
     names = names_of(states, known)
@@ -146,7 +146,7 @@ def do_forget(
     """
     if (wanted is None) != everything:
         raise WrongUsage("say which class with --class, or --all")
-    known = _known(port)
+    known = known_names(port)
     with open_device(**port) as device:
         if everything:
             device.reset(lib.WAGE_FACTORY)

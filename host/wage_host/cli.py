@@ -13,6 +13,7 @@
     wage-host init DIR --board B [--model M.wage]   a PlatformIO project of your own
     wage-host emulate --board B --model M.wage      a board without hardware
     wage-host learn --port P --data S.npz [--serve]  stream new samples, watch it learn
+    wage-host teach --port P CLASS --samples N      what it senses now is CLASS
     wage-host eval --port P --data T.npz            how good it is
     wage-host save --port P                         keep what it learned
     wage-host push --port P M.wage | --remove       another model, without flashing
@@ -64,6 +65,7 @@ from wage_host import (
     plan,
     run_export,
     runs,
+    teach,
     verify,
 )
 from wage_host.data.commands import data_group
@@ -82,6 +84,7 @@ def wage_host() -> None:
 
 _modules = (
     models, conversion, run_export, verify, hardware, plan, commands, runs, classes, demonstrate,
+    teach,
 )  # fmt: skip
 for _command in {name: c for module in _modules for name, c in vars(module).items()}.values():
     if isinstance(_command, click.Command):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from wage_host import augment, data, files, initial, network, rates, train, zoo
+from wage_host import augment, data, files, initial, network, rates, teach, train, zoo
 from wage_host._core import ffi, lib
 from wage_host.core import ERROR_NAMES, Config, Core, Info
 from wage_host.errors import WrongUsage, short
@@ -223,6 +223,7 @@ def do_info(
             about |= dataclasses.asdict(device.config())
             about |= {name: getattr(device.welcome, name) for name in OF_A_BOARD}
             about |= {name: f"{getattr(device.welcome, name):08x}" for name in CRCS_OF_A_BOARD}
+            about |= teach.by_itself(device)
             about["store_error"] = short(ERROR_NAMES.get(-device.welcome.store_error, "unknown"))
     else:
         raise WrongUsage("name a .wage file, or a board with --port")

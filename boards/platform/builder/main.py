@@ -64,9 +64,10 @@ def layers() -> str:
     return f"{ALL if every else layers_of(model_file().read_bytes()):#x}ul"
 
 
-def phases() -> list[tuple[str, int]]:
-    """Whether the image tells the phases of a step, for who measures power (runtime/phase.h)."""
-    return [("WAGE_PHASES", 1)] if os.environ.get("WAGE_PHASES") == "1" else []
+def switches() -> list[tuple[str, int]]:
+    """Whether the image tells the phases of a step (runtime/phase.h), and has own inputs."""
+    tells = int(os.environ.get("WAGE_PHASES") == "1")
+    return [("WAGE_PHASES", tells), ("WAGE_FIELD", int(bool(field())))]
 
 
 def field() -> str:
@@ -133,7 +134,7 @@ def set_tools() -> None:
             *cpu_flags,  # behind the warnings, of which they may take one away
         ],
         CFLAGS=["-std=c99"],
-        CPPDEFINES=["NDEBUG", ("WAGE_LAYERS", layers()), *phases(), ("WAGE_FIELD", int(bool(field())))],
+        CPPDEFINES=["NDEBUG", ("WAGE_LAYERS", layers()), *switches()],
         CPPPATH=["$PROJECT_SRC_DIR", str(runtime_dir), str(parts_dir)],
         LINKFLAGS=[
             *cpu_flags,
