@@ -120,12 +120,14 @@ def test_the_sketch_with_inputs_learns_what_it_senses(core: Path, tmp_path: Path
     arduino.assemble(tmp_path / "WAGE", emulated.small_model(20))
     image = built(tmp_path / "WAGE", core, tmp_path, "sense")
     assert ram_left(image) > STACK_BYTES
-    with emulate.running(avr.BOARD, image) as url:
-        with Device(connector(url, 115200, None), answer_s=60) as board:
-            assert board.welcome.senses == 1
-            assert [r.label for r in board.teach(1, 3)] == [1, 1, 1]
-            stats = board.stats()
-            assert (stats.samples, stats.by_class[1][0]) == (3, 3)
+    with (
+        emulate.running(avr.BOARD, image) as url,
+        Device(connector(url, 115200, None), answer_s=60) as board,
+    ):
+        assert board.welcome.senses == 1
+        assert [r.label for r in board.teach(1, 3)] == [1, 1, 1]
+        stats = board.stats()
+        assert (stats.samples, stats.by_class[1][0]) == (3, 3)
 
 
 def test_a_model_too_large_for_the_board_is_refused_by_the_compiler(

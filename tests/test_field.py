@@ -7,15 +7,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import emulated
 import numpy as np
 import pytest
 import test_cli
 import test_guard
 from test_board_faults import Faulty
-from wage_host import emulate, sim
+from wage_host import emulate, network, pack, sim, train
 from wage_host._core import ffi, lib
-from wage_host.core import Core
+from wage_host.core import Config, Core
 from wage_host.device import Device
 from wage_host.errors import NoAnswer, Refused
 from wage_host.link import SimLink
@@ -235,22 +234,31 @@ def test_board_without_a_model_senses_nothing(tmp_path):
     assert world.asked == asked
 
 
+def waves_model() -> bytes:
+    """A network that has learned nothing."""
+    net = network.parse("1x1x32 32FC 4FC", 1, 1, bits=(8, 16))
+    config = Config(seed=1, lr_shift=-4, replays=3, gain_shift=1, threshold=0)
+    return train.convert(net, "waves", config, 2, 40, [], pack.Rules())
+
+
 @pytest.mark.timeout(300)
 def test_emulated_board_learns_alone_and_tells_the_host(tmp_path: Path, need_emulator: None):
     """RISC-V with a store: alone, power-off, alone again, a host that comes and teaches."""
-    model, store = tmp_path / "small.wage", tmp_path / "store"
-    model.write_bytes(emulated.small_model(20))
+    model, store = tmp_path / "waves.wage", tmp_path / "store"
+    model.write_bytes(waves_model())
     emulate.make_store("riscv-virt", store)
     image = emulate.build("riscv-virt", model, field="demo_waves")
     learned = 0
     for _ in range(2):
         with emulate.running("riscv-virt", image, store=store) as url:
-            time.sleep(2)
+            time.sleep(4)
             told = test_cli.run("info", "--port", url, "--json", cwd=tmp_path)
             about = json.loads(told.stdout)
         assert about["by_itself"] >= learned + 16
         assert about["generation"] >= 1
         learned = about["by_itself"] // 16 * 16 - 16
+    assert about["since_start"] == about["by_itself"]
+    assert about["right"] > about["since_start"] / 2
     with emulate.running("riscv-virt", image, store=store) as url:
         done = test_cli.run("teach", "--port", url, "2", "--samples", 5, "--json", cwd=tmp_path)
         answer = json.loads(done.stdout)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * Every request, with and without a key, in any state of the board: models of
- * up to 255 classes (STATS: 4; CLASS: 16, 8 samples in the replay) and inputs of up to 300 bytes, names of up to
- * 47. Each is answered once, the answer fits its frame, and nothing is done
+ * up to 255 classes (STATS: 4; CLASS: 16, 8 samples in the replay) and inputs
+ * of up to 300 bytes, names of up to 47. Each is answered once, the answer fits its frame, and nothing is done
  * for who was not let in. serve_open(): memory of up to 4,096 bytes.
  */
+#define WAGE_FIELD 1
+#define WAGE_PHASES 1
 #include "wire.h"
 
 #define wage_frame_encode real_frame_encode
@@ -15,7 +17,9 @@
 #undef wage_frame_decode
 #undef wage_reader_push
 
+#include "firmware/src/field.c"
 #include "firmware/src/keyed.c"
+#include "firmware/src/marks.c"
 #include "firmware/src/requests.c"
 #include "firmware/src/serve.c"
 
@@ -31,6 +35,8 @@ static uint8_t asked;           /* type of the request; 0: no frame */
 static int let;                 /* 1: who asked may */
 static int answers;
 static char *names;             /* of classes; NULL: no table */
+static uint32_t input_most = 300;
+static int senses, tells;       /* 1: a board with inputs, with phases */
 
 static int any_error(void)
 {
@@ -68,7 +74,7 @@ int32_t wage_frame_encode(const struct wage_message *m, uint8_t *frame,
     uint32_t body = WAGE_BODY_HEADER_BYTES + 4u * m->fields + m->tail_bytes;
     must(m->fields <= WAGE_FIELDS_MAX && m->type >= WAGE_WELCOME);
     must(wage_frame_bytes(body) <= frame_bytes);
-    must((asked >= WAGE_HELLO && asked <= WAGE_FORGET) || m->type == WAGE_NAK);
+    must((asked >= WAGE_HELLO && asked <= WAGE_TEACH) || m->type == WAGE_NAK);
     readable(m->tail, m->tail_bytes);
     writable(frame, frame_bytes);
     answers++;
@@ -91,7 +97,8 @@ int wage_start(wage_t *w, uint32_t stream, const struct wage_config *config)
 {
     act();
     (void)stream;
-    readable(config, sizeof *config);
+    if (config)
+        readable(config, sizeof *config);
     w->last_id = nondet_u32();
     return any_error();
 }
@@ -338,7 +345,7 @@ static struct wage_info any_model(void)
 {
     struct wage_info about;
     assume(about.classes >= 2 && about.input_bytes >= 1);
-    assume(about.input_bytes <= 300 && about.arena_bytes < 1u << 30);
+    assume(about.input_bytes <= input_most && about.arena_bytes < 1u << 30);
     char *name = (char *)exactly(16);
     name[15] = 0;
     about.name = name;
@@ -453,6 +460,28 @@ void auth_tag_message(const struct auth_session *session,
     writable(tag, AUTH_TAG_BYTES);
 }
 
+static int any_sense(struct port *of, int8_t *x, uint32_t bytes)
+{
+    must(of == &port);
+    writable(x, bytes);
+    return nondet_i32();
+}
+
+static int any_label(struct port *of)
+{
+    must(of == &port);
+    return nondet_i32();
+}
+
+static void any_show(struct port *of, const struct wage_record *record)
+{
+    must(of == &port);
+    readable(record, sizeof *record);
+}
+
+static const struct field field = { any_sense, any_label, any_show,
+                                    { .every = 1 } };
+
 /* A port with or without a store and a key. */
 static void any_port(void)
 {
@@ -469,6 +498,8 @@ static void any_port(void)
     store.slots = nondet_u32();
     store.memory = nondet_u8() & 1 ? exactly(store.bytes) : NULL;
     info.store = nondet_u8() & 1 ? &store : NULL;
+    info.field = senses ? &field : NULL;
+    info.quiet = !tells;
     info.blob_bytes = up_to(64);
     info.blob = exactly(info.blob_bytes);
     about_port = info;
@@ -492,6 +523,11 @@ static void any_serve(uint32_t classes)
     s.model.classes = s.about.classes;
     s.model.input_bytes = s.about.input_bytes;
     s.model.replay_count = 0; // only CLASS looks at them
+    s.field = about_port.field;
+    s.input = senses ? (int8_t *)exactly(s.about.input_bytes) : NULL;
+    s.tells = tells;
+    s.marks = tells ? (void *)exactly(sizeof *s.marks) : NULL;
+    assume(!tells || s.marks->count <= WAGE_MARKS_MAX);
     s.reader.bytes = reader_bytes(&s, &s.about);
     s.reader.buffer = exactly(s.reader.bytes);
     s.frame_bytes = reply_bytes(&s, &s.about);
@@ -519,7 +555,7 @@ static void request(uint8_t type, uint32_t classes)
         any_classes();
     asked = type;
     int got = serve_poll(&s);
-    must(answers == 1);
+    must(answers == 1 || (tells && type == WAGE_EVAL && answers == 2));
     must(got == 1 || (got == -1 && s.restart));
     must(got == 1 || let);
 }
@@ -569,12 +605,37 @@ void prove_class(void) { request(WAGE_CLASS, 16); }
 // --unwind 65 --boolector
 void prove_forget(void) { request(WAGE_FORGET, 255); }
 
+// --unwind 65 --boolector
+void prove_teach(void)
+{
+    senses = 1;
+    request(WAGE_TEACH, 255);
+}
+
+/* What it senses when no host speaks. */
+// --unwind 65 --boolector
+void prove_field(void)
+{
+    senses = let = 1;
+    any_serve(255);
+    serve_field(&s, up_to(32));
+    must(answers == 0);
+}
+
+// --unwind 330 --boolector
+void prove_marks(void)
+{
+    tells = 1;
+    request(WAGE_EVAL, 255);
+}
+
 /* Any other type, the replies among them. */
 // --unwind 65
 void prove_unknown(void)
 {
     uint8_t type = nondet_u8();
-    assume(type != 0 && (type < WAGE_HELLO || type > WAGE_FORGET));
+    senses = nondet_u8() & 1;
+    assume(type != 0 && (type < WAGE_HELLO || type > WAGE_FORGET + senses));
     request(type, 255);
 }
 
@@ -585,10 +646,10 @@ void prove_damaged(void)
     request(0, 255);
 }
 
-// --unwind 113 --boolector
-void prove_serve_open(void)
+static void open_any(void)
 {
     any_port();
+    about_port.auth = tells ? NULL : about_port.auth;
     about_port.memory_bytes = up_to(4096);
     about_port.memory = exactly(about_port.memory_bytes);
     if (serve_open(&s, &port))
@@ -599,5 +660,32 @@ void prove_serve_open(void)
     must(s.frame_bytes <= (uint32_t)(end - s.frame));
     must(!s.auth || (s.frame + s.frame_bytes <= (uint8_t *)s.auth_state
                      && (uint8_t *)(s.auth_state + 1) <= end));
+    must(!tells || (s.frame + s.frame_bytes <= (uint8_t *)s.marks
+                    && (uint8_t *)(s.marks + 1) <= end));
+    must(!senses || (s.frame + s.frame_bytes <= (uint8_t *)s.input
+                     && (uint8_t *)s.input + s.about.input_bytes <= end));
     must(s.window >= 1);
+}
+
+// --unwind 113 --boolector
+void prove_serve_open(void)
+{
+    open_any();
+}
+
+/* With inputs of its own, of up to 100 bytes. */
+// --unwind 113 --boolector
+void prove_serve_open_senses(void)
+{
+    senses = 1;
+    input_most = 100;
+    open_any();
+}
+
+/* With phases, without a key. */
+// --unwind 340 --boolector
+void prove_serve_open_tells(void)
+{
+    tells = 1;
+    open_any();
 }
