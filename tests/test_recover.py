@@ -201,7 +201,7 @@ def test_late_copy_of_a_hello_does_not_bring_its_session_back() -> None:
         return list(wire.Reader(4096).feed(board.exchange(frame)))[-1]
 
     def hello(nonce: int) -> int:
-        words = {"protocol_min": 1, "protocol_max": 1, "nonce_a": 0, "nonce_b": 0}
+        words = {"protocol_min": 1, "protocol_max": 1, "nonce_a": 0, "nonce_b": 0, "marks": 0}
         return ask(lib.WAGE_HELLO, nonce, **words).named().session
 
     def sample(session: int) -> int:
