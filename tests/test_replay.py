@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from wage_host import cli, data, demo, figures, link, run_export, sim, stream, unpack
-from wage_host.core import Config, Policy
+from wage_host.core import Config, Policy, Record
 from wage_host.device import Device
 from wage_host.errors import DataError, Interrupted, TwinDiffers, WageError, WrongUsage
 from wage_host.log import Log
@@ -178,8 +178,17 @@ def test_replay_says_what_the_log_lacks(bench: Bench) -> None:
     with pytest.raises(DataError, match="no inputs of run 3"):
         bench.prove(run, bench.pulled)
     with Log(bench.path) as log:
+        taught = log.begin("wage-host teach", {"model_crc": "0"})
+        log.record(taught, Record(1, 1, 1, 5, False, False, 9))
+        log.end(taught, "done", {"weight_crc": "0"})
+        with pytest.raises(DataError, match="sensed its samples by itself"):
+            prove(log, taught, None, quiet)
+        tested = log.begin("wage-host eval", {})
+        log.end(tested, "done", {"weight_crc": "0"})
+        with pytest.raises(WrongUsage, match="run 5 learned nothing"):
+            prove(log, tested, None, quiet)
         live = log.begin("test", {})
-        with pytest.raises(WrongUsage, match="run 4 is live: wait for its end"):
+        with pytest.raises(WrongUsage, match="run 6 is live: wait for its end"):
             prove(log, live, None, quiet)
 
 

@@ -92,8 +92,12 @@ def _replayed(
     guard_room: samples of a guard that a later run puts into it.
     """
     run, about, blob = row["id"], row["conditions"], log.blob(row["id"])
-    if "stream" not in about:
+    if "stream" not in about and not row["records"]:
         raise WrongUsage(f"run {run} learned nothing: give the number of a learn run")
+    if "start" not in about:
+        raise DataError(
+            f"the board of run {run} sensed its samples by itself: the log has no inputs to replay"
+        )
     if blob is None:
         raise DataError(f"the log has no model of run {run}: learn with --model to have it proved")
     samples = _inputs(log, run, "sample")
