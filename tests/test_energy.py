@@ -80,6 +80,17 @@ def test_phases_and_what_is_above_idle():
         assert phase.above_idle == pytest.approx(phase.seconds * (mw - 3) / 1000, abs=1e-7)
 
 
+def test_a_sample_while_the_pins_change_is_no_phase():
+    clean, one = made(10), made(10)
+    edges = np.flatnonzero(np.diff(one.marks)) + 1
+    one.marks[edges[::3]] = 0  # as where pins are cleared before they are set
+    one.marks[edges[1::3]] |= one.marks[edges[1::3] - 1]  # as where one is late
+    assert len(energy.works(phases.of(one))[0]) == len(energy.works(phases.of(clean))[0]) == 100
+    spans, true = phases.of(one), phases.of(clean)
+    assert spans.phase.tolist() == true.phase.tolist()
+    assert np.abs(spans.begin_s - true.begin_s).max() < 1.001 / RATE
+
+
 def test_phases_that_were_not_measured_do_not_count():
     one = made(10, slice(2015, 2045))  # a third of a forward, of 100
     by_name = {phase.phase: phase for phase in energy.by_phase(one, phases.of(one))}

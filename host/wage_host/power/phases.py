@@ -68,14 +68,31 @@ def by_pin(trace: Trace) -> Spans | None:
     wired = counts[FORWARD] and (counts[UPDATE] or not counts[BACKWARD])  # the third pin, too
     if trace.about.get("pins", 0) < WIRES or not wired:
         return None
-    if counts[NOT_TOLD:].sum() > STRANGE_MAX * len(codes):
+    first, code = _runs(codes)
+    lengths = np.diff(np.append(first, len(codes)))
+    if lengths[code >= NOT_TOLD].sum() > STRANGE_MAX * len(codes):
         return None
-    first = np.append(0, np.flatnonzero(np.diff(codes)) + 1)
     begin = trace.times(first)
     end = np.append(begin[1:], trace.end_s)
     how = f"phases by pin, each edge within a sample ({1e6 * trace.step_s:.0f} µs)"
     lost = sum(gap.kind == "marks" for gap in trace.gaps)
-    return Spans(begin, end, codes[first], "pin", trace.step_s, how, lost)
+    return Spans(begin, end, code, "pin", trace.step_s, how, lost)
+
+
+def _runs(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each run of equal codes begins, and its code.
+
+    Pins do not change all at once: a sample on the way from one code to the next, which has bits
+    of both or none, belongs to the next.
+    """
+    first = np.append(0, np.flatnonzero(np.diff(codes)) + 1)
+    code = codes[first]
+    before, here, after = code[:-2], code[1:-1], code[2:]
+    between = (here == IDLE) | ((here ^ before) & ~(before ^ after) & PINS == 0)
+    way = np.flatnonzero((np.diff(first)[1:] == 1) & between) + 1
+    code[way] = code[way + 1]
+    keep = np.append(True, code[1:] != code[:-1])
+    return first[keep], code[keep]
 
 
 def by_clock(trace: Trace) -> Spans | None:
