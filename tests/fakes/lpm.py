@@ -8,9 +8,9 @@ sample, samples], which the time stamps show), skips (events that do not come, b
 # SPDX-License-Identifier: MIT
 
 import json
+import math
+import random
 import sys
-
-import numpy as np
 
 from fakes.lines import Line, Pace
 
@@ -27,7 +27,7 @@ class Fake:
         self.volts, self.on, self.pending = 3.3, False, b""
         self.pace, self.sent, self.said, self.events, self.pin = None, 0, 0, 0, 0
         self.losses = dict(options.get("losses", []))
-        self.random = np.random.default_rng(1)
+        self.random = random.Random(1)
         self.steps = [s for s in options["steps"] for _ in range(s[0])]
 
     def say(self, text: str) -> None:
@@ -61,7 +61,7 @@ class Fake:
 
     def number(self, joules: float) -> str:
         """As it writes them, the mean of many true."""
-        power = int(np.floor(np.log10(joules))) - 3 if joules else -9
+        power = math.floor(math.log10(joules)) - 3 if joules else -9
         whole = int(joules / 10.0**power + self.random.random())
         if whole > 9999:
             whole, power = whole // 10, power + 1
