@@ -78,7 +78,7 @@ def flipped(blob: bytes, bit: int) -> bytes:
 def test_replay_proves_a_run_and_its_pulled_weights(bench: Bench) -> None:
     run = bench.learn()
     proof = bench.prove(run, bench.pulled)
-    assert (proof.records, proof.told) == (len(bench.new), True)
+    assert (proof.records, proof.samples, proof.told) == (len(bench.new), len(bench.new), True)
     assert proof.learned == b"".join(
         bench.pulled[at : at + size] for _, at, size in unpack.learned_parts(bench.pulled)
     )
@@ -155,7 +155,14 @@ def test_replay_of_an_interrupted_and_a_resumed_run(bench: Bench) -> None:
     assert bench.prove(1, bench.pulled).told
     second = bench.learn(5)
     proof = bench.prove(second, bench.pulled)
-    assert 0 < proof.records < len(bench.new)
+    assert 0 < proof.records < proof.samples == len(bench.new)
+    with Log(bench.path) as log:
+        log.delete([1])
+    with pytest.raises(DataError, match="whose beginning this log does not have"):
+        bench.prove(second)
+    bench.board = sim.SimBoard(bench.blob)
+    third = bench.learn(5)  # another board, the same number of a stream
+    assert bench.prove(third, bench.pulled).records == len(bench.new)
 
 
 def test_replay_says_what_the_log_lacks(bench: Bench) -> None:

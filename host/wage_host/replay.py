@@ -18,10 +18,12 @@ Watch = Callable[[str, int, Iterable[Any]], Iterable[Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Proof:
-    """What was compared: records; whether the CRCs of the board; and the weights as they came out.
+    """What was compared: records of so many samples; whether the CRCs of the board; the weights as
+    they came out.
     """
 
     records: int
+    samples: int
     told: bool
     learned: bytes
     weight_crc: int
@@ -32,7 +34,7 @@ def start_of(device: Any) -> dict[str, Any]:
     w = device.welcome
     states = device.class_states() if w.class_table else []
     return {
-        "state_crc": f"{w.state_crc:08x}", "slots": w.slots, "wear": w.wear,
+        "state_crc": f"{w.state_crc:08x}", "stream": w.stream, "slots": w.slots, "wear": w.wear,
         "names": [state.name for state in states],
     }  # fmt: skip
 
@@ -76,18 +78,18 @@ def prove(log: Log, run: int, pulled: bytes | None, watch: Watch) -> Proof:
             "that it has with --pulled (wage-host pull)"
         )
     with log.whole():
-        twin, count = _replayed(log, row, watch, 0)
+        twin, *counts = _replayed(log, row, watch, 0)
     _check_told(row, twin)
     if pulled is not None:
         _check_pulled(log.blob(run), twin, pulled)
     told = "weight_crc" in row["summary"]
-    return Proof(count, told, twin.weight_bytes(), twin.weight_crc())
+    return Proof(*counts, told, twin.weight_bytes(), twin.weight_crc())
 
 
 def _replayed(
     log: Log, row: dict[str, Any], watch: Watch, guard_room: int
-) -> tuple[Twin, int]:
-    """A twin that has learned what the run learned, and how many records were compared.
+) -> tuple[Twin, int, int]:
+    """A twin that has learned what the run learned, how many records were compared, and samples.
 
     guard_room: samples of a guard that a later run puts into it.
     """
@@ -128,7 +130,7 @@ def _replayed(
             _check_record(run, logged, made)
             compared += 1
     twin.save()
-    return twin, compared
+    return twin, compared, last - begun
 
 
 def _inputs(log: Log, run: int, what: str) -> list[Sample]:
@@ -142,9 +144,18 @@ def _inputs(log: Log, run: int, what: str) -> list[Sample]:
 
 
 def _origin(log: Log, row: dict[str, Any]) -> dict[str, Any]:
-    """The run that began the stream of this one, which may have been resumed."""
-    stream = row["conditions"]["stream"]
-    return next(r for r in log.runs() if r["conditions"].get("stream") == stream)
+    """The run that began the stream that this one goes on with, or itself."""
+    stream, runs = row["conditions"]["stream"], log.runs()
+    while row["conditions"]["start"]["stream"] == stream:
+        before = [r for r in runs if r["id"] < row["id"] and r["model"] == row["model"]
+                  and r["conditions"].get("stream") == stream]  # fmt: skip
+        if not before:
+            raise DataError(
+                f"run {row['id']} went on with a stream whose beginning this log does not have: it "
+                "cannot be replayed"
+            )
+        row = before[-1]
+    return row
 
 
 def _at_start(

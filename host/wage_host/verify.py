@@ -258,12 +258,13 @@ def prove_run(
     weights = files.read_blob(pulled) if pulled else None
     with Log(log_path or default_path(), create=False) as log:
         proof = replay.prove(log, run, weights, screen.watch)
-    screen.say(f"run {run}: {proof.records} answers, as this computer gives them")
+    answers = f"{proof.records} answers of {proof.samples} samples"
+    screen.say(f"run {run}: {answers}, as this computer gives them")
     if proof.told:
         screen.say(f"weights and state: those that the board told ({proof.weight_crc:08x})")
     if pulled:
         screen.say(f"pulled weights: the same {len(proof.learned)} bytes")
     return {
-        "run": run, "records": proof.records, "told": proof.told, "pulled": bool(pulled),
-        "weight_crc": f"{proof.weight_crc:08x}",
+        "run": run, "records": proof.records, "samples": proof.samples, "told": proof.told,
+        "pulled": bool(pulled), "weight_crc": f"{proof.weight_crc:08x}",
     }  # fmt: skip
