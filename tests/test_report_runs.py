@@ -43,10 +43,11 @@ def ended(log: Log, right: int, **more: object) -> int:
 
 
 def test_several_runs_are_compared_in_one_page(log: Log) -> None:
-    runs = [ended(log, 9, seed=1), ended(log, 7, seed=2), ended(log, 8, seed=1)]
+    runs = [ended(log, right, seed=seed, stream=right, port=f"p{right}")
+            for right, seed in ((9, 1), (7, 2), (8, 1))]  # fmt: skip
     text = shown(log, *runs)
     assert "Of 3 runs, run 1 ended best: accuracy 90.0 %; the lowest is 70.0 %" in text
-    assert "They differ in seed." in text
+    assert "They differ in seed." in text  # stream and port differ by themselves
     assert "run 250.0 %70.0 %" in text
     assert "seed121" in text
     assert "Run 3 Accuracy on all 2 classes went from 50.0 % to 80.0 %" in text
@@ -136,6 +137,18 @@ def test_accuracy_matrix_and_forgetting(log: Log) -> None:
     assert corner[1] == 4 + learning.CELL  # ann, in the second row
     assert (wide, high) == (84.0, learning.CELL)  # bob, one to the right and below
     assert [e.text for e in root.iter("text")].count("50") == 2
+
+
+def test_matrix_leaves_out_evaluations_of_other_samples(log: Log) -> None:
+    run = learn_groups(log)
+    other = log.begin("learn", {"classes": 2, "groups": GROUPS})
+    for e in log.evaluations(run):
+        log.evaluation(other, e["when"], 0, e["labels"], e["predictions"], "host")
+        log.evaluation(other, "quick", 0, 1 - e["labels"], e["predictions"], "host")
+    last = log.evaluations(run)[-1]
+    log.evaluation(other, "end", 0, last["labels"], last["predictions"], "host")
+    table = story.matrix(gather(log, other))
+    assert table.rows == ["before", "after ann", "after bob", "after cho", "end"]
 
 
 def test_known_groups_are_learned_from_the_start(log: Log) -> None:
