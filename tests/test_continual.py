@@ -10,7 +10,7 @@ from pathlib import Path
 import emulated
 import numpy as np
 import pytest
-from continual import integer, metrics, page, replay, runs, streams, summary, table
+from continual import integer, metrics, page, rates, replay, runs, streams, summary, table
 from continual.runs import Run
 from continual.table import BENCHMARKS, Strategy, strategies
 from scipy import stats
@@ -20,6 +20,8 @@ from wage_host.device import Device
 from wage_host.link import connector
 
 DIGITS = BENCHMARKS["split-digits"]
+# The same with a frozen front, which a host has trained on two classes.
+FRONT = dataclasses.replace(DIGITS, train_last=1, epochs=2, known=200)
 BOARD = "mps2-an386"
 # Untrained, then after each of three experiences: accuracy on the tests of each.
 MATRIX = np.array([[0.1, 0.2, 0.0], [0.9, 0.3, 0.0], [0.7, 0.8, 0.2], [0.5, 0.6, 1.0]])
@@ -106,6 +108,39 @@ def test_twin_keeps_half_as_many_latents_in_the_same_bytes() -> None:
     assert 50 * 2049 <= 100 * 1025 < 51 * 2049
 
 
+def test_twin_keeps_int8_latents_within_half_a_unit() -> None:
+    torch = pytest.importorskip("torch")
+    from continual.twin import rounded
+
+    latents = torch.tensor([[0.0, 0.013, 1.3], [0.5, 0.26, 3.0]])
+    found = rounded(latents, 8, 1)  # the largest of the first one is 1.3: a unit of 1/64
+    assert found.tolist() == [[0, 1 / 64, 83 / 64], [0.5, 17 / 64, 127 / 64]]
+    assert (rounded(latents, 16, 1) == latents.half().float()).all()
+    kept = [replay.kept(Strategy("t", 10, latent_bits=bits), 32, True) for bits in (8, 16)]
+    assert kept == [(10, 10 * 33), (10, 10 * 65)]
+
+
+# -- rates -----------------------------------------------------------------
+
+
+def test_rehearsal_keeps_its_class_and_what_is_held_out_apart() -> None:
+    known = streams.stream(FRONT, 1)[0].learn
+    found = rates.rehearsal(FRONT, known, 1)
+    assert set(found.old.labels.tolist()) == {0}
+    assert set(found.new.labels.tolist()) == {1}
+    assert set(found.held.labels.tolist()) == {0, 1}
+    seen = {x.tobytes() for part in (found.old, found.new) for x in part.x}
+    assert not seen & {x.tobytes() for x in found.held.x}
+    assert len(found.old) + len(found.new) + len(found.held) == len(known) == 200
+
+
+def test_highest_of_the_best_rates_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "some.rates"
+    shares = {-4: 0.7, -5: 0.9, -6: 0.9, -7: 0.8}
+    assert rates.best(path, list(shares), shares.__getitem__) == -5
+    assert rates.best(path, list(shares), lambda rate: pytest.fail("was kept")) == -5
+
+
 # -- runs ------------------------------------------------------------------
 
 
@@ -131,6 +166,50 @@ def test_twin_learns_the_same_stream(tmp_path: Path) -> None:
     assert (np.diagonal(matrix[1:]) > 0.8).all()  # what has just been learned is known
     assert found["average_accuracy"] > 0.7
     assert (found["replay_samples"], found["replay_bytes"]) == (50, 50 * 65)
+
+
+def test_each_strategy_changes_what_it_says(tmp_path: Path) -> None:
+    """Behind a frozen front: what the replay keeps, and whether weights and biases learn."""
+    stream = streams.stream(FRONT, 1)
+    known, new = stream[0].learn, stream[1].learn
+    net, _ = integer.begun(FRONT, 1, known, tmp_path)
+    found = {}
+    for one in strategies(FRONT):
+        if not (one.twin or one.joint):
+            core = integer.started(net, FRONT, table.LEARNING, one, 1, known)
+            parts = [(core.weights()[0].copy(), core.biases()[0])]
+            for _ in core.learn(data.samples(new, core.info)):
+                pass
+            parts.append((core.weights()[0], core.biases()[0]))
+            changes = tuple(not np.array_equal(*pair) for pair in zip(*parts, strict=True))
+            kept = integer.capacity(net, FRONT, one), core.info.replay_bytes
+            found[one.name] = (*kept, *changes)
+    assert found == {
+        "naive": (0, 32, True, False),
+        "replay-20": (20, 32, True, False),
+        "replay-50": (50, 32, True, False),
+        "replay-100": (100, 32, True, False),
+        "inputs": (50 * 33 // 65, 64, True, False),
+        "head-50": (50, 32, True, False),
+        "biases": (50, 32, False, True),
+        "means": (0, 32, True, True),
+    }
+
+
+def test_strategies_behind_a_frozen_front(tmp_path: Path) -> None:
+    """Their rate is that of rehearsal; inputs and means know of all classes in the end."""
+    names = ("naive", "inputs", "biases", "means")
+    found = {
+        one.name: runs.do(Run(FRONT, one, 1), tmp_path, tmp_path)
+        for one in strategies(FRONT)
+        if one.name in names
+    }
+    assert len({one["rate"] for one in found.values()}) == 1
+    halves = range(table.HALVINGS + 1)
+    assert found["naive"]["rate"] in [f"2^{table.LEARNING.lr_shift - k}" for k in halves]
+    right = {name: one["average_accuracy"] for name, one in found.items()}
+    assert max(right["naive"], right["biases"]) < 0.3 < 0.4 < min(right["inputs"], right["means"])
+    assert found["inputs"]["replay_samples"] == 25
 
 
 def test_choices_never_see_the_test_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,15 +274,18 @@ def test_host_and_emulated_board_learn_the_same_bits(tmp_path: Path) -> None:
 # -- the page --------------------------------------------------------------
 
 
-def made(accuracies: dict[str, list[float]], folder: Path) -> None:
-    """Files of finished runs of the digits, with these average accuracies by seed."""
-    for strategy in strategies(DIGITS):
+def made(
+    accuracies: dict[str, list[float]], folder: Path, benchmark: table.Benchmark = DIGITS
+) -> None:
+    """Files of finished runs of a benchmark, with these average accuracies by seed."""
+    for strategy in strategies(benchmark):
         for seed, average in enumerate(accuracies.get(strategy.name, ()), 1):
-            run = Run(DIGITS, strategy, seed)
+            run = Run(benchmark, strategy, seed)
             found = {
                 "settings": run.settings,
                 "average_accuracy": average,
                 "tests": [10] * 5,
+                "rate": f"2^-{3 + seed}",
                 "replay_samples": strategy.replay,
                 "replay_bytes": 65 * strategy.replay,
                 "matrix": [[average] * 5] * 6,
@@ -239,6 +321,31 @@ def test_page_says_what_is_not_reached(tmp_path: Path, average: float, word: str
     floor = dataclasses.replace(DIGITS, floor=80.0)
     short = "met" if average > 0.8 else "not met, 1.00 below"
     assert summary.verdicts(floor, row).startswith(f"≥ 80 %: {short};")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "int8", "words"),
+    [
+        (0.7999, 0.7981, "≥ inputs: met; ≥ float16 − 0.3: met"),
+        (0.8001, 0.7969, "≥ inputs: not met; ≥ float16 − 0.3: not met"),
+    ],
+)
+def test_latents_stand_beside_inputs_and_fewer_bits(
+    tmp_path: Path, inputs: float, int8: float, words: str
+) -> None:
+    front = BENCHMARKS["split-fashion-front"]
+    middle = f"replay-{front.budgets[1]}"
+    shares = {middle: 0.8, "inputs": inputs, "twin": 0.8, "twin-int8": int8, "twin-bytes": 0.8}
+    made({name: [share] * 5 for name, share in shares.items()}, tmp_path, front)
+    rows = summary.all_rows(tmp_path)
+    row = next(row for row in rows if row["strategy"] == middle)
+    assert row["inputs_difference"] == pytest.approx(100 * (0.8 - inputs), abs=0.006)
+    assert row["int8_difference"] == pytest.approx(100 * (int8 - 0.8), abs=0.006)
+    assert (row["inputs"], row["int8"]) == (round(100 * inputs, 2), round(100 * int8, 2))
+    assert summary.verdicts_of_latents(front, row) == words
+    text = page.text(rows, tmp_path)
+    assert f"| {words} |" in text
+    assert "by seed: integers 2^-4, 2^-5, 2^-6, 2^-7, 2^-8; twin 2^-4, " in text
 
 
 def test_documents_are_made_of_the_runs(tmp_path: Path) -> None:

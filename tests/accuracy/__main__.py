@@ -13,45 +13,30 @@ import argparse
 import os
 import subprocess
 import sys
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from wage_host.errors import WageError, WrongUsage
+from wage_host.errors import WrongUsage
 
 from accuracy import shards, summary
+from accuracy.command import ended, expected_s, say, time_left
 from accuracy.table import TASKS
 
-SAYING = threading.Lock()
 
-
-def say(line: str) -> None:
-    """One line with the time of day."""
-    with SAYING:
-        print(f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
-
-
-def expected_s(shard: shards.Shard) -> float | None:
-    """Seconds a run took with another seed; None when none has finished."""
-    found = [shards.result(shards.Shard(shard.task, shard.mode, s)) for s in shard.task.seeds]
-    times = [result["seconds"] for result in found if result]
-    return sum(times) / len(times) if times else None
-
-
-def time_left(waiting: list[shards.Shard], workers: int) -> str:
+def left(waiting: list[shards.Shard], workers: int) -> str:
     """How long these runs take, as far as their other seeds tell."""
-    times = [expected_s(shard) for shard in waiting]
-    hours = sum(time for time in times if time) / workers / 3600
-    unknown = f" and {times.count(None)} of unknown length" if None in times else ""
-    return f"{len(waiting)} runs to do or under way: about {hours:.1f} h{unknown}"
+    others = (
+        [shards.result(shards.Shard(shard.task, shard.mode, seed)) for seed in shard.task.seeds]
+        for shard in waiting
+    )
+    return time_left([expected_s(found) for found in others], workers)
 
 
 def run_all(names: list[str], workers: int, data: Path | None) -> int:
     """Runs the missing shards; how many failed."""
     missing = [shard for shard in shards.chosen(names) if not shards.result(shard)]
     waiting, failed = list(missing), []
-    say(f"{time_left(waiting, workers)}; Ctrl-C stops, and the same command goes on")
+    say(f"{left(waiting, workers)}; Ctrl-C stops, and the same command goes on")
 
     def one(shard: shards.Shard) -> None:
         command = [sys.executable, "-m", "accuracy", "shard", shard.name]
@@ -61,7 +46,7 @@ def run_all(names: list[str], workers: int, data: Path | None) -> int:
         waiting.remove(shard)
         if child.returncode:
             failed.append(shard.name)
-        say(time_left(waiting, workers))
+        say(left(waiting, workers))
 
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -82,31 +67,30 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--data", type=Path, help="the folder of data sets; default: WAGE_DATA")
     options = parser.parse_args(arguments)
-    try:
-        if options.what != "choose" and not shards.chosen(options.names):
-            raise WrongUsage(f"the table has no {' or '.join(options.names)}: see list")
-        if options.what == "list":
-            for shard in shards.chosen(options.names):
-                found = shards.result(shard)
-                print(shard.name, f"{100 * found['test']:.2f} %" if found else "to do")
-        elif options.what == "shard":
-            for shard in shards.chosen(options.names):
-                shards.run(shard, say, options.data)
-        elif options.what == "choose":
-            for name in options.names:
-                task, mode = name.split(".")
-                shards.choose(TASKS[task], mode, say, options.data)
-        elif options.what == "run":
-            failed = run_all(options.names, options.workers, options.data)
-            summary.write()
-            return 1 if failed else 0
-        else:
-            summary.write()
-    except WageError as error:
-        say(str(error))
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return ended(lambda: work(options))
+
+
+def work(options: argparse.Namespace) -> int:
+    """Does what the command says."""
+    if options.what != "choose" and not shards.chosen(options.names):
+        raise WrongUsage(f"the table has no {' or '.join(options.names)}: see list")
+    if options.what == "list":
+        for shard in shards.chosen(options.names):
+            found = shards.result(shard)
+            print(shard.name, f"{100 * found['test']:.2f} %" if found else "to do")
+    elif options.what == "shard":
+        for shard in shards.chosen(options.names):
+            shards.run(shard, say, options.data)
+    elif options.what == "choose":
+        for name in options.names:
+            task, mode = name.split(".")
+            shards.choose(TASKS[task], mode, say, options.data)
+    else:
+        failed = (
+            run_all(options.names, options.workers, options.data) if options.what == "run" else 0
+        )
+        summary.write()
+        return 1 if failed else 0
     return 0
 
 

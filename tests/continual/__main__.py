@@ -12,30 +12,22 @@ PYTHONPATH=tests python -m continual list            what there is and what is d
 
 import argparse
 import sys
-import time
 
-from wage_host.errors import ToolMissing, WageError, WrongUsage
+from accuracy.command import ended, expected_s, say, time_left
+from wage_host.errors import ToolMissing, WrongUsage
 
 from continual import costs, page, runs
 from continual.runs import Run
 from continual.table import CHOICES
 
 
-def say(line: str) -> None:
-    """One line with the time of day."""
-    print(f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
-
-
 def left(waiting: list[Run]) -> str:
     """How long these runs take, as far as their other seeds tell."""
-    times = []
-    for run in waiting:
-        others = [runs.result(Run(run.benchmark, run.strategy, s)) for s in run.benchmark.seeds]
-        known = [other["seconds"] for other in others if other]
-        times.append(sum(known) / len(known) if known else None)
-    minutes = sum(filter(None, times)) / 60
-    unknown = f" and {times.count(None)} of unknown length" if None in times else ""
-    return f"{len(waiting)} runs to do: about {minutes:.0f} min{unknown}"
+    others = (
+        [runs.result(Run(run.benchmark, run.strategy, seed)) for seed in run.benchmark.seeds]
+        for run in waiting
+    )
+    return time_left([expected_s(found) for found in others])
 
 
 def run_all(names: list[str]) -> None:
@@ -68,27 +60,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("what", choices=["run", "choose", "summary", "list"])
     parser.add_argument("names", nargs="*")
     options = parser.parse_args(arguments)
-    names = options.names
-    try:
-        if options.what in ("run", "list") and not runs.chosen(names):
-            raise WrongUsage(f"the table has no {' or '.join(names)}: see list")
-        if options.what == "choose":
-            for kind in names or CHOICES:
-                runs.choose(kind, say)
-        elif options.what == "list":
-            for run in runs.chosen(names):
-                found = runs.result(run)
-                print(run.name, f"{100 * found['average_accuracy']:.2f} %" if found else "to do")
-            return 0
-        elif options.what == "run":
-            run_all(names)
-            count_all(names)
-        page.write()
-    except WageError as error:
-        say(str(error))
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return ended(lambda: work(options.what, options.names))
+
+
+def work(what: str, names: list[str]) -> int:
+    """Does what the command says."""
+    if what in ("run", "list") and not runs.chosen(names):
+        raise WrongUsage(f"the table has no {' or '.join(names)}: see list")
+    if what == "list":
+        for run in runs.chosen(names):
+            found = runs.result(run)
+            print(run.name, f"{100 * found['average_accuracy']:.2f} %" if found else "to do")
+        return 0
+    if what == "choose":
+        for kind in names or CHOICES:
+            runs.choose(kind, say)
+    elif what == "run":
+        run_all(names)
+        count_all(names)
+    page.write()
     return 0
 
 

@@ -34,44 +34,60 @@ def _settings(benchmark: Benchmark) -> dict[str, Any]:
     return {
         "net": benchmark.net,
         "train_last": benchmark.train_last,
+        "kinds": list(counted(benchmark)),
         **dataclasses.asdict(table.LEARNING),
     }
 
 
-def measure(benchmark: Benchmark, results: Path = runs.RESULTS) -> dict[str, Any]:
-    """Counts the first samples of a stream: a mean for each, with its replays and without.
+def kind(strategy: Strategy) -> str:
+    """What its instructions depend on, beside the benchmark: not on how much the replay keeps."""
+    return strategy.name.partition("-")[0]
 
-    The board has the smallest replay of the benchmark; the work does not depend on how large it is.
-    """
+
+def counted(benchmark: Benchmark) -> dict[str, Strategy]:
+    """A strategy of each kind that learns on a board sample by sample, its replay the smallest."""
+    found = {}
+    for one in table.strategies(benchmark):
+        if not (one.twin or one.joint or kind(one) in found):
+            least = min(one.replay, benchmark.budgets[0])
+            found[kind(one)] = dataclasses.replace(one, replay=least)
+    return found
+
+
+def measure(benchmark: Benchmark, results: Path = runs.RESULTS) -> dict[str, Any]:
+    """Counts the first samples of a stream: a mean for each kind of strategy."""
+    emulate.need_emulator(BOARD)
+    found = {
+        "benchmark": benchmark.name,
+        "settings": _settings(benchmark),
+        "where": f"emulator, {BOARD}",
+        "samples": SAMPLES,
+        "instructions": {
+            kind: _count(benchmark, strategy) for kind, strategy in counted(benchmark).items()
+        },
+    }
+    runs.write(path_of(benchmark, results), found)
+    return found["instructions"]
+
+
+def _count(benchmark: Benchmark, strategy: Strategy) -> int:
+    """Instructions of a sample."""
     seed, learning = benchmark.seeds[0], table.LEARNING
     stream = streams.stream(benchmark, seed)
     known = stream[0].learn if benchmark.epochs else None
-    strategy = Strategy("counted", benchmark.budgets[0])
     net, _ = integer.begun(benchmark, seed, stream[0].learn, runs.FOLDER)
     blob, config = integer.blob(net, benchmark, learning, strategy, seed, known)
     arriving = stream[1 if benchmark.epochs else 0].learn
     samples = data.samples(streams.chosen(arriving, slice(SAMPLES)), net.info())
     per_us, more = bench.counting(BOARD)
-    emulate.need_emulator(BOARD)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "model.wage")
         model.write_bytes(blob)
         image = emulate.build(BOARD, model)
-    counted = {}
     with (
         emulate.running(BOARD, image, arguments=more) as url,
         Device(connector(url, 115200, None), answer_s=bench.ANSWER_S) as device,
     ):
-        for number, replays in enumerate((learning.replays, 0), 1):
-            device.start(number, dataclasses.replace(config, replays=replays))
-            us = [record.us for record in device.learn(samples)]
-            counted["replay" if replays else "naive"] = round(sum(us) * per_us / len(us))
-    found = {
-        "benchmark": benchmark.name,
-        "settings": _settings(benchmark),
-        "where": f"emulator, {BOARD}",
-        "samples": len(samples),
-        "instructions": counted,
-    }
-    runs.write(path_of(benchmark, results), found)
-    return counted
+        device.start(1, config)
+        us = [record.us for record in device.learn(samples)]
+    return round(sum(us) * per_us / len(us))

@@ -3,18 +3,20 @@
 # SPDX-License-Identifier: MIT
 
 import dataclasses
+import math
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from accuracy import integer as host
-from accuracy.table import IntegerSettings, Settings, Task
+from accuracy.table import IntegerSettings, Task
 from wage_host import data, network, pack, train
 from wage_host.core import Config, Core
 from wage_host.network import Network
 
-from continual.streams import Stream
+from continual import rates, table
+from continual.streams import Experience, Stream
 from continual.table import HOST, LEARNING, Benchmark, Learning, Strategy
 
 NAME = "continual"
@@ -35,14 +37,13 @@ def task_of(benchmark: Benchmark) -> Task:
     )
 
 
-def checkpoint(
-    folder: Path, benchmark: Benchmark, seed: int, known: data.Data, how: Settings
+def kept_in(
+    folder: Path, benchmark: Benchmark, seed: int, samples: data.Data, how: object, kind: str
 ) -> Path:
-    """Where a host's training goes on; the name tells what it follows from."""
+    """Where what a host has done is kept; the name tells what it follows from."""
     folder.mkdir(parents=True, exist_ok=True)
-    used = (benchmark.net, benchmark.epochs, how)
-    mark = zlib.crc32(repr(used).encode(), known.crc())
-    return folder / f"{benchmark.name}.{seed}.{mark:08x}.checkpoint"
+    mark = zlib.crc32(repr((benchmark.net, benchmark.epochs, how)).encode(), samples.crc())
+    return folder / f"{benchmark.name}.{seed}.{mark:08x}.{kind}"
 
 
 def begun(
@@ -60,8 +61,42 @@ def begun(
         return net, net
     fresh, how = host.prepare(task_of(benchmark), settings, seed, benchmark.epochs)
     how = dataclasses.replace(how, free_classes=benchmark.classes - 1 - int(known.labels.max()))
-    path = checkpoint(folder, benchmark, seed, known, settings)
+    path = kept_in(folder, benchmark, seed, known, settings, "checkpoint")
     return train.run(fresh, known, how, path=path)[0], fresh
+
+
+def in_stream(
+    benchmark: Benchmark, learning: Learning, seed: int, known: data.Data, folder: Path
+) -> Learning:
+    """The settings of a stream; where a host learns before it, by the rule of the table."""
+    if not benchmark.epochs:
+        return learning
+    learning = dataclasses.replace(learning, gain_shift=HOST.gain_shift)
+    tries = [
+        dataclasses.replace(learning, lr_shift=learning.lr_shift - k)
+        for k in range(table.HALVINGS + 1)
+    ]
+    parts = rates.rehearsal(benchmark, known, seed)
+    replay = Strategy("rehearsal", benchmark.budgets[1])
+
+    def score(how: Learning) -> float:
+        net, _ = begun(benchmark, seed, parts.old, folder)
+        core = started(net, benchmark, how, replay, seed, parts.old)
+        for _ in core.learn(data.samples(parts.new, core.info)):
+            pass
+        return accuracies(core, [Experience(parts.new, parts.held)])[0]
+
+    path = kept_in(folder, benchmark, seed, known, (HOST, tries, replay, table.HELD), "rates")
+    return rates.best(path, tries, score)
+
+
+def capacity(net: Network, benchmark: Benchmark, strategy: Strategy) -> int:
+    """How many samples the replay keeps."""
+    if not strategy.same_bytes:
+        return strategy.replay
+    cut = pack.cut(net, benchmark.train_last)
+    latent = math.prod([*net.places()][cut].input)
+    return train.fitting(strategy.replay * (1 + latent), math.prod(net.shape))
 
 
 def blob(
@@ -77,9 +112,26 @@ def blob(
         seed, learning.lr_shift, learning.replays, learning.gain_shift, learning.threshold
     )
     last = strategy.last or benchmark.train_last or len(net.weighted)
+    count = capacity(net, benchmark, strategy)
+    net = pack.only_biases(net, last) if strategy.biases else net
     samples = data.samples(known, net.info()) if known else []
-    rules = pack.Rules(batch=learning.batch)
-    return train.convert(net, NAME, config, last, strategy.replay, samples, rules), config
+    rules = pack.Rules(batch=learning.batch, inputs=strategy.inputs, means=strategy.means)
+    return train.convert(net, NAME, config, last, count, samples, rules), config
+
+
+def started(
+    net: Network,
+    benchmark: Benchmark,
+    learning: Learning,
+    strategy: Strategy,
+    seed: int,
+    known: data.Data | None,
+) -> Core:
+    """The runtime with this model, its first stream begun."""
+    model, config = blob(net, benchmark, learning, strategy, seed, known)
+    core = Core(model)
+    core.start(1, config)
+    return core
 
 
 def accuracies(core: Core, stream: Stream) -> list[float]:
@@ -104,10 +156,9 @@ def run(
     first = 1 if benchmark.epochs else 0
     known = stream[0].learn if first else None
     net, fresh = begun(benchmark, seed, stream[0].learn, folder)
-    model, config = blob(net, benchmark, learning, strategy, seed, known)
-    core = Core(model)
-    core.start(1, config)
-    matrix = [accuracies(Core(blob(fresh, benchmark, learning, NAIVE, seed, None)[0]), stream)]
+    learning = in_stream(benchmark, learning, seed, stream[0].learn, folder)
+    core = started(net, benchmark, learning, strategy, seed, known)
+    matrix = [accuracies(started(fresh, benchmark, learning, NAIVE, seed, None), stream)]
     matrix += [accuracies(core, stream)] * first
     if strategy.joint:
         learn_jointly(core, stream, learning.replays + 1, seed)
@@ -117,10 +168,12 @@ def run(
             for _ in core.learn(data.samples(experience.learn, core.info)):
                 pass
             matrix.append(accuracies(core, stream))
+    count = capacity(net, benchmark, strategy)
     return {
         "matrix": matrix,
-        "replay_samples": strategy.replay,
-        "replay_bytes": strategy.replay * (1 + core.info.latent_bytes),
+        "rate": f"2^{learning.lr_shift}",
+        "replay_samples": count,
+        "replay_bytes": count * (1 + core.info.replay_bytes),
         "arena_bytes": core.info.arena_bytes,
         "weight_crc": f"{core.weight_crc():08x}",
     }
@@ -131,7 +184,7 @@ def try_host(
 ) -> float:
     """Accuracy on the first experience when a host has learned it with these settings."""
     net, _ = begun(benchmark, seed, stream[0].learn, folder, settings)
-    return accuracies(Core(blob(net, benchmark, LEARNING, NAIVE, seed, None)[0]), stream[:1])[0]
+    return accuracies(started(net, benchmark, LEARNING, NAIVE, seed, None), stream[:1])[0]
 
 
 def learn_jointly(core: Core, stream: Stream, passes: int, seed: int) -> None:

@@ -28,14 +28,17 @@ every strategy the same stream.
 
 - **naive**: each sample once, nothing is kept. **replay-N**: class-balanced reservoir of N samples
   at the cut between frozen and learning layers, {replays} of them replayed after each new one.
-  **head-N**: the same, but only the last layer learns, and the replay keeps what it takes.
-  **joint**: all experiences at once, shuffled, in as many passes as a sample has steps with
-  replay: an upper bound.
+  **inputs**: the replay keeps inputs, as many as fit in the bytes of the replay in the middle.
+  **head-N**: only the last layer learns, and the replay keeps what it takes. **biases**: of the
+  learning layers only biases learn. **means**: the last layer holds the mean of each class, the
+  cheap way, without replay. **joint**: all experiences at once, shuffled, in as many passes as a
+  sample has steps with replay: an upper bound.
 - **twin**: the same net in float32 (PyTorch, SGD, no bias), with the same samples in the same order
   and *the very same replayed ones*, a new one and its replays in one step; inputs kept in 8 bits,
   latents in float16. Where a host learns before the stream, the twin's host does so in float, too.
   **twin-bytes**: as many as fit in the bytes that integers take: half as many latents; of inputs
-  as many, so that there is no second run.
+  as many, so that there is no second run. **twin-int8**: it keeps latents in int8 times a power of
+  two, the least in which the largest latent of the first replay fits.
 - *average*: accuracy in the end over all tests. *forgetting*: mean over all experiences but the
   last of accuracy just after it less accuracy in the end (-BWT). *FWT*: mean over all but the first
   of accuracy just before it less an untrained net's. In the class-incremental streams a class
@@ -59,6 +62,27 @@ width of its dense layer, 16, 32 or 64, was chosen on three recordings of each a
 halves, replay-24 over seeds 1 to 5: 66.9, 77.8, 70.0 %, and 67.5 with three convolutions and none);
 mnist1d 0.0.2 (Apache 2.0) by its own generator, where a drift is another setting of it: more noise,
 more slope, a longer signal, all three.
+"""
+
+TRIED = """
+## How rehearsal came about
+
+With the rate 2^-4 and gain 1, which split-mnist and split-fashion chose for nets that begin
+untrained, integers were 13.7 ± 3.0 points behind the twin on mnist1d-drift and 1.1 ± 5.7 on
+speakers. On other samples of mnist1d's generator (seeds 11 and 12; the table has 1 to 5) replay-200
+gave, at gain 1:
+33.4 (2^-4), 37.0 (2^-5), 41.0 (2^-6), 42.6 (2^-7), 44.7 (2^-8), 45.8 (2^-9) and 46.7 % (2^-10); at
+gain 2, the host's: 39.6 (2^-4), 43.6 (2^-6), 47.2 (2^-8) and 48.0 % (2^-9); the twin 48.7 at 0.02
+and 50.0 % at 0.005 (seed 11). So the rate was too high for a net that a host has trained to its
+end, and no rate fits all: on validation of split-fashion-front, 2^-6 gave 80.3 % and 2^-8 72.2 %
+(gain 2, seed 1). Another rule was dropped: the highest rate at which learning known samples again
+costs at most a point of what is held out. Of 400 samples it could not see enough: for seed 12 it
+kept 2^-5 (46.1 %, twin 54.0 %, with hosts of other rates).
+
+What is left on mnist1d-drift comes from before the stream: with the settings chosen on
+split-fashion-front the integers' host knows 71 % of the first experience, the twin's 78 % (seeds 11
+and 12). With higher rates hosts know more (2^-5: 80 to 84 %; 0.05 to 0.1: 86 to 88 %), but
+settings of one benchmark are not chosen here.
 """
 
 
@@ -100,7 +124,7 @@ def text(rows: list[dict[str, Any]], results: Path = runs.RESULTS) -> str:
         name = f"replay-{benchmark.budgets[1]}"
         row = by_name.get((benchmark.name, name))
         lines.append(beside(benchmark, row) if row else f"| {benchmark.name} | not measured yet |")
-    lines += ["", *missing(results), "## Settings", "", settings(results), ""]
+    lines += ["", *latents(by_name), *missing(results), "## Settings", "", settings(results), ""]
     for benchmark in BENCHMARKS.values():
         mine = [row for row in rows if row["benchmark"] == benchmark.name]
         if mine:
@@ -122,6 +146,39 @@ def beside(benchmark: Benchmark, row: dict[str, Any]) -> str:
         summary.verdicts(benchmark, row),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def latents(by_name: dict[tuple[str, str], summary.Row]) -> list[str]:
+    """The second table: what a replay keeps, where there is a frozen front."""
+    lines = [
+        "## Latents and inputs, 8 bits and 16",
+        "",
+        "Ours with latents and with inputs in the same bytes; and the twin with int8 latents less "
+        "the twin with float16 ones, all else the same, which is what 8 bits lose.",
+        "",
+        "| benchmark | bytes | latents | ours | inputs | ours | difference | twin, int8 latents "
+        "| less float16 | must reach |",
+        "|---" * 10 + "|",
+    ]
+    for benchmark in BENCHMARKS.values():
+        row = by_name.get((benchmark.name, f"replay-{benchmark.budgets[1]}"))
+        if not benchmark.train_last or not row:
+            continue
+        inputs = by_name.get((benchmark.name, "inputs"), {})
+        cells = [
+            f"[{benchmark.name}](#{benchmark.name})",
+            f"{row['replay_bytes']:,}",
+            f"{row['replay_samples']}",
+            cell(row["average_accuracy"], row["sd"]),
+            f"{inputs.get('replay_samples', '–')}",
+            cell(row["inputs"], None),
+            signed(row["inputs_difference"], row["inputs_95"]),
+            cell(row["int8"], None),
+            signed(row["int8_difference"], row["int8_95"]),
+            summary.verdicts_of_latents(benchmark, row),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def missing(results: Path) -> list[str]:
@@ -147,6 +204,16 @@ def settings(results: Path) -> str:
         f"tried with seed {table.TRY_SEEDS[0]}, those at most {100 * table.CLOSE:.1f} points below",
         f"the best with {len(table.TRY_SEEDS)} seeds. The test part chose nothing.",
         "",
+        "Where a host learns before the stream, the rate is found by *rehearsal* on what it knows,",
+        "for each seed, by one rule for integers and twin: a tenth is held out, the host learns "
+        "the",
+        "others but their last class, and this class arrives as in the stream, with the replay in",
+        f"the middle; of the rate chosen below and its halves, {table.HALVINGS} of them, the one "
+        "is",
+        "taken with which most of what is held out is right (the highest of equal ones). A user",
+        "can do so before a board is flashed. The gain is then the host's, to which outputs were",
+        "fitted.",
+        "",
         f"| settings | of | {' | '.join(columns)} | seeds | |",
         "|---" * (4 + len(columns)) + "|",
     ]
@@ -157,7 +224,7 @@ def settings(results: Path) -> str:
             word = "chosen" if one["settings"] == dataclasses.asdict(used) else ""
             cells = [said(one["settings"]), kind, *scores, str(len(one[names[0]])), word]
             lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, DATA])
+    return "\n".join([*lines, DATA, TRIED])
 
 
 def said(fields: dict[str, Any]) -> str:
@@ -201,6 +268,7 @@ def section(benchmark: Benchmark, rows: list[dict[str, Any]], results: Path) -> 
             f"{row['seeds']} of {row['seeds_wanted']}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", found] if (found := summary.rates(benchmark, results)) else []
     lines += ["", f"Instructions: learning one sample with its replays ({where})." if where else
               "Instructions were not counted yet.", ""]  # fmt: skip
     return lines + matrix(benchmark, results)

@@ -12,7 +12,10 @@ from wage_host import svg
 ROW, TOP = 24.0, 26.0
 LEFT, RIGHT = 110.0, svg.WIDTH - 84.0  # of the bars
 CURVE_LEFT, CURVE_RIGHT, CURVE_BOTTOM = 36.0, svg.WIDTH - 84.0, 190.0
-COLOURS = {"naive": "before", "replay": "old", "head": "old", "joint": "muted", "twin": "new"}
+COLOURS = {
+    "naive": "before", "replay": "old", "inputs": "old", "head": "old", "biases": "old",
+    "means": "old", "joint": "muted", "twin": "new",
+}  # fmt: skip
 
 Series = list[tuple[str, np.ndarray]]  # a strategy's name, its mean matrix
 

@@ -38,7 +38,7 @@ def plan(
 
 
 def kept(strategy: Strategy, latent: int, frozen: bool) -> tuple[int, int]:
-    """Samples that the twin's replay keeps, and its bytes; inputs in 8 bits, latents in 16."""
-    each = 1 + latent * (2 if frozen else 1)
+    """Samples that the twin's replay keeps, and its bytes; inputs take 8 bits."""
+    each = 1 + latent * (strategy.latent_bits // 8 if frozen else 1)
     count = strategy.replay * (1 + latent) // each if strategy.same_bytes else strategy.replay
     return count, count * each

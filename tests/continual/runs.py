@@ -46,13 +46,15 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """All that the result follows from, but for data and code."""
         of_host = table.TWIN_HOST if self.strategy.twin else table.HOST
-        one, used = self.benchmark, {"host": dataclasses.asdict(of_host)}
-        used = {**used, "epochs": one.epochs, "known": one.known} if one.epochs else {}
+        one, used = self.benchmark, {}
+        if one.epochs:
+            used = {"host": dataclasses.asdict(of_host), "epochs": one.epochs, "known": one.known}
+            used |= {"held": table.HELD, "halvings": table.HALVINGS}
         shape = {"net": one.net, "samples": one.samples, "train_last": one.train_last}
         return {
             **shape,
             **used,
-            "strategy": dataclasses.asdict(self.strategy),
+            "strategy": self.strategy.said,
             "learning": dataclasses.asdict(self.learning),
         }
 
