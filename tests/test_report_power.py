@@ -110,6 +110,17 @@ def test_nothing_is_drawn_inside_a_gap() -> None:
     assert "unplugged" in words_shown
 
 
+def test_many_gaps_are_few_marks() -> None:
+    curve = np.full((1000, 3), 1e-3, "f4")
+    gaps = [(at / 500, at / 500 + 1e-3, "not measured") for at in range(50_000)]
+    gaps.append((200.0, 300.0, "unplugged"))
+    chart = power.run_chart(curve, 200.0, gaps, power.BROAD)
+    assert len(chart) < 60_000
+    assert chart.count("unplugged</text>") == 1
+    apart = [(1.0, 2.0, "a"), (1.5, 3.0, "b"), (9.0, 9.1, "c"), (9.15, 9.2, "d")]
+    assert power._joined(apart, 0.1) == [(1.0, 3.0, "b"), (9.0, 9.2, "c")]
+
+
 def test_gap_at_the_end_makes_the_chart_longer() -> None:
     curve = np.full((100, 3), 1e-3, "f4")
     root = check_svg(power.run_chart(curve, 50.0, [(50.0, 100.0, "unplugged")], power.BROAD))
@@ -162,8 +173,10 @@ def test_phases_stand_where_they_were() -> None:
     samples = np.stack([t, np.where(t < 4e-3, 1e-3, 2e-3)], 1)
     spans = [(0.0, 4e-3, "forward"), (4e-3, 10e-3, "backward")]
     root = check_svg(power.steps_chart(samples, spans, power.BROAD))
-    strips = [(e.attrib["fill"], float(e.attrib["x"]), float(e.attrib["width"]))
-              for e in root.iter("rect") if e.attrib["height"] == "7"]
+    strips = [(e.attrib["stroke"], *map(float, re.match(r"M(.*) .*h(.*)", e.attrib["d"]).groups()))
+              for e in root.iter("path") if e.attrib.get("stroke-width") == "7"]
+    bands = [e.attrib["d"] for e in root.iter("path") if e.attrib.get("fill-opacity") == "0.16"]
+    assert bands == [f"M{x:g} 30h{w:g}v150h-{w:g}z" for _, x, w in strips]
     edge = LEFT + (RIGHT - LEFT) * 4e-3 / samples[-1, 0]
     assert [fill for fill, _, _ in strips] == ["var(--old)", "var(--new)"]
     assert np.allclose([strips[0][1], strips[1][1]], [LEFT, edge], atol=0.1)
@@ -171,6 +184,14 @@ def test_phases_stand_where_they_were() -> None:
     line = next(path for path in root.iter("path") if path.attrib.get("stroke-width") == "1.2")
     low = [x for x, y in points(line) if y > BOTTOM - power.HEIGHT * 0.6]
     assert max(low) == pytest.approx(edge, abs=1.5)
+
+
+def test_thousands_of_phases_are_a_small_chart() -> None:
+    t = np.linspace(0, 1, 2000)
+    samples = np.stack([t, np.full(2000, 1e-3)], 1)
+    spans = [(k / 5000, (k + 1) / 5000, ("forward", "backward", "update")[k % 3])
+             for k in range(5000)]  # fmt: skip
+    assert len(power.steps_chart(samples, spans, power.BROAD)) < 400_000
 
 
 def test_shares_are_those_of_the_phases() -> None:

@@ -14,6 +14,7 @@ PHASES = {"receive": "fourth", "forward": "old", "backward": "new", "update": "t
           "save": "fifth", "idle": "before"}  # and the colour of each
 BROAD = 720.0  # width on anything wider than a phone
 LEFT, TOP, HEIGHT = 44.0, 30.0, 150.0
+STRIP = 7  # height of the phases below a trace
 HATCH = 7.0  # between two lines of what was not measured
 
 Gap = tuple[float, float, str]  # begin and end in s, and a word
@@ -45,7 +46,7 @@ def run_chart(curve: np.ndarray, seconds: float, gaps: Sequence[Gap], width: flo
         over = [(at[i], high[i]) for i in stretch] + [(at[i], low[i]) for i in reversed(stretch)]
         parts.append(f'<path d="{frame.path(over)}z" fill="var(--old)" fill-opacity="0.3"/>')
         parts.append(frame.line([(at[i], mean[i]) for i in stretch], "old", 1.6))
-    for begin, end, word in gaps:
+    for begin, end, word in _joined(gaps, 2 * frame.end / (right - LEFT)):
         parts += frame.gap(begin, end, word)
     whole = float(np.nanmean(mean)) if columns else 0.0
     said = f"{words.power(whole)} on average over {words.duration(seconds)}"
@@ -65,15 +66,15 @@ def steps_chart(samples: np.ndarray, spans: Sequence[Span], width: float) -> str
     columns = int(min(len(samples), right - LEFT))
     frame = _Frame(right, begin, end, float(samples[:, 1].max()))
     parts = []
-    for first, last, phase in spans:
-        x0, x1 = frame.x(max(first, begin)), frame.x(min(last, end))
-        if x1 > x0:
-            parts.append(f'<rect x="{n(x0)}" y="{n(TOP)}" width="{n(x1 - x0, 2)}" '
-                         f'height="{n(HEIGHT)}" fill="var(--{colour(phase)})" '
-                         'fill-opacity="0.16"/>')
-            parts.append(f'<rect x="{n(x0)}" y="{n(TOP + HEIGHT)}" width="{n(x1 - x0, 2)}" '
-                         f'height="7" fill="var(--{colour(phase)})"/>')
-    parts += frame.axes(below=7)
+    for name in shown(spans):
+        edges = [(frame.x(max(first, begin)), frame.x(min(last, end)))
+                 for first, last, phase in spans if phase == name]
+        pieces = [(n(x0, 2), n(x1 - x0, 2)) for x0, x1 in edges if x1 > x0]
+        band = "".join(f"M{x} {n(TOP)}h{w}v{n(HEIGHT)}h-{w}z" for x, w in pieces)
+        strip = "".join(f"M{x} {n(TOP + HEIGHT + STRIP / 2)}h{w}" for x, w in pieces)
+        parts.append(f'<path d="{band}" fill="var(--{colour(name)})" fill-opacity="0.16"/>')
+        parts.append(f'<path d="{strip}" stroke="var(--{colour(name)})" stroke-width="{STRIP}"/>')
+    parts += frame.axes(below=STRIP)
     cuts = np.linspace(0, len(samples), columns, endpoint=False).astype(int)
     low, high = (f.reduceat(samples[:, 1], cuts) for f in (np.minimum, np.maximum))
     last = np.append(cuts[1:], len(samples)) - 1
@@ -82,7 +83,7 @@ def steps_chart(samples: np.ndarray, spans: Sequence[Span], width: float) -> str
             for value in ((b, a) if falling else (a, b) if a != b else (a,))]
     parts.append(frame.line(line, "ink", 1.2))
     said = f"{words.duration(end - begin)} with the phases {words.listed(shown(spans))}."
-    return frame.chart("Power of a few steps", said, parts, 7)
+    return frame.chart("Power of a few steps", said, parts, STRIP)
 
 
 def shown(spans: Sequence[Span]) -> list[str]:
@@ -121,6 +122,18 @@ def _fewer(curve: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray, np.
     return (np.minimum.reduceat(curve[:, 0], cuts),
             np.add.reduceat(curve[:, 1].astype(float), cuts) / counts,
             np.maximum.reduceat(curve[:, 2], cuts))
+
+
+def _joined(gaps: Sequence[Gap], nearest: float) -> list[Gap]:
+    """Gaps in order; those nearer to each other than so many seconds are one."""
+    out: list[Gap] = []
+    for begin, end, word in sorted(gaps):
+        if out and begin - out[-1][1] < nearest:
+            first, last, before = out[-1]
+            out[-1] = (first, max(last, end), before if last - first > end - begin else word)
+        else:
+            out.append((begin, end, word))
+    return out
 
 
 def _stretches(at: np.ndarray, mean: np.ndarray, gaps: Sequence[Gap]) -> list[list[int]]:
