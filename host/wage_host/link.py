@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Protocol
 
 import serial
@@ -105,6 +105,12 @@ def _explained(url: str, error: Exception) -> PortNotFound | PortBusy:
 def ports() -> list[str]:
     """Names of the serial ports of this computer that have a USB device behind them."""
     return [port.device for port in list_ports.comports() if port.vid is not None]
+
+
+def ports_of(usb: Container[tuple[int, int]]) -> list[tuple[str, str]]:
+    """(Name, serial number) of those whose USB device has one of these (vendor, product)."""
+    found = [port for port in list_ports.comports() if (port.vid, port.pid) in usb]
+    return [(port.device, port.serial_number or "") for port in found]
 
 
 def connector(port: str, baud: int, sim: Callable[[], SimBoard] | None) -> Callable[[], Link]:

@@ -11,10 +11,9 @@ import re
 import time
 
 import numpy as np
-from serial.tools import list_ports
 
 from wage_host.errors import InstrumentError
-from wage_host.link import LinkLost
+from wage_host.link import LinkLost, ports_of
 from wage_host.power.instrument import NOTHING, WIDE, Block, Gap, open_port
 
 TITLE = "LPM01A or STLINK-V3PWR"
@@ -62,8 +61,7 @@ class Lpm:
     @staticmethod
     def find() -> list[str]:
         """Ports of ST's that may be one: other boards of theirs look the same."""
-        found = [p for p in list_ports.comports() if (p.vid, p.pid) in USB]
-        return [port.device for port in found]
+        return [name for name, _ in ports_of(USB)]
 
     def _lines(self, timeout_s: float) -> list[str]:
         """Lines that have come, without prompts."""

@@ -11,10 +11,9 @@ import re
 import time
 
 import numpy as np
-from serial.tools import list_ports
 
 from wage_host.errors import InstrumentError
-from wage_host.link import LinkLost
+from wage_host.link import LinkLost, ports_of
 from wage_host.power.counted import Counted
 from wage_host.power.instrument import WIDE, Block, Gap, open_port
 
@@ -52,9 +51,8 @@ class Ppk2:
     def find() -> list[str]:
         """The measuring port of each one; the other port of a kit is its shell."""
         kits: dict[str, list[str]] = {}
-        for port in list_ports.comports():
-            if (port.vid, port.pid) == USB:
-                kits.setdefault(port.serial_number or "", []).append(port.device)
+        for name, kit in ports_of({USB}):
+            kits.setdefault(kit, []).append(name)
         return [min(found) for found in kits.values()]
 
     def _ask(self) -> dict[str, float]:
