@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
@@ -20,6 +21,7 @@ from wage_host.svg import escape
 
 HERE = "127.0.0.1"  # and nobody else: what is shown is the user's
 EVERY_S = 0.5  # between two looks
+SHARE = 0.1  # of the time at most for them: long runs take longer to draw
 GRACE_S = 3.0  # for browsers to hear of the end
 
 SCRIPT = """
@@ -126,13 +128,14 @@ class Server:
         try:
             ended, last = False, ""
             while not ended:
+                begun = time.monotonic()
                 ended, now = self._ended, self.body()
                 if now != last:
                     send("message", json.dumps(now))
-                last = now
+                last, spent = now, time.monotonic() - begun
                 with self._changed:
                     if not ended and not self._ended:
-                        self._changed.wait(EVERY_S)
+                        self._changed.wait(max(EVERY_S, spent / SHARE))
             send("end", "")
         finally:
             with self._changed:
