@@ -197,6 +197,22 @@ def test_an_instrument_that_gives_nothing(tmp_path):
         assert silent.stopped
 
 
+def test_a_driver_that_fails_is_a_gap(tmp_path):
+    class Broken(Silent):
+        def read(self, timeout_s: float) -> object:
+            raise ZeroDivisionError("of somebody else")
+
+    device = SimpleNamespace(welcome=SimpleNamespace(marks=0), last_id=0, on_marks=None)
+    with Log(tmp_path / "l.sqlite") as log:
+        run = log.begin("test", {})
+        with beside.measured(Recorder(Broken()), log, run, device, lambda *a: a[2]):
+            pass
+        log.end(run, "done", {})
+        gap = row(log, "power_gap")
+        assert gap.kind == "unplugged"
+        assert gap.text == "the driver failed: ZeroDivisionError('of somebody else')"
+
+
 def test_whatever_ends_a_run_the_measurement_is_kept(tmp_path):
     device = SimpleNamespace(welcome=SimpleNamespace(marks=0), last_id=0, on_marks=None)
     with Log(tmp_path / "l.sqlite") as log:

@@ -52,3 +52,15 @@ def test_what_is_no_loss(what):
     if what == "a backlog":
         lags += np.clip(np.arange(3000) * BLOCK_S * 0.03 - 0.2, 0, None)  # it is too slow by 3 %
     assert arrive(lags, {}).gaps == []
+
+
+@pytest.mark.parametrize("count", [1, 4096, 100_001])
+def test_noise_is_dropped_and_told(count):
+    counted = Counted(RATE)
+    good = ((np.arange(2000) % 64).astype(np.uint32) << 18).astype("<u4").tobytes()
+    noise = np.random.default_rng(count).bytes(count)
+    found = [counted.feed(part) for part in (good, noise, good, good)]
+    assert sum(len(words) for words, _ in found) >= 5000
+    numbers = np.concatenate([numbers for _, numbers in found])
+    assert (np.diff(numbers) > 0).all()
+    assert "lost" in {gap.kind for gap in counted.gaps}

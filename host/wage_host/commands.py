@@ -103,7 +103,7 @@ def do_learn(
            for path in (None if live else file, eval_data, guard)]  # fmt: skip
     with (
         Log(log_path or default_path()) as log,
-        beside_run(power, volts) as recorder,  # first: it may supply the board
+        beside_run(power, volts, screen.say) as recorder,  # first: it may supply the board
         open_device(port, baud, model, store, key, timeout) as device,
     ):
         device.check_store()
@@ -245,7 +245,7 @@ def do_eval(
     extras = info(blob).extras if blob else NOTHING
     with (
         Log(log_path or default_path()) as log,
-        beside_run(power, volts) as recorder,
+        beside_run(power, volts, screen.say) as recorder,
         open_device(**port) as device,
     ):
         names = classes.named(device, extras.names, None)

@@ -106,11 +106,11 @@ class Counted:
 
     def _find_step(self, data: bytes) -> int:
         """The stream is out of step by some bytes; returns how many to drop."""
+        self._shifted = True
         for shift in (1, 2, 3):
             if in_step(np.frombuffer(data, "<u4", LOOK, shift)):
-                self._shifted = True
                 return shift
-        return 4
+        return 4 * LOOK  # no sample in sight
 
     def _tell(self, count: int, kind: str, text: str) -> None:
         lost_s = count / self._rate_hz if kind == "lost" else 0.0

@@ -18,7 +18,9 @@ def power_options(function: Callable) -> Callable:
     return option(VOLTS(function))
 
 
-def beside_run(power: str | None, volts: float | None) -> contextlib.AbstractContextManager:
+def beside_run(
+    power: str | None, volts: float | None, say: Callable[[str], None]
+) -> contextlib.AbstractContextManager:
     """A recorder, not yet started, out of the options; of None without --power."""
     if power is None:
         if volts is not None:
@@ -27,4 +29,4 @@ def beside_run(power: str | None, volts: float | None) -> contextlib.AbstractCon
     instrument = open_instrument(power, volts)
     if not instrument.live:
         raise WrongUsage(f"{power} is a file, and measures nothing now: name an instrument")
-    return contextlib.closing(Recorder(instrument))
+    return contextlib.closing(Recorder(instrument, say))

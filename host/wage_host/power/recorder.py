@@ -18,6 +18,7 @@ from wage_host.power.instrument import Gap, Instrument
 from wage_host.power.trace import Trace, Writer
 
 WAIT_S = 0.1  # for samples, at most
+LONG, SUMMED_HZ = 10_000_000, 4_000_000  # samples that take seconds to sum up; a second
 LATE_S = 0.5  # that samples may be after the end
 TOLD_MAX = 10  # gaps that on_gap hears of; the trace has all
 
@@ -36,13 +37,15 @@ class Recorder:
     """A measurement, from the beginning to the end of a with block.
 
     That an instrument goes away ends nothing else.
-    on_gap(text) hears of what is missing, in the recorder's thread. joules and seconds: so far.
+    on_gap(text) hears of what is missing, in the recorder's thread; say(text) of what takes long.
+    joules and seconds: so far.
     """
 
     def __init__(
-        self, instrument: Instrument, on_gap: Callable[[str], None] = lambda text: None
+        self, instrument: Instrument, say: Callable[[str], None] = lambda text: None
     ) -> None:
-        self.instrument, self.on_gap = instrument, on_gap
+        self.instrument, self.say = instrument, say
+        self.on_gap = say
         self.joules = self.seconds = 0.0
         self.gone = False  # it was unplugged
         self.ended = threading.Event()
@@ -92,10 +95,17 @@ class Recorder:
             self._stop.set()
             if self._thread.is_alive():
                 self._thread.join()
-            self.instrument.stop()
+            try:
+                self.instrument.stop()
+            except Exception:
+                if not self.gone:  # else no wonder
+                    raise
 
     def trace(self, **about: Any) -> Trace:
         """All of it, after close()."""
+        if self.samples > LONG:
+            seconds = self.samples / SUMMED_HZ
+            self.say(f"summing up {self.samples:,} samples of power, about {seconds:.0f} s")
         which = {"instrument": self.instrument.name, "pins": self.instrument.pins}
         return self._writer.trace(
             heard=np.array(self._heard).reshape(-1, 2),
@@ -110,12 +120,14 @@ class Recorder:
         try:
             while not self._complete() and self._take():
                 pass
-        except (LinkLost, InstrumentError) as lost:
+        except Exception as error:  # drivers of others may raise anything
+            known = isinstance(error, LinkLost | InstrumentError)
+            lost = str(error) if known else f"the driver failed: {error!r}"
             self.gone = True
             self.on_gap(f"unplugged: {lost}; nothing is measured from here on")
             self._stop.wait()
             silent_s = max(time.monotonic() - self.begin_s - self._last_s, 0.0)
-            self._gaps.append(Gap(self._last_s, silent_s, 0, "unplugged", str(lost)))
+            self._gaps.append(Gap(self._last_s, silent_s, 0, "unplugged", lost))
         finally:
             self.ended.set()
 
