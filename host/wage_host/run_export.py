@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import functools
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,40 +20,43 @@ from wage_host.log import RECORD, Log, default_path
 from wage_host.options import FILE, LOG, command
 from wage_host.screen import Screen
 
-POINTS = 2000  # of a curve in TensorBoard at most, each the mean of what lies between
+POINTS = 500  # of a curve in TensorBoard at most, each the mean of what lies between
+CHUNK = 10_000  # records that are worked on at once
+JSON_BOOL = ("false", "true")
 
 
-def as_csv(log: Log, run: int) -> bytes:
-    """A line for each answer, as it came: all of a record, and its loss in nats."""
-    records, out = log.records(run), io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*RECORD.names, "loss"])
-    losses = figures.loss(records["p_label"])
-    columns = [records[name].astype(int).tolist() for name in RECORD.names]
-    writer.writerows(zip(*columns, (f"{x:.4f}" for x in losses), strict=True))
-    return out.getvalue().encode()
+def as_csv(log: Log, run: int) -> Iterator[str]:
+    """A heading, then a line for each answer, as it came: all of a record, and its loss in nats.
+    """
+    yield ",".join([*RECORD.names, "loss"]) + "\n"
+    for values, loss in _answers(log, run):
+        yield f"{','.join(str(int(value)) for value in values)},{loss:.4f}\n"
 
 
-def as_json_lines(log: Log, run: int) -> bytes:
+def as_json_lines(log: Log, run: int) -> Iterator[str]:
     """An object a line: the run, its evaluations and events, then a line for each answer."""
-    return "".join(json.dumps(line) + "\n" for line in _lines(log, run)).encode()
-
-
-def _lines(log: Log, run: int) -> Iterator[dict[str, Any]]:
-    yield {"kind": "run", **log.run(run)}
+    yield json.dumps({"kind": "run", **log.run(run)}) + "\n"
     for e in log.evaluations(run):
         lists = {name: e[name].tolist() for name in ("labels", "predictions")}
-        yield {"kind": "evaluation", **e, **lists}
+        yield json.dumps({"kind": "evaluation", **e, **lists}) + "\n"
     for event in log.events(run):
-        yield {"kind": "event", **event}
+        yield json.dumps({"kind": "event", **event}) + "\n"
+    head = json.dumps({"kind": "sample", **dict.fromkeys(RECORD.names)})
+    line = head.replace("null", "%s")[:-1] + ', "loss": %.4f}\n'
+    for (*counts, skipped, known, us), loss in _answers(log, run):
+        yield line % (*counts, JSON_BOOL[skipped], JSON_BOOL[known], us, loss)
+
+
+def _answers(log: Log, run: int) -> Iterator[tuple[tuple[int, ...], float]]:
+    """The values of each record, and its loss."""
     records = log.records(run)
-    for record, x in zip(records, figures.loss(records["p_label"]), strict=True):
-        values = dict(zip(RECORD.names, record.tolist(), strict=True))
-        yield {"kind": "sample", **values, "loss": round(float(x), 4)}
+    for begin in range(0, len(records), CHUNK):
+        some = records[begin : begin + CHUNK]
+        yield from zip(some.tolist(), figures.loss(some["p_label"]).tolist(), strict=True)
 
 
-def to_tensorboard(log: Log, run: int, folder: Path) -> Path:
-    """Writes the curves of a run into `folder`/run-N; returns that."""
+def to_tensorboard(log: Log, run: int, folder: Path, tell: Callable[[int], None]) -> Path:
+    """Writes the curves of a run into `folder`/run-N; returns that. tell: of records done."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
@@ -67,14 +69,15 @@ def to_tensorboard(log: Log, run: int, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with SummaryWriter(str(made)) as writer:
-            _write(writer, log, row)
+            for done in _write(writer, log, row):
+                tell(done)
     except OSError as error:
         raise FileError(f"cannot write {made}: {error.strerror}") from None
     return made
 
 
-def _write(writer: Any, log: Log, row: dict[str, Any]) -> None:
-    """Curves over the samples, evaluations, and the conditions as text."""
+def _write(writer: Any, log: Log, row: dict[str, Any]) -> Iterator[int]:
+    """Curves over the samples, evaluations, and the conditions as text; gives what is done."""
     begin = datetime.fromisoformat(row["started"]).timestamp()
     records = figures.fresh(log.records(row["id"]))
     count, span = len(records), figures.seconds(row)
@@ -91,6 +94,7 @@ def _write(writer: Any, log: Log, row: dict[str, Any]) -> None:
             writer.add_scalar(f"learning/{name}", (total[b] - total[a]) / (b - a), at, when)
         so_far = sums["accuracy of the samples between"][b] / b
         writer.add_scalar("learning/accuracy so far", so_far, at, when)
+        yield int(b)
     for e in log.evaluations(row["id"]):
         share = float(np.mean(e["labels"] == e["predictions"])) if len(e["labels"]) else 0.0
         when = datetime.fromisoformat(e["time"]).timestamp()
@@ -144,14 +148,28 @@ def _export_run(
     """Writes what was asked for of a run."""
     made = []
     with Log(log_path or default_path(), create=False) as log, log.whole():
-        log.run(run)
-        for path, write in ((csv, as_csv), (jsonl, as_json_lines)):
+        count = log.run(run)["records"]
+        for path, lines in ((csv, as_csv), (jsonl, as_json_lines)):
             if path:
                 files.check_output(path)
-                files.write_whole(path, write(log, run))
+                files.write_whole(path, _joined(screen, path, count, lines(log, run)))
                 made.append(path)
         if tensorboard:
-            made.append(to_tensorboard(log, run, tensorboard))
+            with screen.progress(str(tensorboard), count) as update:
+                tell = functools.partial(update, note="samples")
+                made.append(to_tensorboard(log, run, tensorboard, tell))
     for path in made:
         screen.say(f"run {run}: {path}")
     return {"run": run, "files": [str(path) for path in made]}
+
+
+def _joined(screen: Screen, path: Path, count: int, lines: Iterable[str]) -> bytes:
+    """All lines in UTF-8, with a display of how many there are."""
+    parts = []
+    with screen.progress(str(path), count) as update:
+        for done, line in enumerate(lines):
+            parts.append(line)
+            if done % CHUNK == 0:
+                update(min(done, count), "lines")
+        update(count, "lines")
+    return "".join(parts).encode()
