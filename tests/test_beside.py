@@ -4,6 +4,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from wage_host.errors import InstrumentError
 from wage_host.log import Log
 from wage_host.power import beside, estimate
 from wage_host.power import trace as traces
-from wage_host.power.instrument import NOTHING
+from wage_host.power.instrument import NOTHING, Block
 from wage_host.power.recorder import Recorder
 
 AMPERES, VOLTS = 0.0125, 3.0
@@ -92,7 +93,7 @@ def test_the_log_has_what_was_drawn(board, longer, tmp_path, capsys):
         assert kinds["sample"].joules == pytest.approx(16 * kinds["step"].joules)
         assert "no windows: a window is" in kinds["sample"].how  # the run is too short for five
         assert json.loads(row(log, "power_closeup").phases)
-        kept = traces.load(beside.trace_path(log, 1))
+        kept = traces.load(tmp_path / row(log, "power").trace)
         assert len(kept) == row(log, "power").samples
         assert kept.about["run"] == 1
     told = capsys.readouterr().out
@@ -181,6 +182,30 @@ class Silent:
 
     def stop(self) -> None:
         self.stopped = True
+
+
+class Late(Silent):
+    """One whose samples come 0.2 s after they were taken, at 1 kHz."""
+
+    def start(self) -> None:
+        self.begin, self.sent = time.monotonic(), 0
+
+    def read(self, timeout_s: float) -> object:
+        time.sleep(0.01)
+        count = int((time.monotonic() - self.begin - 0.2) * 1000) - self.sent
+        if count <= 0:
+            return NOTHING
+        t = (self.sent + np.arange(count)) / 1000
+        self.sent += count
+        ones = np.ones(count, np.float32)
+        return Block(t, ones, ones, np.zeros(count, np.uint8))
+
+
+def test_the_end_of_a_run_is_measured_though_it_comes_late():
+    with Recorder(Late()) as recorder:
+        time.sleep(0.3)
+        seconds = time.monotonic() - recorder.begin_s
+    assert recorder.trace().end_s >= seconds
 
 
 def test_an_instrument_that_gives_nothing(tmp_path):

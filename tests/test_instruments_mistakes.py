@@ -162,6 +162,9 @@ def test_what_is_no_trace(demo_files: demo.Files, refused):
     code, line = refused("power", "record", "replay:none.npz", "-o", "x.npz")
     assert code == 25
     assert line == "none.npz is no power trace of wage-host: No such file or directory"
+    code, line = refused("power", "record", "ppk2:/dev/ttyNONE", "-o", "none/x.npz")
+    assert code == 19  # before anything is measured
+    assert line.startswith("cannot write none/x.npz: make the folder none")
     code, line = refused("power", "record", "ppk2", "-o", "x.csv")
     assert code == 2
     assert line == "a trace is a .npz file: name it x.npz"

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -216,9 +215,3 @@ def joules_text(value: float) -> str:
         if abs(value) >= unit or name == "µJ":
             return f"{value / unit:.4g} {name}"
     raise AssertionError("µJ is the last")
-
-
-def trace_path(log: Log, run: int) -> Path | None:
-    """The trace of a run, where it should lie; None when there is none."""
-    rows = log.read("SELECT trace FROM power WHERE run = ?", run)
-    return log.path.with_name(rows[0][0]) if rows and rows[0][0] else None
