@@ -30,7 +30,7 @@ REPORT = native.ROOT / "build/coverage.txt"
 TESTS = (
     "test_runtime.py", "test_runtime_blobs.py", "test_runtime_errors.py", "test_runtime_layers.py",
     "test_runtime_update.py", "test_persist.py", "test_slots.py", "test_guard.py", "test_wire.py",
-    "test_protocol.py", "test_recover.py", "test_edges.py",
+    "test_protocol.py", "test_recover.py", "test_edges.py", "test_phase.py", "test_field.py",
     "test_board_faults.py", "test_auth.py", "test_push.py",
     "test_fuzz.py::test_frames_are_refused_by_name_or_accepted",
     "test_fuzz.py::test_every_refusal_of_the_serve_loop",
@@ -47,7 +47,10 @@ TESTS = (
     "test_classes.py::test_a_store_that_fails_is_told_and_forgets_when_asked_again",
 )  # fmt: skip
 # take long and reach nothing more
-LEFT_OUT = "figures or mistake or alive or emulated or prepares_nothing or test_command"
+LEFT_OUT = (
+    "figures or mistake or alive or emulated or prepares_nothing or test_command"
+    " or image_that_tells or needs_a_board"
+)
 FLAGS = ("-fprofile-instr-generate", "-fcoverage-mapping", "-fcoverage-mcdc")
 PLAIN = ("-std=c99", "-O1", "-fPIC", "-DNDEBUG", "-w")
 # What is not reached, as gaps() words it, and why.

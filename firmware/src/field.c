@@ -4,12 +4,12 @@
 #include "requests.h"
 
 /* The board's own stream goes on, or begins; a host that had begun one must
- * begin again. Returns 0 or an error. */
-static int begin(struct serve *s)
+ * begin again. */
+static void begin(struct serve *s)
 {
     s->started = 0;
     s->policy = s->field->policy;
-    return wage_start(&s->model, WAGE_FIELD_STREAM, NULL);
+    (void)wage_start(&s->model, WAGE_FIELD_STREAM, NULL); // cannot fail
 }
 
 /* 1: there is a new input. */
@@ -36,8 +36,9 @@ void serve_field(struct serve *s, uint32_t heard)
         return;
     int label = s->field->label(s->port);
     // while a host is there, it has the word
-    int learn = label >= 0 && label < s->model.classes && s->away
-                && begin(s) == WAGE_OK;
+    int learn = label >= 0 && label < s->model.classes && s->away;
+    if (learn)
+        begin(s);
     s->message.tail = (const uint8_t *)s->input;
     f[WAGE_SAMPLE_ID] = s->model.last_id + 1;
     f[WAGE_SAMPLE_LABEL] = learn ? (uint32_t)label : 0;
@@ -59,15 +60,14 @@ int serve_teach(struct serve *s)
         return serve_refuse(s, WAGE_E_ORDER, last, id);
     if (id > last && !s->sensed && !sense(s))
         return serve_refuse(s, WAGE_E_INPUT, w->input_bytes, 0);
-    int error = begin(s);
-    if (error)
-        return error;
+    begin(s);
     s->message.type = WAGE_SAMPLE;
     s->message.tail = (const uint8_t *)s->input;
     s->message.tail_bytes = w->input_bytes;
     s->started = 1;
-    s->sensed = s->sensed && id <= last;
-    error = serve_sample(s);
+    if (id > last)
+        s->sensed = 0;
+    int error = serve_sample(s);
     s->started = 0;
     return error;
 }

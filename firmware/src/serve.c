@@ -311,9 +311,7 @@ static uint8_t fields_needed(uint8_t type)
     case WAGE_PROBE: return WAGE_PROBE_FIELDS;
     case WAGE_CLASS: return WAGE_CLASS_FIELDS;
     case WAGE_FORGET: return WAGE_FORGET_FIELDS;
-#if WAGE_FIELD
     case WAGE_TEACH: return WAGE_SAMPLE_FIELDS;
-#endif
     default: return 0;
     }
 }
@@ -349,9 +347,7 @@ static int answer(struct serve *s)
     case WAGE_PROBE: return serve_probe(s);
     case WAGE_CLASS: return WAGE_CLASS_TABLES ? serve_class(s) : WAGE_E_NAME;
     case WAGE_FORGET: return WAGE_CLASS_TABLES ? serve_forget(s) : WAGE_E_NAME;
-#if WAGE_FIELD
-    case WAGE_TEACH: return serve_teach(s);
-#endif
+    case WAGE_TEACH: return WAGE_FIELD ? serve_teach(s) : WAGE_E_TYPE;
     default: return serve_reset(s);
     }
 }
