@@ -293,6 +293,38 @@ def test_estimates_of_a_run(place, tmp_path, demo_blob):
 # -- an emulated board ---------------------------------------------------------
 
 
+class Slow(sim.SimBoard):
+    """A simulated board that takes its time: 10 ms for each zero that frames are put between."""
+
+    def exchange(self, data: bytes) -> bytes:
+        answer = super().exchange(data)
+        time.sleep(0.01 * answer.count(b"\0"))
+        return answer
+
+
+@pytest.mark.soak
+def test_a_minute_has_windows_as_mlperf_tiny_wants_them(served, demo_files, demo_blob, tmp_path):
+    port = served(sim.serve_socket, Slow(demo_blob.read_bytes(), phases=True), 0)
+    with np.load(demo_files.test) as test:
+        four = {name: np.concatenate([test[name]] * 4) for name in ("x", "y")}
+    np.savez(tmp_path / "t.npz", **four)
+    with running("ppk2", steps=CONSTANT) as where:
+        named = {"--port": port, "--model": demo_blob, "--data": tmp_path / "t.npz"}
+        named |= {"--power": f"ppk2:{where}", "--log": tmp_path / "l.sqlite"}
+        command = ["eval", *(str(part) for pair in named.items() for part in pair)]
+        assert cli.wage_host.main(command, standalone_mode=False) == 0
+    with Log(tmp_path / "l.sqlite", create=False) as log:
+        windows = rows(log, "power_window")
+        assert [window.what for window in windows] == ["inference"] * 5
+        assert min(window.seconds for window in windows) >= 10
+        assert sum(window.times for window in windows) == 4 * 359
+        each = sorted(AMPERES * VOLTS * window.seconds / window.times for window in windows)
+        found = row(log, "energy")
+        assert found.joules == pytest.approx(each[2], rel=1e-3)
+        assert found.how.startswith("median of 5 windows of 1")
+        assert row(log, "power").lost == 0
+
+
 @pytest.mark.soak
 def test_an_emulated_board_with_an_instrument_beside_it(need_emulator, demo_files, tmp_path):
     image = emulate.build("mps2-an386", demo_files.model, phases=True)
