@@ -57,7 +57,7 @@ def test_figures_of_a_course() -> None:
     assert figures["accuracy"] == ("80.0 %", "80.0 % of the last 100")
     assert figures["loss"] == (f"{math.log(2):.3f}", "of the last 100")
     assert figures["speed"] == ("10.0", "samples a second")
-    assert figures["on the board"] == ("2 ms", "a sample, 0.125 ms a step")
+    assert figures["on the board"] == ("2 ms", "a sample, 125 µs a step")
     assert figures["replay"] == ("480 of 480", "samples")
     assert figures["link"] == ("no faults", "")
     assert "saved" not in figures and "energy" not in figures

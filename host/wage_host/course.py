@@ -19,6 +19,11 @@ RATE_S = 5.0  # over which samples a second are counted
 TICK_S = 0.25  # between two marks of that
 
 
+def _short(ms: float) -> str:
+    """A time of a board in words."""
+    return f"{ms:.3g} ms" if ms >= 1 else f"{1000 * ms:.3g} µs"
+
+
 class Course:
     """Takes records and events in the run's thread; other threads look while they hold `lock`.
 
@@ -154,8 +159,8 @@ class Course:
         out.append(("speed", f"{rate:.{0 if rate >= 100 else 1}f}", "samples a second"))
         if late and late[2]:
             each = self.steps_each()
-            steps = f", {late[2] / each:.3g} ms a step" if each > 1 else ""
-            out.append(("on the board", f"{late[2]:.3g} ms", f"a sample{steps}"))
+            steps = f", {_short(late[2] / each)} a step" if each > 1 else ""
+            out.append(("on the board", _short(late[2]), f"a sample{steps}"))
         if (uj := self.uj_step()) is not None:
             out.append(("energy", f"{uj:.4g} µJ", "a step" if self.learning else "an inference"))
         if self.faults:
