@@ -17,6 +17,7 @@ TARGETS = {  # what a file calls through a pointer, as names of functions
     "window.c": r".*\.c:sum_at",
     "store.c": STORE,
     "serve.c": r"(auth|keyed)_\w+",  # in an image with a key
+    "field.c": r"waves\.c:(sense|label|show)",  # in an image with inputs
 }
 
 
