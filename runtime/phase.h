@@ -2,8 +2,8 @@
  *
  * What a board is at, for whoever measures its time and power. The runtime
  * tells wage_t's `tell` of the three in the middle, when it is compiled with
- * WAGE_PHASES 1; without, it costs nothing. Gradient and update of a layer are
- * one pass over its weights, so both are WAGE_PHASE_UPDATE.
+ * WAGE_PHASES 1; without, it costs two pointers. Gradient and update of a
+ * layer are one pass over its weights, so both are WAGE_PHASE_UPDATE.
  */
 #ifndef WAGE_PHASE_H
 #define WAGE_PHASE_H

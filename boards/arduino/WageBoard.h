@@ -19,7 +19,7 @@ void wageBegin(Stream &link, const uint8_t *model, uint32_t modelBytes,
                uint8_t *memory, uint32_t memoryBytes);
 
 /* Before wageBegin(): inputs of the board's own, which must stay. Then the
- * memory needs room for one of them, and 8 bytes. */
+ * memory needs MODEL_SENSE_BYTES more. */
 void wageSenses(const struct field &inputs);
 
 /* Answers what has come, and returns: learning a sample takes its time, but

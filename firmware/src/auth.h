@@ -25,6 +25,7 @@ struct auth_session {
     uint32_t host[2], board[2]; /* the nonces */
     uint16_t number, hello;     /* of the session; its HELLO's. 0: none */
     uint16_t seq;               /* of the last good request */
+    uint8_t marks;              /* 1: HELLO asked for them */
 };
 
 /* The session that runs, and one that was asked for: it takes the place of

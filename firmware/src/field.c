@@ -3,11 +3,9 @@
 
 #include "requests.h"
 
-/* The board's own stream goes on, or begins; a host that had begun one must
- * begin again. */
+/* The board's own stream goes on, or begins. */
 static void begin(struct serve *s)
 {
-    s->started = 0;
     s->policy = s->field->policy;
     (void)wage_start(&s->model, WAGE_FIELD_STREAM, NULL); // cannot fail
 }
@@ -21,28 +19,47 @@ static int sense(struct serve *s)
     return 1;
 }
 
-void serve_field(struct serve *s, uint32_t heard)
+void serve_hear_host(struct serve *s)
+{
+    s->away = 0;
+    s->heard = port_micros(s->port);
+}
+
+void serve_await_host(struct serve *s)
+{
+    serve_hear_host(s);
+    s->away = s->model.stream == 0 || s->model.stream == WAGE_FIELD_STREAM;
+}
+
+/* Whether a host has the word: then nothing is computed, as many ports lose
+ * bytes that come meanwhile. A byte that none follows is no frame. */
+static int busy(struct serve *s, uint32_t count)
+{
+    uint32_t now = port_micros(s->port);
+    if (count)
+        s->byte = now;
+    if (!s->away && now - s->heard > WAGE_FIELD_AWAY_US) {
+        s->away = 1;
+        s->started = 0;
+    }
+    return !s->away || (s->reader.used && now - s->byte < WAGE_FIELD_FRAME_US);
+}
+
+void serve_field(struct serve *s, uint32_t count)
 {
     uint32_t *f = s->message.field;
     struct wage_record record = { .label = 0 };
-    if (heard) {
-        s->away = 0;
-        s->heard = port_micros(s->port);
-        return;
-    }
-    if (!s->away && port_micros(s->port) - s->heard > WAGE_FIELD_AWAY_US)
-        s->away = 1;
-    if (!sense(s))
+    int wait = busy(s, count);
+    if (count || !sense(s) || wait)
         return;
     int label = s->field->label(s->port);
-    // while a host is there, it has the word
-    int learn = label >= 0 && label < s->model.classes && s->away;
+    int learn = label >= 0 && label < s->model.classes;
     if (learn)
         begin(s);
     s->message.tail = (const uint8_t *)s->input;
     f[WAGE_SAMPLE_ID] = s->model.last_id + 1;
     f[WAGE_SAMPLE_LABEL] = learn ? (uint32_t)label : 0;
-    (void)serve_take(s, learn, &record); // a store that fails is asked again
+    (void)serve_take(s, learn, &record); // a save that fails is due again
     serve_phase(s, WAGE_PHASE_IDLE);
     s->sensed = !learn;
     s->field->show(s->port, &record);
@@ -56,18 +73,20 @@ int serve_teach(struct serve *s)
     uint32_t last = w->stream == WAGE_FIELD_STREAM ? w->last_id : 0;
     if (f[WAGE_SAMPLE_LABEL] >= w->classes)
         return serve_refuse(s, WAGE_E_LABEL, w->classes, f[WAGE_SAMPLE_LABEL]);
-    if (id > last + 1)
+    if (id == 0 || id > last + 1)
         return serve_refuse(s, WAGE_E_ORDER, last, id);
-    if (id > last && !s->sensed && !sense(s))
-        return serve_refuse(s, WAGE_E_INPUT, w->input_bytes, 0);
-    begin(s);
+    int started = s->started;
+    if (id > last) {
+        if (!s->sensed && !sense(s))
+            return serve_refuse(s, WAGE_E_INPUT, w->input_bytes, 0);
+        begin(s);
+        started = s->sensed = 0;
+    }
     s->message.type = WAGE_SAMPLE;
     s->message.tail = (const uint8_t *)s->input;
     s->message.tail_bytes = w->input_bytes;
     s->started = 1;
-    if (id > last)
-        s->sensed = 0;
     int error = serve_sample(s);
-    s->started = 0;
+    s->started = started;
     return error;
 }

@@ -19,6 +19,7 @@ void keyed_ask(struct serve *s, uint32_t host_a, uint32_t host_b)
         a->host[1] = host_b;
         a->board[0] = port_random(s->port);
         a->board[1] = port_random(s->port);
+        a->marks = s->message.field[WAGE_HELLO_MARKS] == 1;
         auth_begin(s->auth->key, a);
     }
     s->seal = a;
@@ -46,6 +47,8 @@ int keyed_let_in(struct serve *s)
     if (a == &state->asked) {
         state->now = *a;
         memset(a, 0, sizeof *a);
+        if (serve_tells(s))
+            s->marks->wanted = state->now.marks;
         serve_begin_session(s, state->now.number, state->now.hello);
     }
     s->seal = &state->now;

@@ -26,9 +26,13 @@ int serve_teach(struct serve *serve);   /* the input that the board senses */
  * error. */
 int serve_take(struct serve *serve, int learn, struct wage_record *record);
 
-/* Predicts what the board senses, or learns it when a button says what it
- * is. `heard`: bytes of a host that just came. */
-void serve_field(struct serve *serve, uint32_t heard);
+/* Senses, and predicts or learns when no host is there and no frame on its
+ * way. `count`: bytes that just came. */
+void serve_field(struct serve *serve, uint32_t count);
+
+/* A host has spoken; one may be about to, after a start in its stream. */
+void serve_hear_host(struct serve *serve);
+void serve_await_host(struct serve *serve);
 
 static inline int serve_senses(const struct serve *serve)
 {

@@ -109,10 +109,8 @@ int serve_open(struct serve *s, struct port *port)
                          .tells = !info.quiet,
                          .protocol_min = WAGE_PROTOCOL_MIN,
                          .protocol_max = WAGE_PROTOCOL_MAX };
-    if (WAGE_FIELD) {
+    if (WAGE_FIELD)
         s->field = info.field;
-        s->away = 1;
-    }
     choose_model(s, &info);
     uint32_t frames = serve_frame_bytes(s, &s->about);
     s->body_bytes = request_bytes(s, &s->about);
@@ -135,12 +133,17 @@ int serve_open(struct serve *s, struct port *port)
         s->model_error = open_model(s, &info);
     if (serve_tells(s))
         serve_hear_steps(s);
+    if (serve_senses(s))
+        serve_await_host(s);
     return WAGE_OK;
 }
 
 int serve_reply(struct serve *s, uint8_t type, uint8_t fields)
 {
     serve_phase(s, WAGE_PHASE_IDLE); // every request ends here
+    if (serve_senses(s) && type != WAGE_NAK
+        && (!s->auth || type != WAGE_WELCOME)) // which strangers get, too
+        serve_hear_host(s);
     s->message.type = type;
     s->message.fields = fields;
     if (s->auth && s->seal) { // every tail is at the start of this buffer
@@ -259,7 +262,7 @@ static int hello(struct serve *s)
     else if (s->message.session != s->nonce) // else asked again
         serve_begin_session(s, serve_draw_session(s), s->message.session);
     s->sessions++;
-    if (serve_tells(s))
+    if (serve_tells(s) && !s->auth)
         s->marks->wanted = f[WAGE_HELLO_MARKS] == 1;
     memset(f, 0, sizeof s->message.field);
     f[WAGE_WELCOME_PROTOCOL_MIN] = s->protocol_min;
@@ -365,6 +368,9 @@ int serve_poll(struct serve *s)
             s->seal = NULL;
             s->message.session = s->message.seq = 0;
             serve_refuse(s, got, 0, 0);
+        } else if (got == 0 && s->reader.used == 0) {
+            if (serve_tells(s)) // an empty frame
+                serve_phase(s, WAGE_PHASE_IDLE);
         } else if (got > 0) {
             int error = answer(s);
             if (error)

@@ -49,6 +49,7 @@ struct serve {
     int sensed;                 /* 1: there is one, not learned yet */
     int away;                   /* 1: no host is there */
     uint32_t heard;             /* microseconds, when it spoke last */
+    uint32_t byte;              /* the same, when a byte came */
     int tells;                  /* 1: its phases, with WAGE_PHASES */
     struct serve_marks *marks;  /* then */
 };

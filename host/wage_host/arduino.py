@@ -51,7 +51,8 @@ def model_header(blob: bytes) -> str:
     return (
         "// The model. On AVR it has at most 32,767 bytes, in the first 64 KB of flash.\n"
         f"#define MODEL_MEMORY_BYTES {memory_bytes(blob)}\n"
-        f"#define MODEL_INPUT_BYTES {core.info(blob).input_bytes}\n\n"
+        f"#define MODEL_INPUT_BYTES {core.info(blob).input_bytes}\n"
+        f"#define MODEL_SENSE_BYTES {fit.sense_bytes(blob)}\n\n"
         "static const uint8_t model[] PROGMEM __attribute__((aligned(4))) = {\n"
         + ",\n".join(rows)
         + "\n};\n"

@@ -36,8 +36,10 @@ class Device(Session):
 
     def _check_stream(self) -> None:
         """Raises when another stream was begun meanwhile: ours would begin anew on top."""
-        w, (before, last_id) = self.welcome, self._stream_before
-        went_back = w.stream == before and w.last_id <= last_id
+        w, before = self.welcome, self._stream_before
+        went_back = w.stream == before.stream and w.last_id <= before.last_id
+        if w.stream == lib.WAGE_FIELD_STREAM:  # it may have learned more by itself
+            went_back = w.state_crc == before.state_crc
         if w.stream not in (0, self._stream[0]) and not went_back:
             raise Refused(
                 "WAGE_E_STREAM",
@@ -53,7 +55,7 @@ class Device(Session):
     def start(self, stream: int, config: Config, policy: Policy | None = None) -> int:
         """Begins or resumes `stream`. Returns the id learned last in it."""
         self._stream, self.saved_id = (stream, config, policy or Policy()), 0
-        self._stream_before = self.welcome.stream, self.welcome.last_id
+        self._stream_before = self.welcome
         try:
             self._begin()
         except LinkLost as lost:
@@ -106,18 +108,21 @@ class Device(Session):
 
         Its own samples have ids of their own. Waits `answer_s` for each input at most.
         """
-        last = self._own_samples() + count
-        deadline = self._clock.monotonic() + self._answer_s
-        while (id := self._own_samples() + 1) <= last:
+        done, deadline = 0, self._clock.monotonic() + self._answer_s
+        while done < count:
+            id = self._own_samples() + 1
             try:
                 seq = self._send(lib.WAGE_TEACH, id=id, label=label)
                 record = self._record(self._answer(seq, lib.WAGE_RECORD, SAVE_S))
-            except LinkLost as lost:  # the answer may have been: then it knows the sample
+            except LinkLost as lost:
                 self._recover(lost)
+                done += self._own_samples() >= id  # the answer was lost, not the sample
+                deadline = self._clock.monotonic() + self._answer_s
                 continue
             except Refused as refused:
                 if refused.name != "WAGE_E_INPUT":
                     raise
+                self._faults = 0
                 if self._clock.monotonic() >= deadline:
                     raise NoAnswer(
                         f"the board sensed nothing for {self._answer_s:g} s: check its sensor"
@@ -126,7 +131,7 @@ class Device(Session):
                 continue
             deadline = self._clock.monotonic() + self._answer_s
             self.welcome.stream, self.welcome.last_id = lib.WAGE_FIELD_STREAM, record.id
-            self._faults = 0
+            done, self._faults = done + 1, 0
             self._tell_kept(record.kept, record.score, record.generation)
             yield record
 

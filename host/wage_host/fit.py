@@ -17,6 +17,7 @@ from wage_host import budget, persist
 from wage_host._core import lib
 from wage_host.boards import SIM, Board
 from wage_host.budget import Model, Part
+from wage_host.core import info
 from wage_host.sim import MEMORY_BYTES, SimBoard
 
 BITS_A_BYTE = 10  # on a serial line
@@ -29,9 +30,15 @@ def costs() -> dict[str, Any]:
     return json.loads(files("wage_host").joinpath("costs.json").read_text(encoding="utf-8"))
 
 
-def frames_bytes(blob: bytes, key: bytes | None = None) -> int:
+def frames_bytes(blob: bytes, key: bytes | None = None, phases: bool = False) -> int:
     """What the serve loop takes for frames of this model, of the memory of a port."""
-    return MEMORY_BYTES - SimBoard(blob, memory_bytes=MEMORY_BYTES, key=key).serve.memory_bytes
+    board = SimBoard(blob, memory_bytes=MEMORY_BYTES, key=key, phases=phases)
+    return MEMORY_BYTES - board.serve.memory_bytes
+
+
+def sense_bytes(blob: bytes) -> int:
+    """What it takes more for inputs of the board's own."""
+    return -(-info(blob).input_bytes // 8) * 8 + 8
 
 
 def figures(core: str) -> dict[str, float] | None:
@@ -86,8 +93,16 @@ class Fit:
         return instructions / self.board.clock_hz if known else None
 
 
-def of(model: Model, blob: bytes, board: Board, baud: int, key: bytes | None) -> Fit:
-    """How the model fits a board."""
+def of(
+    model: Model,
+    blob: bytes,
+    board: Board,
+    baud: int,
+    key: bytes | None,
+    phases: bool = False,
+    senses: bool = False,
+) -> Fit:
+    """How the model fits a board, that may tell its phases or have inputs of its own."""
     known = costs()["boards"].get(board.name, {})
     usual = max(row["flash"] for row in costs()["boards"].values())
     memory = known.get("memory") or board.memory or int(board.ram * SHARE)
@@ -102,7 +117,7 @@ def of(model: Model, blob: bytes, board: Board, baud: int, key: bytes | None) ->
         measured=sim or bool(known),
         memory=MEMORY_BYTES if sim else memory,
         arena=budget.arena_bytes(model),
-        frames=frames_bytes(blob, key),
+        frames=frames_bytes(blob, key, phases) + (sense_bytes(blob) if senses else 0),
         flash=board.flash,
         code=0 if sim else known.get("flash", usual),
         blob=len(blob),

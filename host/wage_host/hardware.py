@@ -84,7 +84,8 @@ def do_flash(
         model, more = made.model, ["--data", made.stream, "--eval-data", made.test]
     blob = files.read_blob(model)
     info(blob)
-    check_fit(screen, found, blob, auth.load(key) if key else None)
+    secret = auth.load(key) if key else None
+    check_fit(screen, found, blob, secret, phases=phases, senses=bool(field))
     target = upload_port or (_drive(found) if found.drive else None)
     if not target and (found.emulator or board == SIM):
         if found.protocol:
@@ -107,10 +108,12 @@ def _starter(screen: Screen, folder: Path) -> demo.Files:
     return made
 
 
-def check_fit(screen: Screen, board: Board, blob: bytes, key: bytes | None) -> None:
+def check_fit(
+    screen: Screen, board: Board, blob: bytes, key: bytes | None, **more: bool
+) -> None:
     """ArenaError when the model cannot work there; a warning when that is a guess."""
     model = budget.read(blob)
-    one = fit.of(model, blob, board, 115200, key)
+    one = fit.of(model, blob, board, 115200, key, **more)
     for text in fit.troubles(model, one):
         if one.measured:
             raise ArenaError(text)

@@ -24,13 +24,15 @@ NO_INPUTS = (
 
 
 def by_itself(device: Device) -> dict[str, Any]:
-    """What a board says of the samples that it learned without being sent any."""
+    """What a board says of its own inputs: how many it learned, and was right about beforehand.
+
+    Since it learned a stream of a host; what it was taught counts, too.
+    """
     w = device.welcome
     if not w.senses:
         return {}
     stats = device.stats() if w.stream == lib.WAGE_FIELD_STREAM else None
-    learned, right = (stats.samples, stats.correct) if stats else (0, 0)
-    return {"by_itself": w.last_id if stats else 0, "since_start": learned, "right": right}
+    return {"own_inputs": stats.samples if stats else 0, "right": stats.correct if stats else 0}
 
 
 @command
@@ -63,17 +65,18 @@ def do_teach(
             generation = device.save() if device.can_save else 0
         except KeyboardInterrupt:
             log.end(run, "interrupted", {"samples": len(records)})
-            raise Interrupted(f"interrupted; it has learned {len(records)} of them") from None
+            text = f"interrupted; it has learned {len(records)} of them: wage-host save keeps them"
+            raise Interrupted(text) from None
         except WageError as error:
             log.end(run, "failed", {"samples": len(records), "error": str(error)})
             raise
         stats, right = device.stats(), sum(r.prediction == r.label for r in records)
         told = {"samples": len(records), "right": right, "generation": generation}
-        told |= {"by_itself": stats.last_id, "weight_crc": f"{stats.weight_crc:08x}"}
+        told |= {"own_inputs": stats.samples, "weight_crc": f"{stats.weight_crc:08x}"}
         log.end(run, "done", told)
     kept = f"; checkpoint {generation}" if generation else "; it has no store and knows them until "
     kept += "" if generation else "power-off"
-    screen.say(f"{wanted}: {right} of {samples} were right before they were learned{kept}")
+    screen.say(f"{wanted}: {right} of {len(records)} were right before they were learned{kept}")
     return {"run": run, "label": label, **told}
 
 

@@ -2,7 +2,7 @@
 //
 // A board that learns without a computer: a sensor at A0, a button for each
 // of the first two classes (pins 2 and 3, to ground), a light that shows the
-// second one. model.h holds the model; its input is as many readings in a
+// second one (pin 4). model.h holds the model; its input is as many readings in a
 // row, taken as you took those that it was trained on.
 
 #include <WageBoard.h>
@@ -11,8 +11,9 @@
 
 #define EVERY_MS 10
 #define BUTTON 2
+#define LIGHT 4
 
-static uint8_t memory[MODEL_MEMORY_BYTES + MODEL_INPUT_BYTES + 8]
+static uint8_t memory[MODEL_MEMORY_BYTES + MODEL_SENSE_BYTES]
     __attribute__((aligned(8)));
 static int8_t readings[MODEL_INPUT_BYTES];
 static uint32_t count, last;
@@ -41,7 +42,7 @@ static int label(struct port *)
 
 static void show(struct port *, const struct wage_record *record)
 {
-    digitalWrite(LED_BUILTIN, record->prediction == 1 ? HIGH : LOW);
+    digitalWrite(LIGHT, record->prediction == 1 ? HIGH : LOW);
 }
 
 static const struct field inputs = { sense, label, show, { 0, 0, 0, 0 } };
@@ -51,6 +52,7 @@ void setup()
     Serial.begin(115200);
     pinMode(BUTTON, INPUT_PULLUP);
     pinMode(BUTTON + 1, INPUT_PULLUP);
+    pinMode(LIGHT, OUTPUT);
     wageSenses(inputs);
     wageBegin(Serial, model, sizeof model, memory, sizeof memory);
 }

@@ -111,7 +111,7 @@ uint32_t port_random(struct port *port)
     return port_micros(port) * 2654435761u;
 }
 
-/* The lower two bits where there are two LEDs. */
+/* Where there are two LEDs, the lower bits: update looks as idle then. */
 void port_phase(struct port *port, enum wage_phase phase)
 {
     (void)port;

@@ -27,6 +27,8 @@ static int sense(struct port *port, int8_t *x, uint32_t bytes)
     uint32_t now = port_micros(port);
     if (waves.count && now - waves.at < EVERY_US)
         return 0;
+    if (!waves.count)
+        waves.random = port_random(port);
     waves.at = now;
     waves.count++;
     waves.kind = draw() % KINDS;
