@@ -146,12 +146,11 @@ MISTAKES: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     # Updates
     "weights updated before their error is used": (
         "step.c",
-        (("        if (k > w->frozen_count) // with the weights as they were\n"
-          "            more = error_below(w, k, n, d, below, &x);\n"
-          "        learn_layer(w, k, n, d, here);\n",
+        (("        if (k > w->frozen_count) { // with the weights as they were\n",
           "        learn_layer(w, k, n, d, here);\n"
-          "        if (k > w->frozen_count)\n"
-          "            more = error_below(w, k, n, d, below, &x);\n"),),
+          "        if (k > w->frozen_count) {\n"),
+         ("        wage_tell(w, WAGE_PHASE_UPDATE);\n"
+          "        learn_layer(w, k, n, d, here);\n", "")),
     ),
     "random numbers of the next weight": (
         "update.c", (("wage_fraction(rate->key, index)", "wage_fraction(rate->key, index + 1)"),),

@@ -29,6 +29,7 @@ digit each learns one it has kept: two steps of training. `make bench` measures 
 
 """
 ONE_OF_EACH = ("microbit", "mps2-an386", "riscv-virt")  # Armv6-M, Armv7-M, RISC-V
+QUICK = (*ONE_OF_EACH, "mega2560", "mps3-an547")  # and 8 bits, and vectors
 TERNARY = "microbit"
 EMULATED = [board for board, command in emulate.boards().items() if command]
 SMALL = [name for name in workloads.NAMES if name.startswith("W1")]
@@ -93,11 +94,16 @@ def page(known: dict[str, dict]) -> str:
     return INTRODUCTION + bench.table(boards)
 
 
-@pytest.mark.parametrize("board", EMULATED)
+# all others run a small model in test_boards.py, and this one in the soak
+@pytest.mark.parametrize(
+    "board",
+    [pytest.param(b, marks=() if b in QUICK else pytest.mark.soak) for b in EMULATED],
+)
 def test_board_learns_the_same(board: str) -> None:
     agrees(board, "W1", bench.SAMPLES if board in ONE_OF_EACH else bench.PARITY_SAMPLES)
 
 
+@pytest.mark.soak
 def test_board_learns_the_same_in_ternary_weights() -> None:
     """The other boards, which take as long: test_all_workloads."""
     agrees(TERNARY, "W1 ternary")

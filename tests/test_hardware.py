@@ -22,7 +22,7 @@ from wage_host.errors import NoStore, ToolMissing, WageError
 
 EMULATED = [board for board in boards.read().values() if board.status == boards.EMULATED]
 # one of each emulator; the commands are the same, test_boards.py talks to every board
-ONE_OF_EACH = ("mega2560", "microbit", "riscv-virt")
+ONE_OF_EACH = ("microbit", "riscv-virt")
 INI = """\
 [env:pico]
 platform = raspberrypi

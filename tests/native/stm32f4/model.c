@@ -17,6 +17,7 @@ const struct wage_store *model_store(void);
 const uint8_t board_blob[4];
 const uint32_t board_blob_bytes;
 const struct auth *const board_auth;
+const struct field *const board_field;
 
 static struct port *port;
 
