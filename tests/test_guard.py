@@ -345,7 +345,7 @@ def test_refused_samples_are_not_sent_again(tmp_path):
         assert device.stats().refused == stats.refused
 
 
-@pytest.mark.soak  # 40 runs of the demo
+@pytest.mark.soak  # the demo, many times
 def test_figures_are_those_in_the_documents(demo_files: demo.Files):
     rows = guard_figures.measure(demo_files)
     docs = Path(guard_figures.DOCS)
