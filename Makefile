@@ -19,7 +19,7 @@ help: ## list what there is
 demo: $(VENV)/.user ## a simulated board learns two new digits, in a minute
 	@$(BIN)/wage-host demo
 
-test: tools $(VENV)/.dev lint ## all tests but the long ones; 12 minutes on two cores
+test: tools $(VENV)/.dev lint ## all tests but the long ones; 11 minutes on two cores
 	$(BIN)/pytest -m "not soak and not prove" -n 2 --dist loadfile --no-loadscope-reorder
 
 soak: tools $(VENV)/.dev ## the long tests; under 45 minutes
