@@ -55,7 +55,7 @@ static void read_layer(int sliding, uint16_t most)
         check_layer(&w, &l);
 }
 
-// --bitwuzla --unwind 33
+// --boolector --unwind 33
 void prove_plain_layer(void)
 {
     read_layer(0, 65535);

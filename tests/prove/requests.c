@@ -578,7 +578,7 @@ void prove_stats(void) { request(WAGE_STATS, 4); }
 // --unwind 65
 void prove_save(void) { request(WAGE_SAVE, 255); }
 
-// --unwind 65
+// --unwind 65 --boolector
 void prove_reset(void) { request(WAGE_RESET, 255); }
 
 // --unwind 65
