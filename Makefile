@@ -23,7 +23,7 @@ test: tools $(VENV)/.dev lint ## all tests but the long ones; 11 minutes on two 
 	$(BIN)/pytest -m "not soak and not prove" -n 2 --dist loadfile --no-loadscope-reorder
 
 soak: tools $(VENV)/.dev ## the long tests; under 45 minutes
-	$(BIN)/pytest -m soak
+	$(BIN)/pytest -m soak -n 2 --dist loadfile
 
 prove: $(VENV)/.dev ## bounded proofs of arithmetic, frames, requests, blob, slots, with ESBMC; ten minutes
 	$(BIN)/pytest -m prove -n 2
