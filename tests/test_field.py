@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: MIT
 
 import json
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 import test_cli
 import test_guard
+from blobs import dense, make_blob, random_weights
 from test_auth import KEY
 from test_board_faults import Faulty
-from wage_host import emulate, network, pack, sim, train, wire
+from wage_host import emulate, fit, network, pack, sim, train, wire
 from wage_host._core import ffi, lib
-from wage_host.core import Config, Core
+from wage_host.core import Config, Core, info
 from wage_host.device import Device
 from wage_host.errors import NoAnswer, Refused
 from wage_host.link import SimLink
@@ -349,6 +351,21 @@ def test_with_a_key_and_phases(tmp_path, phases):
     assert board.serve.away == 1
     board.exchange(wire.encode(hello))  # a stranger's: it is no host
     assert board.serve.away == 1
+
+
+@pytest.mark.parametrize("phases", [False, True], ids=["quiet", "tells"])
+@pytest.mark.parametrize("inputs", [4, 13, 16])
+def test_the_plan_knows_the_room_that_it_takes(inputs, phases):
+    layer = dense(3, flags=1, alpha_shift=1)
+    layer["weights"] = random_weights(layer, (1, 1, inputs), random.Random(3))
+    blob, world = make_blob([layer], (1, 1, inputs)), World()
+    room = fit.frames_bytes(blob, None, phases) + fit.sense_bytes(blob)
+    for missing in (0, 8):
+        memory = info(blob).arena_bytes + room - missing
+        board = sim.SimBoard(blob, memory_bytes=memory, phases=phases)
+        lib.sim_field(board._port, world.field)
+        board._open()
+        assert board.serve.model_error == (lib.WAGE_E_ARENA if missing else 0)
 
 
 @pytest.mark.timeout(300)
