@@ -2,22 +2,18 @@
 
 # SPDX-License-Identifier: MIT
 
-import json
 import random
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import test_cli
 import test_guard
 from blobs import dense, make_blob, random_weights
 from test_auth import KEY
 from test_board_faults import Faulty
-from wage_host import emulate, fit, network, pack, sim, train, wire
+from wage_host import fit, sim, wire
 from wage_host._core import ffi, lib
-from wage_host.core import Config, Core, info
+from wage_host.core import Core, info
 from wage_host.device import Device
 from wage_host.errors import NoAnswer, Refused
 from wage_host.link import SimLink
@@ -245,13 +241,6 @@ def test_board_without_a_model_senses_nothing(tmp_path):
     assert world.asked == asked
 
 
-def waves_model() -> bytes:
-    """A network that has learned nothing."""
-    net = network.parse("1x1x32 32FC 4FC", 1, 1, bits=(8, 16))
-    config = Config(seed=1, lr_shift=-4, replays=3, gain_shift=1, threshold=0)
-    return train.convert(net, "waves", config, 2, 40, [], pack.Rules())
-
-
 def test_nothing_is_computed_while_a_frame_is_on_its_way(tmp_path):
     world = World()
     board = Sensing(tmp_path, world)
@@ -366,43 +355,3 @@ def test_the_plan_knows_the_room_that_it_takes(inputs, phases):
         lib.sim_field(board._port, world.field)
         board._open()
         assert board.serve.model_error == (lib.WAGE_E_ARENA if missing else 0)
-
-
-@pytest.mark.timeout(300)
-def test_emulated_board_learns_alone_and_tells_the_host(tmp_path: Path, need_emulator: None):
-    """RISC-V with a store: alone, power-off, alone again, a host that comes and teaches."""
-    model, store = tmp_path / "waves.wage", tmp_path / "store"
-    model.write_bytes(waves_model())
-    emulate.make_store("riscv-virt", store)
-    image = emulate.build("riscv-virt", model, field="demo_waves")
-    learned = 0
-    for _ in range(2):
-        with emulate.running("riscv-virt", image, store=store) as url:
-            time.sleep(4)
-            told = test_cli.run("info", "--port", url, "--json", cwd=tmp_path)
-            about = json.loads(told.stdout)
-        assert about["own_inputs"] >= learned + 16
-        assert about["generation"] >= 1
-        learned = about["own_inputs"] // 16 * 16  # saved, as nothing was learned while it told
-    assert about["right"] > about["own_inputs"] / 2
-    with emulate.running("riscv-virt", image, store=store) as url:
-        done = test_cli.run("teach", "--port", url, "2", "--samples", 5, "--json", cwd=tmp_path)
-        answer = json.loads(done.stdout)
-        assert (answer["samples"], answer["label"]) == (5, 2)
-        assert answer["own_inputs"] >= learned + 5
-        assert answer["generation"] > 1
-
-
-def test_teach_needs_a_board_that_senses(demo_files, tmp_path: Path, served: Callable[..., str]):
-    board = sim.SimBoard(demo_files.model.read_bytes())
-    url = served(sim.serve_socket, board, 0)
-    code, line = test_cli.refused("teach", "--port", url, "3", cwd=tmp_path)
-    assert code == 2
-    assert line.startswith("the board has no inputs of its own: build its image with --field")
-    code, line = test_cli.refused(
-        "emulate", "--model", demo_files.model, "--field", "demo_waves", cwd=tmp_path
-    )
-    assert (code, line) == (
-        2,
-        "the simulated board has no inputs of its own: name an emulated one",
-    )
