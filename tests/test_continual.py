@@ -176,7 +176,7 @@ def test_each_strategy_changes_what_it_says(tmp_path: Path) -> None:
     found = {}
     for one in strategies(FRONT):
         if not (one.twin or one.joint):
-            core = integer.started(net, FRONT, table.LEARNING, one, 1, known)
+            core = integer.started(*integer.blob(net, FRONT, table.LEARNING, one, 1, known))
             parts = [(core.weights()[0].copy(), core.biases()[0])]
             for _ in core.learn(data.samples(new, core.info)):
                 pass

@@ -81,7 +81,7 @@ def in_stream(
 
     def score(how: Learning) -> float:
         net, _ = begun(benchmark, seed, parts.old, folder)
-        core = started(net, benchmark, how, replay, seed, parts.old)
+        core = started(*blob(net, benchmark, how, replay, seed, parts.old))
         for _ in core.learn(data.samples(parts.new, core.info)):
             pass
         return accuracies(core, [Experience(parts.new, parts.held)])[0]
@@ -119,16 +119,8 @@ def blob(
     return train.convert(net, NAME, config, last, count, samples, rules), config
 
 
-def started(
-    net: Network,
-    benchmark: Benchmark,
-    learning: Learning,
-    strategy: Strategy,
-    seed: int,
-    known: data.Data | None,
-) -> Core:
-    """The runtime with this model, its first stream begun."""
-    model, config = blob(net, benchmark, learning, strategy, seed, known)
+def started(model: bytes, config: Config) -> Core:
+    """The runtime with what blob() gave, its first stream begun."""
     core = Core(model)
     core.start(1, config)
     return core
@@ -157,8 +149,9 @@ def run(
     known = stream[0].learn if first else None
     net, fresh = begun(benchmark, seed, stream[0].learn, folder)
     learning = in_stream(benchmark, learning, seed, stream[0].learn, folder)
-    core = started(net, benchmark, learning, strategy, seed, known)
-    matrix = [accuracies(started(fresh, benchmark, learning, NAIVE, seed, None), stream)]
+    core = started(*blob(net, benchmark, learning, strategy, seed, known))
+    untrained = started(*blob(fresh, benchmark, learning, NAIVE, seed, None))
+    matrix = [accuracies(untrained, stream)]
     matrix += [accuracies(core, stream)] * first
     if strategy.joint:
         learn_jointly(core, stream, learning.replays + 1, seed)
@@ -184,7 +177,8 @@ def try_host(
 ) -> float:
     """Accuracy on the first experience when a host has learned it with these settings."""
     net, _ = begun(benchmark, seed, stream[0].learn, folder, settings)
-    return accuracies(started(net, benchmark, LEARNING, NAIVE, seed, None), stream[:1])[0]
+    core = started(*blob(net, benchmark, LEARNING, NAIVE, seed, None))
+    return accuracies(core, stream[:1])[0]
 
 
 def learn_jointly(core: Core, stream: Stream, passes: int, seed: int) -> None:

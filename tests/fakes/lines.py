@@ -45,3 +45,27 @@ class Pace:
             return most
         passed = int((time.monotonic() - self._begin) * self._rate_hz)
         return max(0, min(most, passed - sent))
+
+
+class Measuring:
+    """An instrument that hears commands and, while it has a pace, sends samples in bursts."""
+
+    options: dict
+    line: Line
+    pace: Pace | None
+
+    def hear(self, data: bytes) -> None:
+        """Commands of the host."""
+        raise NotImplementedError
+
+    def burst(self) -> None:
+        """The samples that are due."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """For ever."""
+        while True:
+            wait = 0.002 if self.pace and self.options.get("speed", 1) else 0 if self.pace else 1
+            self.hear(self.line.read(wait))
+            if self.pace:
+                self.burst()

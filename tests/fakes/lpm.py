@@ -12,13 +12,13 @@ import math
 import random
 import sys
 
-from fakes.lines import Line, Pace
+from fakes.lines import Line, Measuring, Pace
 
 RATE_HZ = 5000
 BURST = 250
 
 
-class Fake:
+class Fake(Measuring):
     """What it does, step by step."""
 
     def __init__(self, options: dict):
@@ -91,14 +91,6 @@ class Fake:
                 break
         if out:
             self.line.write(("\r\n".join(out) + "\r\n").encode())
-
-    def run(self) -> None:
-        """For ever."""
-        while True:
-            wait = 0.002 if self.pace and self.options.get("speed", 1) else 0 if self.pace else 1
-            self.hear(self.line.read(wait))
-            if self.pace:
-                self.burst()
 
 
 if __name__ == "__main__":

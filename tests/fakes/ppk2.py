@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from fakes.lines import Line, Pace
+from fakes.lines import Line, Measuring, Pace
 
 RATE_HZ = 100_000
 SPAN = 0x3FFF
@@ -39,7 +39,7 @@ def raw(amperes: float, volts: float) -> tuple[int, float]:
     return k, float(np.clip((x * r / (1.8 / 163840) + o) / 4, 0, SPAN - 1))
 
 
-class Fake:
+class Fake(Measuring):
     """What it does, step by step."""
 
     def __init__(self, options: dict):
@@ -122,14 +122,6 @@ class Fake:
                 words = self.sample(extra // 4 + 1)
                 self.sent += len(words)
                 self.line.write(words.astype("<u4").tobytes()[extra:])
-
-    def run(self) -> None:
-        """For ever."""
-        while True:
-            wait = 0.002 if self.pace and self.options.get("speed", 1) else 0 if self.pace else 1
-            self.hear(self.line.read(wait))
-            if self.pace:
-                self.burst()
 
 
 if __name__ == "__main__":
