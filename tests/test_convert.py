@@ -263,7 +263,7 @@ def test_export_that_was_changed_is_refused(tmp_path: Path) -> None:
         parts = {name: file[name] for name in file}
     about = json.loads(str(parts["about"]))
     wrong = [
-        {"about": json.dumps(about | {"wage_export": 2})},
+        {"about": json.dumps(about | {"wage_export": 1})},
         {"about": json.dumps(about | {"layers": 3})},
         {"about": json.dumps(about | {"layers": [about["layers"][0] | {"kind": 9}]})},
         {"about": json.dumps(about | {"layers": [about["layers"][0] | {"kernel": [300, 1]}]})},
@@ -274,8 +274,8 @@ def test_export_that_was_changed_is_refused(tmp_path: Path) -> None:
     for change in wrong:
         np.savez(path, **(parts | change))
         with pytest.raises(ModelError):
-            net, last, _ = export.rebuilt(path, read_arrays.metadata(path), read_arrays.load(path))
-            info(pack.blob(net, "test", Config(1, -5, 2, 2, 0), last, 0, []))
+            net, known = export.rebuilt(path, read_arrays.metadata(path), read_arrays.load(path))
+            info(pack.blob(net, "test", known.config, known.train_last, 0, []))
     code, text = refused("convert", path, "-o", tmp_path / "m.wage", cwd=tmp_path)
     assert code == 15 and "is damaged" in text
 

@@ -85,7 +85,7 @@ def network_of(path: Path) -> None:
     """As it reads our own export."""
     told = read_arrays.metadata(path)
     if told is not None:
-        network, _, _ = export.rebuilt(path, told, read_arrays.load(path))
+        network, _ = export.rebuilt(path, told, read_arrays.load(path))
         assert network.layers
 
 

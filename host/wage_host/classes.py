@@ -33,12 +33,19 @@ def named(device: Device, known: Names, new_class: str | None) -> Names:
 
     In a model without names a class that got none on the board goes by its number.
     """
-    if new_class is not None:
-        found = add(device, known, new_class)
-    elif device.welcome.class_table:
-        found = names_of(device.class_states(), known)
-    else:
+    if new_class is None:
+        return on_board(device, known)
+    return _each(add(device, known, new_class), known)
+
+
+def on_board(device: Device, known: Names) -> Names:
+    """The same, as they are."""
+    if not device.welcome.class_table:
         return known
+    return _each(names_of(device.class_states(), known), known)
+
+
+def _each(found: Names, known: Names) -> Names:
     return found if known else tuple(name or str(c) for c, name in enumerate(found))
 
 

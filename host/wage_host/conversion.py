@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
-from wage_host import data, files, network, pack, rates, train, unpack
-from wage_host.convert import export, model, read_arrays, report
-from wage_host.core import Config, Core, info
+from wage_host import classes, data, files, network, pack, train, unpack
+from wage_host.convert import export, model, read_arrays, report, settings
+from wage_host.convert.graph import Graph
+from wage_host.convert.settings import Settings
+from wage_host.core import Core, info
 from wage_host.errors import ModelError, TwinDiffers, WrongUsage
 from wage_host.extras import Extras
 from wage_host.layers import Network
@@ -66,14 +68,16 @@ def strategy_options(function: Any) -> Any:
     for option in reversed((
         click.option("--train-last", type=int, help="Layers that go on learning; default: 1."),
         click.option("--train", type=click.Choice(["all"]), help="All layers go on learning."),
-        click.option("--bias-only", "biases", is_flag=True, help="Of these only the biases."),
-        click.option("--class-means", "means", is_flag=True,
+        click.option("--bias-only/--no-bias-only", "biases", default=None,
+                     help="Of these only the biases."),
+        click.option("--class-means/--no-class-means", "means", default=None,
                      help="Nearest mean of --replay-data, no gradients."),
-        click.option("--replay", type=Amount(), default="0", show_default=True,
-                     help="What the replay can hold: samples, or bytes, as 32KB."),
-        click.option("--replay-inputs", "inputs", is_flag=True, help="Keep inputs, not latents."),
+        click.option("--replay", type=Amount(),
+                     help="What the replay can hold: samples, or bytes, as 32KB; default: 0."),
+        click.option("--replay-inputs/--no-replay-inputs", "inputs", default=None,
+                     help="Keep inputs, not latents."),
         click.option("--replay-data", type=FILE, help="Samples to fill it with, classes in turn."),
-        click.option("--class-table", "table", is_flag=True,
+        click.option("--class-table/--no-class-table", "table", default=None,
                      help="Keep names and confusion of classes; so does --max-classes."),
     )):  # fmt: skip
         function = option(function)
@@ -83,36 +87,20 @@ def strategy_options(function: Any) -> Any:
 @command
 @click.argument("source", type=FILE)
 @click.option("-o", "--output", type=FILE, required=True, help="The model, .wage.")
-@click.option("--name", help="At most 15 bytes; default: the output's name.")
+@click.option("--name", help="At most 15 bytes; default: an export's, or the output's name.")
 @strategy_options
 @import_options
 @LABEL
-@click.option("--replays", default=3, show_default=True, help="Replayed samples a new one.")
-@click.option("--lr", type=RATE, default="2^-5", show_default=True, help="Learning rate.")
+@click.option("--replays", type=int, help="Replayed samples a new one; default: 3.")
+@click.option("--lr", type=RATE, help="Learning rate; default: 2^-5.")
 @rules_options
 @click.option("--gain-shift", type=int, help="Softmax sharpness 2^N; default: 2, or as it fits.")
-@click.option("--threshold", default=0, show_default=True, help="Skip errors below N / 127.")
-@click.option("--seed", default=1, show_default=True, help="Of the board's random draws.")
+@click.option("--threshold", type=int, help="Skip errors below N / 127; default: 0.")
+@click.option("--seed", type=int, help="Of the board's random draws; default: 1.")
 def do_convert(
-    screen: Screen,
-    source: Path,
-    output: Path,
-    name: str | None,
-    train_last: int | None,
-    replay: tuple[int, bool],
-    replay_data: Path | None,
-    label: str | None,
-    lr: rates.Rate,
-    policy: str,
-    loss: str | None,
-    batch: int | None,
-    momentum: int,
-    gain_shift: int | None,
-    replays: int,
-    threshold: int,
-    seed: int,
+    screen: Screen, source: Path, output: Path, replay_data: Path | None, label: str | None,
     **options: Any,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Make a model for a board.
 
     \b
@@ -121,50 +109,39 @@ def do_convert(
       .tflite        in floats or in int8
       .safetensors   arrays as PyTorch has them, layers described by --network
       .npz           the same
-    These need --samples, like those that the board will see.
+    These need --samples, like those that the board will see. What 'wage-host export' wrote needs
+    nothing: it is the model again, without the samples of its replay.
     """
     files.check_output(output)
-    biases = options.pop("biases")
-    strategy = {name: options.pop(name) for name in ("means", "inputs", "table")}
-    strategy["table"] |= options["room"] is not None
-    check_strategy(biases, strategy, replay, replay_data)
     if label is not None and not (replay_data or options["samples"] or options["eval_data"]):
         raise WrongUsage("--label names a column of --samples or --replay-data: give one of them")
-    every = bool(options.pop("train"))
-    if every and (train_last is not None or options["until"]):
-        raise WrongUsage("--train all, --train-last and --frozen-until exclude each other")
-    if train_last is not None and options["until"]:
-        raise WrongUsage("--train-last and --frozen-until exclude each other")
-    last = 0 if every else train_last
-    if train_last == 0:
-        raise WrongUsage("--train-last is 1 at least: the last layer always learns")
+    last = layers_that_learn(options)
     imp = known = test = None
     if own(source, options):
-        net, told, gain = load(source)
-        gain_shift = gain if gain_shift is None else gain_shift
-        last = told if last is None else last or len(net.weighted)
+        net, told = load(source)
+        chosen = choose(told, options, replay_data)
+        last = told.train_last if last is None else last or len(net.weighted)
     else:
+        graph = model.read(source, options["description"], options["tensors"])
+        chosen = choose(settings.of(graph.told) if graph.told else Settings(), options, replay_data)
         wish = model.Wish(
             last, options["until"], options["classes"], options["room"], options["fresh"],
-            int(options["weights"] or 8), gain_shift, seed,
+            int(options["weights"] or 8), options["gain_shift"], chosen.config.seed,
         )  # fmt: skip
-        imp, known, test = read(source, wish, options, label)
-        net, last, gain_shift = imp.network, imp.train_last, imp.gain_shift
-    config = Config(
-        lr_factor=lr[0], lr_shift=lr[1], replays=replays, threshold=threshold, seed=seed,
-        gain_shift=gain_shift,
-    )  # fmt: skip
-    chosen = dataclasses.replace(rules(policy, loss, batch, momentum), **strategy)
-    if biases and chosen.paper:
-        raise WrongUsage("the paper's policy trains no bias: leave out --bias-only, or the policy")
-    net = pack.only_biases(net, last) if biases else net
+        imp, known, test = imported(source, graph, wish, options, label)
+        net, last = imp.network, imp.train_last
+        gain = dataclasses.replace(chosen.config, gain_shift=imp.gain_shift)
+        chosen = dataclasses.replace(chosen, config=gain)
+    net = pack.only_biases(net, last) if chosen.biases else net
     filling = []
     if replay_data:
         filling = data.samples(data.load(replay_data, net.extras, label), net.info())
-    packed = functools.partial(train.convert, net, name or output.stem, config, last, rules=chosen)
-    samples = replay[0]
-    if replay[1]:
-        samples = train.fitting(replay[0], info(packed(0, filling)).replay_bytes)
+    packed = functools.partial(
+        train.convert, net, chosen.name or output.stem, chosen.config, last, rules=chosen.rules
+    )
+    samples = chosen.replay
+    if chosen.replay_in_bytes:
+        samples = train.fitting(chosen.replay, info(packed(0, filling)).replay_bytes)
     blob = packed(samples, filling)
     answer: dict[str, Any] = {}
     if imp and (test or known):
@@ -172,27 +149,47 @@ def do_convert(
     about = info(blob)
     files.write_whole(output, blob)
     screen.say(f"{output}: {len(blob)} bytes of flash, {about.arena_bytes} bytes of arena")
-    if replay[1]:
+    if chosen.replay_in_bytes:
         screen.say(f"replay: {samples} samples of {about.replay_bytes} bytes")
     return {"model": str(output), "flash_bytes": len(blob), **shown(about), **answer}
 
 
-def check_strategy(
-    biases: bool, strategy: dict[str, bool], replay: tuple[int, bool], replay_data: Path | None
-) -> None:
-    """WrongUsage for what does not go together."""
-    if strategy["means"] and (biases or replay[0]):
-        raise WrongUsage("--class-means takes no replay and no --bias-only: leave them out")
-    if strategy["means"] and not replay_data:
-        raise WrongUsage("--class-means are of samples: give them with --replay-data")
-    if replay[1] and not replay[0]:
+def layers_that_learn(options: dict[str, Any]) -> int | None:
+    """How many with weights, from the last one; 0: all; None: nothing was said."""
+    every, count = bool(options["train"]), options["train_last"]
+    if every and (count is not None or options["until"]):
+        raise WrongUsage("--train all, --train-last and --frozen-until exclude each other")
+    if count is not None and options["until"]:
+        raise WrongUsage("--train-last and --frozen-until exclude each other")
+    if count == 0:
+        raise WrongUsage("--train-last is 1 at least: the last layer always learns")
+    return 0 if every else count
+
+
+def choose(told: Settings, options: dict[str, Any], replay_data: Path | None) -> Settings:
+    """What the file says, and the options; WrongUsage for what does not go together."""
+    by = rules(*(options[name] for name in ("policy", "loss", "batch", "momentum")), told.rules)
+    chosen = settings.merged(told, options, by)
+    means, replay, in_bytes = chosen.rules.means, chosen.replay, chosen.replay_in_bytes
+    if means and (chosen.biases or replay):
+        raise WrongUsage(
+            "--class-means takes no replay and no --bias-only: leave them out"
+            + ("" if options["means"] else ", or the model's means with --no-class-means")
+        )
+    kept = told.rules.means and not any(options[name] for name in ("fresh", "room", "weights"))
+    if means and not replay_data and not kept:
+        raise WrongUsage("class means are of samples: give them with --replay-data")
+    if in_bytes and not replay:
         raise WrongUsage("a replay of 0 bytes holds no sample: give it more, or leave out --replay")
-    if strategy["inputs"] and not replay[0]:
+    if chosen.rules.inputs and not replay:
         raise WrongUsage("--replay-inputs is for a replay: say with --replay how large it is")
-    if replay_data and not replay[0] and not strategy["means"]:
+    if replay_data and not replay and not means:
         raise WrongUsage("--replay-data fills a replay: say with --replay how large it is")
-    if not replay[1] and replay[0] > train.REPLAY_MAX:
+    if not in_bytes and replay > train.REPLAY_MAX:
         raise ModelError(f"--replay is 0 to {train.REPLAY_MAX} samples")
+    if chosen.biases and chosen.rules.paper:
+        raise WrongUsage("the paper's policy trains no bias: leave out --bias-only, or the policy")
+    return chosen
 
 
 def own(source: Path, options: dict[str, Any]) -> bool:
@@ -205,25 +202,25 @@ def own(source: Path, options: dict[str, Any]) -> bool:
     given = [name for name, default in FOREIGN.items() if options[name] != default]
     if given:
         raise WrongUsage(
-            f"{source} would be a network of 'wage-host train', and these options are for other "
-            "programs' models: describe its layers with --network, or leave them out"
+            f"{source} would be a network of 'wage-host train' or an export, and these options are "
+            "for .onnx and other programs' models: describe its layers with --network, or leave "
+            "them out"
         )
     return True
 
 
-def load(source: Path) -> tuple[Network, int, int]:
-    """A network of `wage-host train` or an export of a model, how many layers learn, its gain."""
+def load(source: Path) -> tuple[Network, Settings]:
+    """A network of `wage-host train` or an export of a model, and what the file says beside it."""
     told = read_arrays.metadata(source)
     if told is None:
-        return network.load(source), 1, model.GAIN_SHIFT
+        return network.load(source), Settings()
     return export.rebuilt(source, told, read_arrays.load(source))
 
 
-def read(
-    source: Path, wish: model.Wish, options: dict[str, Any], label: str | None
+def imported(
+    source: Path, graph: Graph, wish: model.Wish, options: dict[str, Any], label: str | None
 ) -> tuple[model.Imported, data.Data | None, data.Data | None]:
     """Another program's model, the samples it was calibrated with, those to judge it by."""
-    graph = model.read(source, options["description"], options["tensors"])
     known, test, extras = _samples(model.told_extras(source, graph), wish, options, label)
     scale = options["input_scale"]
     given = model.Input(
@@ -310,7 +307,9 @@ def _short(node: str) -> str:
 @port_options
 @click.option("-o", "--output", type=FILE, required=True, help="The model as it is now, .wage.")
 def do_pull(screen: Screen, output: Path, **port: Any) -> dict[str, Any]:
-    """Take home what a board learned: its model (--model) with the weights that it has now."""
+    """Take home what a board learned: its model (--model) with the weights that it has now, and
+    the names that classes got on it.
+    """
     files.check_output(output)
     if port["model"] is None:
         raise WrongUsage("say with --model which model the board has: frozen layers stay there")
@@ -318,7 +317,8 @@ def do_pull(screen: Screen, output: Path, **port: Any) -> dict[str, Any]:
     with open_device(**port) as device:
         learned = b"".join(device.pull())
         crc = device.stats().weight_crc
-    made = unpack.with_weights(blob, learned)
+        names = classes.on_board(device, info(blob).extras.names)
+    made = unpack.with_names(unpack.with_weights(blob, learned), names)
     if Core(made).weight_crc() != crc:
         raise TwinDiffers("the weights of the board are not those that were read: pull again")
     files.write_whole(output, made)

@@ -15,17 +15,22 @@ UNSEEN = -lib.WAGE_BIAS_MAX  # the bias of a class without a sample: it is never
 MEAN_MAX = 127 * 256  # of a stored weight
 
 
-def head(net: Network, train_last: int, samples: Sequence[Sample]) -> Network:
-    """The network with the means of these samples, at the input of its last layer, for weights."""
-    last = net.layers[-1]
+def check(net: Network, train_last: int) -> None:
+    """Raises ModelError when the network has no place for class means."""
+    last, fan_in = net.layers[-1], [*net.places()][-1].fan_in
     if last.kind != lib.WAGE_DENSE or train_last != 1:
         raise ModelError("class means take the place of a last dense layer, with --train-last 1")
-    fan_in = [*net.places()][-1].fan_in
     if fan_in > lib.WAGE_MEAN_MAX:
         raise ModelError(
             f"class means are of {lib.WAGE_MEAN_MAX} inputs at most, and '{last.text}' has "
             f"{fan_in}: pool more before it"
         )
+
+
+def head(net: Network, train_last: int, samples: Sequence[Sample]) -> Network:
+    """The network with the means of these samples, at the input of its last layer, for weights."""
+    check(net, train_last)
+    last, fan_in = net.layers[-1], [*net.places()][-1].fan_in
     front = Core(pack.blob(net, "front", Config(1, 0, 0, 2, 0), 1, 0, []))
     sums, counts = np.zeros((last.out, fan_in)), np.zeros(last.out, int)
     for x, label in samples:

@@ -44,24 +44,39 @@ def rules_options(function: Callable) -> Callable:
     """By what a model learns: pack.Rules."""
     for option in (
         click.option(
-            "--policy", type=click.Choice(list(POLICIES)), default="continual", show_default=True,
-            help="The paper's WAGE, or as a device learns.",
+            "--policy", type=click.Choice(list(POLICIES)),
+            help="The paper's WAGE, or as a device learns; default: continual.",
         ),
         click.option("--loss", type=click.Choice(["ce", "sse"]), help="Default: ce; paper: sse."),
         click.option(
             "--batch", type=int,
             help="Samples a step; default: 1 (halve the rate as it doubles); paper: 128.",
         ),
-        click.option("--momentum", default=0, help="1 to 7: fades by 2^-N a step; default: none."),
+        click.option(
+            "--momentum", type=int, help="1 to 7: fades by 2^-N a step; default: 0, none."
+        ),
     ):  # fmt: skip
         function = option(function)
     return function
 
 
-def rules(policy: str, loss: str | None, batch: int | None, momentum: int) -> Rules:
-    usual = POLICIES[policy]
-    sse = (loss or usual.loss) == "sse"
-    return Rules(policy == "paper", sse, usual.batch if batch is None else batch, momentum)
+def rules(
+    policy: str | None, loss: str | None, batch: int | None, momentum: int | None,
+    before: Rules | None = None,
+) -> Rules:  # fmt: skip
+    """What options (None: not given) make of the rules there were; a policy brings its own loss
+    and batch.
+    """
+    before = before or Rules()
+    if policy:
+        usual = POLICIES[policy]
+        before = dataclasses.replace(
+            before, paper=policy == "paper", sse=usual.loss == "sse", batch=usual.batch
+        )
+    given = {"sse": loss and loss == "sse", "batch": batch, "momentum": momentum}
+    return dataclasses.replace(
+        before, **{name: value for name, value in given.items() if value is not None}
+    )
 
 
 @command
@@ -164,7 +179,7 @@ def _list(screen: Screen) -> dict[str, Any]:
 
 def _plan(text: str, **given: Any) -> tuple[train.How, network.Network]:
     """How to train, and the fresh network, from the options of a command."""
-    usual, epochs = POLICIES[given["policy"]], given["epochs"]
+    usual, epochs = POLICIES[given["policy"] or "continual"], given["epochs"]
     chosen = rules(*(given[name] for name in ("policy", "loss", "batch", "momentum")))
     if given["schedule"]:
         if given["lr"]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from wage_host import unpack
-from wage_host.core import Config, Core, Policy, Record, Sample
+from wage_host.core import Config, Core, Policy, Record, Sample, info
 from wage_host.errors import DataError, TwinDiffers, WrongUsage
 from wage_host.log import Log
 from wage_host.twin import Twin
@@ -200,6 +200,7 @@ def _check_told(row: dict[str, Any], twin: Twin) -> None:
 def _check_pulled(blob: bytes, twin: Twin, pulled: bytes) -> None:
     """TwinDiffers when other weights were pulled; says where the first one is."""
     ours, theirs = twin.weight_bytes(), Core(pulled).weight_bytes()
+    pulled = unpack.with_names(pulled, info(blob).extras.names)  # a board may have given others
     if len(ours) != len(theirs) or unpack.with_weights(pulled, Core(blob).weight_bytes()) != blob:
         raise WrongUsage("the pulled weights are of another model than the run's")
     at = next((k for k, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b), None)

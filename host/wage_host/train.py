@@ -261,10 +261,12 @@ def convert(
 ) -> bytes:
     """The blob of a network, its replay filled with `replay_samples` (up to the capacity).
 
-    With class means they are those of all these samples.
+    With class means they are those of all these samples; without any they stay.
     """
     rules = rules or Rules()
     if rules.means:
+        means.check(net, train_last)
+    if rules.means and replay_samples:
         net = means.head(net, train_last, replay_samples)
     core = Core(pack.blob(net, name, config, train_last, 0, [], rules))
     chosen = balanced(replay_samples, replay_capacity)

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 
+from wage_host import pack
 from wage_host._core import lib
 from wage_host.core import NO_WEIGHTS, Config, Core
 from wage_host.errors import ModelError
@@ -133,3 +134,15 @@ def with_weights(blob: bytes, learned: bytes) -> bytes:
         at += size
     made[12:16] = struct.pack("<I", zlib.crc32(bytes(made[16:])))
     return bytes(made)
+
+
+def with_names(blob: bytes, names: tuple[str, ...]) -> bytes:
+    """The blob with other names of classes, or none; itself when they are what it has."""
+    up = unpacked(blob)
+    extras = dataclasses.replace(up.network.extras, names=names)
+    if extras == up.network.extras:
+        return blob
+    network = dataclasses.replace(up.network, extras=extras)
+    return pack.blob(
+        network, up.name, up.config, up.train_last, up.replay_capacity, up.replay, up.rules
+    )

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from wage_host._core import lib
+from wage_host.convert import settings
+from wage_host.convert.settings import Settings
 from wage_host.convert.source import wanted
 from wage_host.core import info
 from wage_host.errors import ModelError, WrongUsage
@@ -20,7 +22,6 @@ from wage_host.layers import Layer, Network, Place
 from wage_host.network import extras_fields, extras_of
 from wage_host.unpack import Unpacked, unpacked
 
-EXPORT_FORMAT = 1
 OPSET = 17
 IR_VERSION = 8
 UNIT = 2.0**-7  # of an activation (SPEC 2.1)
@@ -42,11 +43,9 @@ def exported(blob: bytes, path: Path) -> bytes:
 def about(up: Unpacked) -> dict[str, Any]:
     """Everything but the weights and biases; layers as SPEC 9.2 has them."""
     return {
-        "wage_export": EXPORT_FORMAT,
+        **settings.fields(up),
         "shape": list(up.network.shape),
         "input_map": up.network.input_map,
-        "train_last": up.train_last,
-        "gain_shift": up.config.gain_shift,
         "unit_of_activations": "2^-7",
         "unit_of_weights": "2^-(store_bits - 1 + alpha_shift)",
         "unit_of_biases": "2^-(6 + weight_bits + alpha_shift)",
@@ -92,16 +91,16 @@ def safetensors(blob: bytes, _path: Path) -> bytes:
     return save(whole, {"about": json.dumps(about(up))})
 
 
-def rebuilt(path: Path, told: Any, found: dict[str, np.ndarray]) -> tuple[Network, int, int]:
-    """The network of such a file, how many layers learn, its gain_shift; none of it is believed."""
+def rebuilt(path: Path, told: Any, found: dict[str, np.ndarray]) -> tuple[Network, Settings]:
+    """The network of such a file, and the rest of the model; none of it is believed."""
     try:
-        if told["wage_export"] != EXPORT_FORMAT:
-            raise ModelError(f"{path} was made by another version of wage-host: export it again")
+        settings.check_version(path, told)
+        known = settings.of(told)
         layers = tuple(_layer(k, fields, found) for k, fields in enumerate(told["layers"]))
         h, w, c = (int(n) for n in told["shape"])
         extras = extras_of(told, layers[-1].out)
-        network = Network((h, w, c), int(told["input_map"]), layers, extras=extras)
-        return network, int(told["train_last"]), int(told["gain_shift"])
+        input_map, paper = int(told["input_map"]), known.rules.paper
+        return Network((h, w, c), input_map, layers, paper, extras), known
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise ModelError(f"{path} is no export, or is damaged: export the model again") from None
 
@@ -278,10 +277,9 @@ class _Onnx:
         """What ONNX has no place for."""
         network = self.up.network
         return {
+            **settings.fields(self.up),
             "input_map": network.input_map,
-            "train_last": self.up.train_last,
-            "gain_shift": self.up.config.gain_shift,
-            "weight_bits": [layer.weight_bits for layer in network.layers],
+            "layers": [[at.kind, at.weight_bits, at.store_bits] for at in network.layers],
             "stored": self.stored,
             **extras_fields(network.extras),
         }
@@ -320,9 +318,8 @@ class _Onnx:
         unit = np.float32(self.steps[k] * 2.0**-high / below)
         scale = self.array(f"{k}.weight.step", unit)
         used = layer.used(network.paper)
-        stored = layer.weights if k >= self.up.first else None
-        if stored is not None and (layer.weight_bits, layer.store_bits) == (8, 16):
-            whole = _moved(at, stored).astype("<i2").tobytes()
+        if k >= self.up.first and not layer.fixed and layer.store_bits > layer.weight_bits:
+            whole = _moved(at, layer.weights).astype("<i2").tobytes()
             self.stored[f"{k}.weight"] = base64.b64encode(whole).decode()
         self.array(f"{k}.weight", _moved(at, used.astype(np.int8)))
         inputs = [x, self.put("DequantizeLinear", f"{k}.weight", scale, out=f"{k}.w")]

@@ -179,7 +179,7 @@ def _own(path: Path, graph: Graph, blocks: tuple[Block, ...], wish: Wish) -> Imp
     told = graph.told
     if told is None or wish.fresh or wish.room is not None or wish.bits != 8:
         return None
-    found = whole.taken(blocks, graph.input_scale, told["weight_bits"])
+    found = whole.taken(blocks, graph.input_scale, told["layers"])
     if found is None or told["input_map"] not in (0, 1):
         return None
     layers, steps = found
@@ -199,7 +199,7 @@ def _own(path: Path, graph: Graph, blocks: tuple[Block, ...], wish: Wish) -> Imp
     given = fold.with_input(blocks[0], *(np.full(graph.shape[2], v) for v in (whole.UNIT, 0.0)))
     done = dataclasses.replace(done, blocks=(given, *blocks[1:])) if given else done
     network = Network(
-        graph.shape, told["input_map"], layers, extras=told_extras(path, graph)
+        graph.shape, told["input_map"], layers, told["paper"], told_extras(path, graph)
     )
     last = len([k for k in network.weighted if k >= first])
     return Imported(network, last, gain, blocks, done, 0, Input(), whole=True)

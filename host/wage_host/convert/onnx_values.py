@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from wage_host.convert import settings
 from wage_host.convert.graph import Unsupported
+from wage_host.layers import Layer
 
 FLOATS = (1, 10, 11, 16)  # TensorProto.DataType
 SMALL = 4096  # elements of a constant that is computed from others
@@ -72,27 +75,35 @@ def computed(op: str, given: list[np.ndarray], settings: dict[str, Any]) -> np.n
     raise Unsupported("computes a constant: leave it out of the model, or replace it")
 
 
-def told(text: str) -> dict[str, Any] | None:
+def told(path: Path, text: str) -> dict[str, Any] | None:
     """What our own export says of itself; None when it does not."""
     try:
         told = json.loads(text)
-        bits = told["weight_bits"]
-        good = isinstance(bits, list) and all(type(n) is int and 0 <= n <= 8 for n in bits)
-        good = good and all(isinstance(text, str) for text in told["stored"].values())
-        numbers = told["input_map"], told["train_last"], told["gain_shift"]
-        return told if good and all(type(n) is int and 0 <= n <= 32 for n in numbers) else None
+        settings.check_version(path, told)
+        good = all(isinstance(text, str) for text in told["stored"].values())
+        numbers = [n for _, bits, store in told["layers"] for n in (bits, store)]
+        good = good and all(type(n) is int and 0 <= n <= 16 for n in numbers)
+        settings.of(told)
+        return told if good and type(told["input_map"]) is int else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
 def stored(told: dict[str, Any] | None, name: str, used: np.ndarray) -> np.ndarray | None:
-    """Of our own export: the weights that `used` are the upper bytes of; None: there are none."""
+    """Of our own export: the weights that `used` are rounded from, in units of `used`, floats.
+
+    None: there are none, or they are of others.
+    """
     try:
         data = base64.b64decode(told["stored"][name], validate=True)
-        whole = np.frombuffer(data, "<i2").reshape(used.shape).astype(np.int64)
-    except (TypeError, KeyError, ValueError):
+        whole = np.frombuffer(data, "<i2").reshape(used.shape)
+        _, *bits = told["layers"][int(name.partition(".")[0])]
+    except (TypeError, KeyError, ValueError, IndexError):
         return None
-    return whole if (((whole + 128) >> 8) == used).all() else None
+    of = Layer("", 0, 0, weight_bits=bits[0], store_bits=bits[1], weights=whole)
+    if not 0 < bits[0] < bits[1] or not np.array_equal(of.used(told["paper"]), used):
+        return None
+    return whole / float(1 << bits[1] - bits[0])
 
 
 def squeezed(shape: Sequence[int], axes: list[int] | None) -> list[int]:

@@ -61,7 +61,8 @@ class Reader(Operators):
         self.input_step: tuple[float, int] | None = None
         self.whole: dict[str, tuple[float, int]] = {}
         self.input = ""
-        self.told = values.told({p.key: p.value for p in model.metadata_props}.get("wage", ""))
+        metadata = {p.key: p.value for p in model.metadata_props}
+        self.told = values.told(path, metadata.get("wage", ""))
 
     def read(self) -> Graph | None:
         """The graph, or None: `troubles` has why."""
@@ -245,7 +246,7 @@ class Reader(Operators):
         stored = values.stored(self.told, node.input[0], q)
         if stored is not None:
             self.scales[node.output[0]] = scale.astype(np.float64).reshape(-1)
-            self.constants[node.output[0]] = stored * (scale.astype(np.float64) / 256)
+            self.constants[node.output[0]] = stored * scale.astype(np.float64)
             return
         zero = zero.astype(np.float64)
         self.constants[node.output[0]] = (q.astype(np.float64) - zero) * scale.astype(np.float64)
