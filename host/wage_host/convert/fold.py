@@ -22,6 +22,7 @@ from wage_host.convert.graph import (
     Graph,
     Node,
 )
+from wage_host.convert.weights import Weights
 from wage_host.layers import Pair, Shape
 
 WEIGHTED = (CONV, DEPTHWISE, DENSE)
@@ -38,7 +39,8 @@ class Block:
 
     The sums (conv, dense, …), then a max-pool of 2 x 2 where pool is 2, then the clip from low to
     high: 0 … inf is ReLU, -inf … inf nothing. `sources`: the layers whose outputs it takes, or
-    INPUT; the first one is the layer below. Weights and bias as those of graph.Node.
+    INPUT; the first one is the layer below. Weights and bias as those of graph.Node; `weights`
+    makes them from `held`, anew each time.
     """
 
     op: str
@@ -47,7 +49,7 @@ class Block:
     input: Shape
     sums: Shape
     output: Shape
-    weights: np.ndarray | None = None
+    held: Weights | None = None
     bias: np.ndarray | None = None
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
@@ -66,11 +68,19 @@ class Block:
         return self.names[0]
 
     @property
+    def weights(self) -> np.ndarray | None:
+        """In float64."""
+        return None if self.held is None else self.held.exact()
+
+    @property
+    def fan_in(self) -> int:
+        """Products in a sum; 0: there are no weights."""
+        return 0 if self.held is None else prod(self.held.shape[1:])
+
+    @property
     def macs(self) -> int:
         """Products for one sample."""
-        if self.weights is None:
-            return 0
-        return prod(self.sums) * (self.weights.size // self.weights.shape[0])
+        return prod(self.sums) * self.fan_in
 
 
 def blocks(graph: Graph) -> tuple[Block, ...]:
@@ -153,9 +163,10 @@ class _Folded:
         if below.out_scale is not None:
             return None  # it is rounded before
         if node.op == AFFINE and below.op in WEIGHTED and not below.acts:
-            if below.pool == 2 and (node.weights <= 0).any():
+            factor = node.weights.exact()
+            if below.pool == 2 and (factor <= 0).any():
                 return None
-            return _scaled(below, node.weights, node.bias)
+            return _scaled(below, factor, node.bias)
         if node.op == CLIP and below.op in (*WEIGHTED, ADD):
             low, high = max(below.low, node.low), min(below.high, node.high)
             if low == -INF or low == 0 or low == -high:
@@ -186,33 +197,37 @@ class _Folded:
     def _block(node: Node, sources: tuple[int, ...]) -> Block:
         """A node as a layer of its own."""
         about = {f: getattr(node, f) for f in ("kernel", "stride", "padding", "out_scale")}
-        op, weights, bias, sums = node.op, node.weights, node.bias, node.output
+        op, held, bias, sums = node.op, node.weights, node.bias, node.output
         if op == ADD:
             sources = tuple(sorted(sources, reverse=True))
         if op in (AFFINE, CLIP):  # a depthwise convolution of one place
-            channels = node.output[2]
-            weights = np.ones(channels) if op == CLIP else weights
-            bias = np.zeros(channels) if op == CLIP else bias
-            op, weights = DEPTHWISE, weights.reshape(-1, 1, 1)
+            held = Weights.of(_all(1.0, node.output[2])) if op == CLIP else held
+            bias = _all(0.0, node.output[2]) if op == CLIP else bias
+            op, held = DEPTHWISE, held.moved(lambda w: w[:, None, None])
         biased = bias is not None
         if op in WEIGHTED:
-            bias = np.zeros(node.output[2]) if bias is None else bias
+            bias = _all(0.0, node.output[2]) if bias is None else bias
         clip = {"low": node.low, "high": node.high, "acts": True} if node.op == CLIP else {}
         return Block(
-            op, (node.name,), sources, node.input, sums, node.output, weights, bias,
+            op, (node.name,), sources, node.input, sums, node.output, held, bias,
             scale=node.scale, biased=biased, **about, **clip,
         )  # fmt: skip
 
 
-def _scaled(block: Block, factor: np.ndarray, offset: np.ndarray) -> Block:
+def _all(value: float, count: int) -> np.ndarray:
+    """A vector of one value, which takes no memory."""
+    return np.broadcast_to(value, count)
+
+
+def _scaled(block: Block, factor: np.ndarray, offset: np.ndarray) -> Block | None:
     """The block with its sums times factor plus offset, one of each an output."""
-    if len(factor) != len(block.weights):
+    if len(factor) != block.held.shape[0]:
         return None
-    weights = block.weights * factor.reshape(-1, *(1,) * (block.weights.ndim - 1))
     kept = block.scale if (factor == 1).all() else None
     return dataclasses.replace(
-        block, weights=weights, bias=block.bias * factor + offset, scale=kept, biased=True
-    )
+        block, held=block.held.times(factor), bias=block.bias * factor + offset, scale=kept,
+        biased=True,
+    )  # fmt: skip
 
 
 def _positive(made: list[Block], k: int) -> bool:
@@ -237,15 +252,13 @@ def with_input(block: Block, factor: np.ndarray, offset: np.ndarray) -> Block:
         places = prod(block.input[:2])
         by = np.tile(factor, places), np.tile(offset, places)
     bias = block.bias + (w * by[1]).reshape(len(w), -1).sum(1)
-    return dataclasses.replace(block, weights=w * by[0], bias=bias, scale=None)
+    return dataclasses.replace(block, held=Weights.of(w * by[0]), bias=bias, scale=None)
 
 
 def normaliser(shape: Shape, factor: np.ndarray, offset: np.ndarray) -> Block:
     """A layer that only does that."""
-    weights = factor.reshape(-1, 1, 1)
-    return Block(
-        DEPTHWISE, ("the normalisation",), (INPUT,), shape, shape, shape, weights, offset
-    )
+    held = Weights.of(factor.reshape(-1, 1, 1))
+    return Block(DEPTHWISE, ("the normalisation",), (INPUT,), shape, shape, shape, held, offset)
 
 
 def in_front(block: Block, made: tuple[Block, ...]) -> tuple[Block, ...]:

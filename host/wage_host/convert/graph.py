@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from wage_host._core import lib
+from wage_host.convert.order import Order, Unsupported, canonical
+from wage_host.convert.weights import Weights
 from wage_host.errors import ModelError
 from wage_host.layers import Pair, Shape
 
@@ -23,12 +25,10 @@ CLIP, MAX, AVERAGE, ADD = "clip", "max", "average", "add"
 NO_PAD = (0, 0, 0, 0)
 INPUT = -1  # the source of the model's input
 INF = math.inf
-MESSAGE_NODES = 12  # named in one message at most
-
-
-class Unsupported(Exception):
-    """A node that a board cannot run: why, and what to do."""
-
+NODES_MAX = 8 * lib.WAGE_LAYERS_MAX
+ROOM_BYTES = 1 << 16  # of vectors, beside as many as the file has
+SOME = 4096  # elements that are compared at once
+PLACES = "its constant differs from place to place: use one a channel"
 
 @dataclasses.dataclass(frozen=True)
 class Node:
@@ -44,7 +44,7 @@ class Node:
     sources: tuple[int, ...]
     input: Shape
     output: Shape
-    weights: np.ndarray | None = None
+    weights: Weights | None = None
     bias: np.ndarray | None = None
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
@@ -79,19 +79,8 @@ class Tensor:
 
     source: int
     memory: Shape
-    order: np.ndarray
+    order: Order
     pad: tuple[int, int, int, int] = NO_PAD
-
-
-def canonical(shape: Shape, rank: int, first: bool) -> np.ndarray:
-    """Order of a tensor of this shape whose channels come first, or last; rank 1, 2 or 3."""
-    h, w, c = shape
-    order = np.arange(h * w * c, dtype=np.int32).reshape(shape)
-    if rank == 3:
-        return order.transpose(2, 0, 1) if first else order
-    if rank == 2:
-        return order.reshape(h * w, c).T if first else order.reshape(h * w, c)
-    return order.reshape(-1)
 
 
 def check_size(shape: Sequence[int]) -> None:
@@ -108,8 +97,8 @@ def check_size(shape: Sequence[int]) -> None:
 class Builder:
     """Takes operations in the order in which they run; says Unsupported of what cannot be."""
 
-    def __init__(self, shape: Sequence[int], channels_first: bool):
-        """shape: of the input in the model's axes, without the batch."""
+    def __init__(self, shape: Sequence[int], channels_first: bool, size: int):
+        """shape: of the input in the model's axes, without the batch; size: bytes of the file."""
         check_size(shape)
         if len(shape) > 3:
             raise Unsupported("inputs have one, two or three axes behind the batch")
@@ -118,12 +107,24 @@ class Builder:
         memory = (1,) * (3 - len(moved)) + moved
         self.shape: Shape = memory
         self.nodes: list[Node] = []
+        self.room = size + ROOM_BYTES
         self.input = Tensor(INPUT, memory, canonical(memory, len(shape), channels_first))
+
+    def take(self, bytes_: int) -> None:
+        """Room for what is made of a file: numbers of its own, not the same ones in many layers."""
+        self.room -= bytes_
+        if self.room < 0:
+            raise Unsupported("layers share their constants: export the model with some for each")
+
+    def _append(self, node: Node) -> int:
+        if len(self.nodes) == NODES_MAX:
+            raise Unsupported(f"behind {NODES_MAX} others: a board has far fewer layers")
+        self.nodes.append(node)
+        return len(self.nodes) - 1
 
     def _put(self, node: Node, rank: int, first: bool) -> Tensor:
         check_size(node.output)
-        self.nodes.append(node)
-        return Tensor(len(self.nodes) - 1, node.output, canonical(node.output, rank, first))
+        return Tensor(self._append(node), node.output, canonical(node.output, rank, first))
 
     def _spatial(self, t: Tensor, first: bool) -> Shape:
         """Height, width, channels of what a window slides over."""
@@ -133,7 +134,7 @@ class Builder:
             raise Unsupported("windows slide over one or two axes, here are others")
         shape = (*s[1:], s[0]) if first else s
         shape = shape if len(shape) == 3 else (1, *shape)
-        if not np.array_equal(t.order, canonical(shape, len(s), first)):
+        if t.order != canonical(shape, len(s), first):
             raise Unsupported("the axes in front of it lie in another order: leave them in place")
         return self._seen(t, shape)
 
@@ -149,8 +150,8 @@ class Builder:
         self,
         name: str,
         t: Tensor,
-        weights: np.ndarray,
-        bias: np.ndarray | None,
+        weights: Weights,
+        bias: Weights | None,
         stride: Pair,
         padding: tuple[int, int, int, int] | str,
         groups: int,
@@ -170,25 +171,24 @@ class Builder:
         kernel = (kh, kw)
         if groups < 1 or inside * groups != shape[2] or out % groups:
             raise Unsupported(f"its weights are not for {shape[2]} channels")
-        check_numbers(weights, bias)
-        check_bias(bias, out)
+        check_numbers(weights)
         padding, size = _window(shape, kernel, stride, padding)
         about = {"kernel": kernel, "stride": stride, "padding": padding, "scale": scale}
         op, output = CONV, (*size, out)
         if groups == shape[2] == out and groups > 1:
-            op, weights = DEPTHWISE, weights[..., 0]
+            op, weights = DEPTHWISE, weights.moved(lambda w: w[..., 0])
         elif groups > 1:
             check_size((out, kh * kw * shape[2]))
-            weights = _spread(weights, groups)
-        node = Node(op, name, (t.source,), shape, output, weights, bias, **about)
+            weights = dataclasses.replace(weights, shape=(out, kh, kw, shape[2]), groups=groups)
+        node = Node(op, name, (t.source,), shape, output, weights, self._bias(bias, out), **about)
         return self._put(node, t.order.ndim, first)
 
     def dense(
         self,
         name: str,
         t: Tensor,
-        weights: np.ndarray,
-        bias: np.ndarray | None,
+        weights: Weights,
+        bias: Weights | None,
         scale: np.ndarray | None = None,
     ) -> Tensor:
         """A product with weights (out, in), in: the last axis, the only one above 1."""
@@ -201,37 +201,61 @@ class Builder:
         out, inside = weights.shape
         if inside != t.order.size:
             raise Unsupported(f"its weights are for {inside} inputs, and there are {t.order.size}")
-        check_numbers(weights, bias)
-        check_bias(bias, out)
-        moved = np.empty_like(weights)
-        moved[:, t.order.reshape(-1)] = weights
+        check_numbers(weights)
+        moved = weights.moved(t.order.reshape((inside,)).in_memory)
+        moved = dataclasses.replace(moved, shape=(out, inside))
+        bias = self._bias(bias, out)
         node = Node(DENSE, name, (t.source,), t.memory, (1, 1, out), moved, bias, scale=scale)
         put = self._put(node, 1, False)
         return dataclasses.replace(put, order=put.order.reshape((1,) * (t.order.ndim - 1) + (out,)))
 
+    def _bias(self, bias: Weights | None, out: int) -> np.ndarray | None:
+        """A value for each output."""
+        if bias is None:
+            return None
+        if bias.size != out:
+            raise Unsupported(f"its bias is not one of {out} values")
+        check_numbers(bias)
+        self.take(8 * out)
+        return bias.exact().reshape(out)
+
     def affine(self, name: str, t: Tensor, factor: np.ndarray, offset: np.ndarray) -> Tensor:
         """t * factor + offset, both broadcast against the model's axes, the same all over."""
         _no_pad(t)
-        check_numbers(factor, offset)
-        by_channel = []
-        for value in (factor, offset):
-            try:
-                full = np.broadcast_to(value, t.order.shape)
-            except ValueError:
-                raise Unsupported("its constant has another shape than its input") from None
-            moved = np.empty(t.order.size)
-            moved[t.order.reshape(-1)] = full.reshape(-1)
-            moved = moved.reshape(-1, t.memory[2])
-            if not (moved == moved[0]).all():
-                raise Unsupported("its constant differs from place to place: use one a channel")
-            by_channel.append(moved[0].copy())
-        node = Node(AFFINE, name, (t.source,), t.memory, t.memory, *by_channel)
+        check_numbers(Weights.of(factor), Weights.of(offset))
+        factor, offset = self._by_channel(t, factor), self._by_channel(t, offset)
+        node = Node(AFFINE, name, (t.source,), t.memory, t.memory, Weights.of(factor), offset)
         return self._same(node, t)
+
+    def _by_channel(self, t: Tensor, value: np.ndarray) -> np.ndarray:
+        """A value for each channel."""
+        channels = t.memory[2]
+        self.take(8 * channels)
+        if value.size == 1:
+            return np.broadcast_to(value.reshape(()).astype(np.float64), channels)
+        if value.size > channels:
+            raise Unsupported(PLACES)
+        try:
+            full = np.broadcast_to(value, t.order.shape)
+        except ValueError:
+            raise Unsupported("its constant has another shape than its input") from None
+        moved = t.order.in_memory(full).flat
+        found = np.array(moved[:channels], np.float64)
+        some = max(1, SOME // channels) * channels
+        for at in range(0, t.order.size, some):
+            if not (moved[at : at + some].reshape(-1, channels) == found).all():
+                raise Unsupported(PLACES)
+        return found
+
+    def vector(self, t: Tensor, constant: Weights) -> np.ndarray:
+        """A constant with no more values than t has channels, in float64."""
+        if constant.size > max(1, t.memory[2]):
+            raise Unsupported(PLACES)
+        return constant.exact()
 
     def _same(self, node: Node, t: Tensor) -> Tensor:
         """The output lies as the input does."""
-        self.nodes.append(node)
-        return dataclasses.replace(t, source=len(self.nodes) - 1)
+        return dataclasses.replace(t, source=self._append(node))
 
     def clip(self, name: str, t: Tensor, low: float, high: float) -> Tensor:
         """ReLU (0, inf), ReLU6 (0, 6), or a clip that is symmetrical."""
@@ -277,14 +301,14 @@ class Builder:
         for first, wanted in spatial.items():
             if rank > 1 and set(axes) == wanted:
                 made = self.pool(name, AVERAGE, t, None, (1, 1), (0,) * 4, first)
-                order = made.order if keep else made.order.reshape(-1)
+                order = made.order if keep else made.order.reshape((made.order.size,))
                 return dataclasses.replace(made, order=order)
         raise Unsupported("a mean over these axes: over all places of each channel can be")
 
     def add(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         """The sum of two tensors."""
         _no_pad(a), _no_pad(b)
-        if a.order.shape != b.order.shape or not np.array_equal(a.order, b.order):
+        if a.order != b.order:
             raise Unsupported("a sum of tensors that are not alike: both need the same shape")
         if a.memory != b.memory:
             raise Unsupported("a sum of tensors that lie differently: leave out the reshape")
@@ -343,17 +367,10 @@ def _no_pad(t: Tensor) -> None:
         raise Unsupported("padding in front of it: only a convolution can have some")
 
 
-def check_bias(bias: np.ndarray | None, out: int) -> None:
-    """It has a value for each output."""
-    if bias is not None and bias.shape != (out,):
-        raise Unsupported(f"its bias is not one of {out} values")
-
-
-def check_numbers(*arrays: np.ndarray | None) -> None:
+def check_numbers(*given: Weights) -> None:
     """Weights are finite, and there are some."""
-    for values in arrays:
-        if values is not None and not (values.size and np.isfinite(values).all()):
-            raise Unsupported("its weights are missing, or are no finite numbers: train it again")
+    if not all(one.finite() for one in given):
+        raise Unsupported("its weights are missing, or are no finite numbers: train it again")
 
 
 def check_window(kernel: Pair, stride: Pair) -> None:
@@ -381,20 +398,3 @@ def _window(
     if min(rows, columns) < 1:
         raise Unsupported("the kernel is larger than its input")
     return padding, (rows, columns)
-
-
-def _spread(weights: np.ndarray, groups: int) -> np.ndarray:
-    """Weights of a grouped convolution as those of a whole one, with zeros between groups."""
-    out, kh, kw, inside = weights.shape
-    whole = np.zeros((out, kh, kw, inside * groups), weights.dtype)
-    for g in range(groups):
-        rows = slice(g * out // groups, (g + 1) * out // groups)
-        whole[rows, :, :, g * inside : (g + 1) * inside] = weights[rows]
-    return whole
-
-
-def refusal(path: object, troubles: Sequence[str]) -> ModelError:
-    """One error for all nodes that cannot be."""
-    more = len(troubles) - MESSAGE_NODES
-    text = "; ".join(troubles[:MESSAGE_NODES]) + (f"; and {more} more" if more > 0 else "")
-    return ModelError(f"{path} cannot be converted: {text}")

@@ -28,7 +28,7 @@ def sums(block: Block, layer: Layer, a: np.ndarray, skip: np.ndarray | None = No
         return floats.reduced(block, np.maximum(a, -127).astype(np.float32))
     if block.op == AVERAGE:
         return floats.reduced(block, a.astype(np.float64)) * layer.factor
-    used = layer.used(False).reshape(block.weights.shape)
+    used = layer.used(False).reshape(block.held.shape)
     largest = np.abs(used).reshape(len(used), -1).sum(1) * 128
     if layer.bias is not None:
         largest = largest + np.abs(layer.bias)

@@ -293,7 +293,7 @@ def _head(layer: Layer, block: Block, done: quantise.Quantised, wish: Wish) -> L
     if (wish.fresh or room > has) and block.op != DENSE:
         raise WrongUsage("only a dense last layer can be begun anew, or have room for new classes")
     if wish.fresh:
-        fan_in = block.weights[0].size
+        fan_in = block.fan_in
         shift = initial.alpha_shift(fan_in)
         weights = initial.filled(wish.seed, len(done.layers) - 1, room, fan_in, (wish.bits, 16))
         bias = np.zeros(room, np.int32)

@@ -11,6 +11,7 @@ import numpy as np
 from wage_host.convert import graph
 from wage_host.convert import onnx_values as values
 from wage_host.convert.graph import Builder, Tensor, Unsupported
+from wage_host.convert.weights import Weights
 
 # behind which there may have been an activation
 SUMS = (graph.CONV, graph.DEPTHWISE, graph.DENSE, graph.AFFINE, graph.ADD)
@@ -33,21 +34,21 @@ class Operators:
             raise Unsupported("it takes not all classes together")
         self.tensors[node.output[0]] = t  # the largest stays the largest
 
-    def _bias(self, node: Any, at: int, out: int) -> np.ndarray | None:
-        name = self._input(node, at)
-        if not name:
+    def _bias(self, node: Any, at: int, out: int) -> Weights | None:
+        """A bias, one for each output or one for all."""
+        if not self._input(node, at):
             return None
-        b = self.value(name).astype(np.float64)
-        return np.full(out, b.reshape(())) if b.size == 1 else b.reshape(-1)
+        b = self.weights(node.input[at])
+        return b.moved(lambda a: np.broadcast_to(a.reshape(()), out)) if b.size == 1 else b
 
     def conv(self, node: Any, where: str) -> None:
         """Conv, of one or two dimensions."""
-        settings, w = self.settings(node), self.value(self._input(node, 1))
+        settings, w = self.settings(node), self.weights(self._input(node, 1))
         if w.ndim not in (3, 4):
             raise Unsupported(f"a convolution of {w.ndim - 2} dimensions: of one or two can be")
         scale = self.scales.get(node.input[1])
-        w = w[:, :, None] if w.ndim == 3 else w
-        w = w.transpose(0, 2, 3, 1).astype(np.float64)
+        w = w.moved(lambda a: a[:, :, None]) if w.ndim == 3 else w
+        w = w.moved(lambda a: a.transpose(0, 2, 3, 1))
         kernel = settings.get("kernel_shape", [])
         if kernel and kernel != list(w.shape[1:3])[-len(kernel) :]:
             raise Unsupported("its kernel_shape is not that of its weights")
@@ -72,35 +73,34 @@ class Operators:
 
     def gemm(self, node: Any, where: str) -> None:
         """Gemm."""
-        settings, w = self.settings(node), self.value(self._input(node, 1)).astype(np.float64)
+        settings, w = self.settings(node), self.weights(self._input(node, 1))
         if settings.get("transA") or w.ndim != 2 or self.tensor(node).order.ndim != 1:
             raise Unsupported("a product of other than rows of values with a matrix")
-        w = w if settings.get("transB") else w.T
+        w = w if settings.get("transB") else w.moved(np.transpose)
         scale = self.scales.get(node.input[1]) if settings.get("alpha", 1.0) == 1 else None
         bias = self._bias(node, 2, w.shape[0])
-        bias = None if bias is None else bias * settings.get("beta", 1.0)
-        w = w * settings.get("alpha", 1.0)
+        bias = None if bias is None else bias.times(np.float64(settings.get("beta", 1.0)))
+        w = w.times(np.float64(settings.get("alpha", 1.0)))
         self.behind(node, self.builder.dense(where, self.tensor(node), w, bias, scale))
 
     def matmul(self, node: Any, where: str) -> None:
         """MatMul with constant weights behind."""
-        w = self.value(self._input(node, 1)).astype(np.float64)
+        w, t = self.weights(self._input(node, 1)).moved(np.transpose), self.tensor(node)
         if w.ndim != 2:
             raise Unsupported("a product with other than a matrix")
         scale = self.scales.get(node.input[1])
-        self.behind(node, self.builder.dense(where, self.tensor(node), w.T, None, scale))
+        self.behind(node, self.builder.dense(where, t, w, None, scale))
 
     def normalise(self, node: Any, where: str) -> None:
         """BatchNormalization, of a model that has learned."""
         settings, t = self.settings(node), self.tensor(node)
         if settings.get("training_mode"):
             raise Unsupported("it still learns: export the model in eval mode")
-        gamma, beta, mean, variance = (
-            self.value(self._input(node, k)).astype(np.float64).reshape(-1) for k in range(1, 5)
-        )
-        factor = gamma / np.sqrt(variance + settings.get("epsilon", 1e-5))
-        if factor.shape != (t.order.shape[0],):
+        parts = [self.weights(self._input(node, k)) for k in range(1, 5)]
+        if any(part.size != t.order.shape[0] for part in parts):
             raise Unsupported(f"it is not for {t.order.shape[0]} channels")
+        gamma, beta, mean, variance = (part.exact().reshape(-1) for part in parts)
+        factor = gamma / np.sqrt(variance + settings.get("epsilon", 1e-5))
         shape = (-1,) + (1,) * (t.order.ndim - 1)
         offset = (beta - mean * factor).reshape(shape)
         self.behind(node, self.builder.affine(where, t, factor.reshape(shape), offset))
@@ -158,13 +158,13 @@ class Operators:
             made = self.builder.add(where, *(self.tensors[name] for name in names))
         else:
             t = self.tensors[names[live.index(True)]]
-            c = self.value(names[live.index(False)]).astype(np.float64)
+            c = self.builder.vector(t, self.weights(names[live.index(False)]))
             c = c.reshape(c.shape[1:]) if c.ndim == t.order.ndim + 1 and c.shape[0] == 1 else c
             one, none = np.ones(1), np.zeros(1)
             if not live[0] and op in ("Sub", "Div"):
                 raise Unsupported("with a constant in front: write it the other way")
-            factor = {"Mul": c, "Div": 1 / c if op == "Div" else c}.get(op, one)
-            offset = {"Add": c, "Sub": -c}.get(op, none)
+            c = 1 / c if op == "Div" else -c if op == "Sub" else c
+            factor, offset = (c, none) if op in ("Mul", "Div") else (one, c)
             made = self.builder.affine(where, t, factor, offset)
         self.behind(node, made)
 

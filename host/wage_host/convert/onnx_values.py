@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from wage_host.convert import settings
 from wage_host.convert.graph import Unsupported
+from wage_host.convert.source import parsed
 from wage_host.layers import Layer
 
 FLOATS = (1, 10, 11, 16)  # TensorProto.DataType
@@ -31,6 +32,8 @@ INSTEAD = {
         "use BatchNormalization",
     ),
 }  # fmt: skip
+LARGE = "a large constant is computed: export the model with it folded"
+MOVES = ("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze")
 USUAL = "leave it out of the model, or replace it"
 COMPUTED: dict[str, Callable[..., np.ndarray]] = {
     "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": lambda a, b: (
@@ -39,29 +42,34 @@ COMPUTED: dict[str, Callable[..., np.ndarray]] = {
 }  # fmt: skip
 
 
-def computed(op: str, given: list[np.ndarray], settings: dict[str, Any]) -> np.ndarray:
-    """What exporters compute from constants: shapes, and weights that are moved."""
-    a = given[0] if given else np.zeros(0)
-    if op in ("Identity", "Cast"):
-        if op == "Cast" and a.dtype.kind == "f" and settings.get("to") not in FLOATS:
-            raise Unsupported("weights that are cast to whole numbers")
-        return a
+def moved(
+    op: str, a: np.ndarray, rest: list[np.ndarray], settings: dict[str, Any]
+) -> np.ndarray:
+    """One of MOVES of a constant; rest: its other inputs."""
     if op == "Transpose":
         return a.transpose(settings.get("perm", range(a.ndim)[::-1]))
     if op == "Reshape":
-        shape = [a.shape[k] if n == 0 else n for k, n in enumerate(given[1].tolist())]
-        return a.reshape(shape)
+        return a.reshape([a.shape[k] if n == 0 else n for k, n in enumerate(rest[0].tolist())])
     if op in ("Squeeze", "Unsqueeze"):
-        axes = settings.get("axes", given[1].tolist() if len(given) > 1 else None)
+        axes = settings.get("axes", rest[0].tolist() if rest else None)
         if op == "Squeeze":
             return a.squeeze(None if axes is None else tuple(axes))
         return np.expand_dims(a, tuple(axes))
+    return a
+
+
+def computed(op: str, given: list[np.ndarray], settings: dict[str, Any]) -> np.ndarray:
+    """What exporters compute from small constants and shapes."""
+    a = given[0] if given else np.zeros(0)
     if sum(g.size for g in given) > SMALL:
-        raise Unsupported("a large constant is computed: export the model with it folded")
+        raise Unsupported(LARGE)
     if op == "Concat":
         return np.concatenate(given, settings["axis"])
     if op == "Gather":
-        return np.take(a, given[1], settings.get("axis", 0))
+        axis = settings.get("axis", 0)
+        if a.size // max(1, a.shape[axis]) * given[1].size > SMALL:
+            raise Unsupported(LARGE)
+        return np.take(a, given[1], axis)
     if op == "Slice":
         parts = [slice(None)] * a.ndim
         starts, ends = given[1].tolist(), given[2].tolist()
@@ -78,32 +86,42 @@ def computed(op: str, given: list[np.ndarray], settings: dict[str, Any]) -> np.n
 def told(path: Path, text: str) -> dict[str, Any] | None:
     """What our own export says of itself; None when it does not."""
     try:
-        told = json.loads(text)
+        told = parsed(text)
         settings.check_version(path, told)
         good = all(isinstance(text, str) for text in told["stored"].values())
         numbers = [n for _, bits, store in told["layers"] for n in (bits, store)]
         good = good and all(type(n) is int and 0 <= n <= 16 for n in numbers)
         settings.of(told)
-        return told if good and type(told["input_map"]) is int else None
+        if not good or type(told["input_map"]) is not int:
+            return None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+    for name, packed in told["stored"].items():
+        with contextlib.suppress(ValueError):
+            told["stored"][name] = np.frombuffer(base64.b64decode(packed, validate=True), "<i2")
+    return told
 
 
-def stored(told: dict[str, Any] | None, name: str, used: np.ndarray) -> np.ndarray | None:
-    """Of our own export: the weights that `used` are rounded from, in units of `used`, floats.
+def stored(
+    told: dict[str, Any] | None, name: str, used: np.ndarray
+) -> tuple[np.ndarray, np.float64] | None:
+    """Of our own export: the weights that `used` are rounded from, and their unit in its.
 
     None: there are none, or they are of others.
     """
     try:
-        data = base64.b64decode(told["stored"][name], validate=True)
-        whole = np.frombuffer(data, "<i2").reshape(used.shape)
+        whole = told["stored"][name].reshape(used.shape)
         _, *bits = told["layers"][int(name.partition(".")[0])]
-    except (TypeError, KeyError, ValueError, IndexError):
+    except (TypeError, KeyError, ValueError, IndexError, AttributeError):
         return None
-    of = Layer("", 0, 0, weight_bits=bits[0], store_bits=bits[1], weights=whole)
-    if not 0 < bits[0] < bits[1] or not np.array_equal(of.used(told["paper"]), used):
+    if not 0 < bits[0] < bits[1]:
         return None
-    return whole / float(1 << bits[1] - bits[0])
+    for at in range(0, whole.size, SMALL):
+        some = slice(at, at + SMALL)
+        of = Layer("", 0, 0, weight_bits=bits[0], store_bits=bits[1], weights=whole.flat[some])
+        if not np.array_equal(of.used(told["paper"]), used.flat[some]):
+            return None
+    return whole, np.float64(2.0 ** (bits[0] - bits[1]))
 
 
 def squeezed(shape: Sequence[int], axes: list[int] | None) -> list[int]:

@@ -197,7 +197,7 @@ class _Pass:
         self, k: int, block: Block, fixed: np.ndarray | None, last: bool, about: dict
     ) -> Layer:
         """Weights and bias as whole numbers."""
-        w = block.weights.reshape(len(block.weights), -1)
+        w = block.weights.reshape(block.output[2], -1)
         step_in = _by_weight(block, self.steps[k - 1])
         bits = self.bits if k >= self.trainable else 8
         if bits == 2:
@@ -309,7 +309,7 @@ class _Pass:
         """
         sharp = -math.log2(unit * LOG2_E) - 7
         if self.gain_shift is None:
-            fan_in = prod(block.kernel) if block.weights is None else block.weights[0].size
+            fan_in = block.fan_in or prod(block.kernel)
             usual = self.bits - 1 + initial.alpha_shift(fan_in)
             fits = [g for g in GAIN_SHIFTS if round(sharp + g) >= least]
             self.gain_shift = min(
@@ -343,7 +343,7 @@ def _by_weight(block: Block, steps: np.ndarray) -> np.ndarray:
     """The step of the input that each weight of a row meets: (1 or out, fan-in)."""
     if block.op == DEPTHWISE:
         return steps[:, None]
-    return np.tile(steps, block.weights[0].size // len(steps))[None]
+    return np.tile(steps, block.fan_in // len(steps))[None]
 
 
 def _activity(block: Block, a: np.ndarray) -> np.ndarray:
@@ -351,7 +351,7 @@ def _activity(block: Block, a: np.ndarray) -> np.ndarray:
     squares = np.square(a.astype(np.float32)).mean((0, 1, 2), dtype=np.float64)
     if block.op == DEPTHWISE:
         return squares * prod(block.kernel)
-    return np.array([squares.sum() * (block.weights[0].size // len(squares))])
+    return np.array([squares.sum() * (block.fan_in // len(squares))])
 
 
 def _whole(bias: np.ndarray) -> np.ndarray:

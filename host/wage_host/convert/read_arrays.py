@@ -15,6 +15,7 @@ from wage_host import network
 from wage_host._core import lib
 from wage_host.convert.graph import AVERAGE, MAX, Builder, Graph, Tensor, Unsupported
 from wage_host.convert.source import FILE_BYTES_MAX, read_whole, shown, wanted
+from wage_host.convert.weights import Weights
 from wage_host.errors import ModelError, WrongUsage
 from wage_host.files import UNREADABLE
 from wage_host.layers import Place
@@ -32,7 +33,7 @@ def read(path: Path, description: str | None, tensors: str | None) -> Graph:
     A name stands for NAME.weight and NAME.bias as PyTorch has them: (out, in, kernel height,
     kernel width), (out, in); NAME+NORM: with a normalisation behind, NORM.running_mean, ….
     """
-    arrays = load(path)
+    arrays, size = load(path), path.stat().st_size
     if not description or not tensors:
         names = ", ".join(map(shown, list(arrays)[:SHOWN])) + (", …" if len(arrays) > SHOWN else "")
         raise WrongUsage(
@@ -45,7 +46,7 @@ def read(path: Path, description: str | None, tensors: str | None) -> Graph:
         raise WrongUsage(f"--tensors has {len(names)} names for {len(net.weighted)} layers")
     left = iter(names)
     height, width, channels = net.shape
-    builder = Builder((channels, height, width), True)
+    builder = Builder((channels, height, width), True, size)
     t, inputs = builder.input, [builder.input]
     for at in net.places():
         text = at.layer.text
@@ -70,17 +71,17 @@ def _layer(
     else:
         own, *norms = name.split("+")
         w, bias = _taken(arrays, own, "weight"), arrays.get(f"{own}.bias")
-        bias = None if bias is None else bias.astype(np.float64)
+        bias = None if bias is None else Weights.of(bias)
         if layer.kind == lib.WAGE_DENSE:
             t = builder.reshape(t, (-1,)) if t.order.ndim > 1 else t
             _check(own, w, (layer.out, at.fan_in))
-            t = builder.dense(where, t, w, bias)
+            t = builder.dense(where, t, Weights.of(w), bias)
         else:
             deep = layer.kind == lib.WAGE_DEPTHWISE
             w = w[:, :, None] if w.ndim == 3 else w
             _check(own, w, (layer.out, 1 if deep else at.input[2], *layer.kernel))
             groups = at.input[2] if deep else 1
-            w = w.transpose(0, 2, 3, 1)
+            w = Weights.of(w.transpose(0, 2, 3, 1))
             t = builder.conv(where, t, w, bias, layer.stride, layer.around, groups, True)
         for norm in norms:
             t = builder.affine(where, t, *_norm(arrays, norm, t))
@@ -95,9 +96,10 @@ def _layer(
 def _norm(arrays: Arrays, name: str, t: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Factor and offset of a normalisation that has learned."""
     parts = ("weight", "bias", "running_mean", "running_var")
-    gamma, beta, mean, variance = (_taken(arrays, name, part) for part in parts)
-    for part in (gamma, beta, mean, variance):
+    given = [_taken(arrays, name, part) for part in parts]
+    for part in given:
         _check(name, part, (t.order.shape[0],))
+    gamma, beta, mean, variance = (part.astype(np.float64) for part in given)
     factor = gamma / np.sqrt(variance + EPSILON)
     shape = (-1,) + (1,) * (t.order.ndim - 1)
     return factor.reshape(shape), (beta - mean * factor).reshape(shape)
@@ -106,7 +108,7 @@ def _norm(arrays: Arrays, name: str, t: Tensor) -> tuple[np.ndarray, np.ndarray]
 def _taken(arrays: Arrays, name: str, part: str) -> np.ndarray:
     if f"{name}.{part}" not in arrays:
         raise Unsupported(f"there is no array {name}.{part}: name another with --tensors")
-    return arrays[f"{name}.{part}"].astype(np.float64)
+    return arrays[f"{name}.{part}"]
 
 
 def _check(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from wage_host.convert import graph
 from wage_host.convert import onnx_values as values
 from wage_host.convert.graph import Builder, Graph, Tensor, Unsupported
 from wage_host.convert.onnx_nodes import TAKES, Operators
-from wage_host.convert.source import read_whole, shown, wanted
+from wage_host.convert.source import read_whole, refusal, shown, wanted
+from wage_host.convert.weights import Weights
 from wage_host.errors import ModelError
 
 OPSETS = range(13, 22)
@@ -25,7 +25,7 @@ def read(path: Path) -> Graph:
     onnx = wanted("onnx", "onnx")
     data = read_whole(path)
     try:
-        model = onnx.load_model_from_string(data)
+        model, size = onnx.load_model_from_string(data), len(data)
         del data
     except Exception:  # whatever protobuf raises for bytes that are none
         raise ModelError(f"{path} is no ONNX model, or is damaged: export it again") from None
@@ -37,26 +37,28 @@ def read(path: Path) -> Graph:
             f"{path} has opset {versions[0]}; those from {OPSETS[0]} to {OPSETS[-1]} are read: "
             "export it with opset_version=17"
         )
-    first = Reader(onnx, path, model, True)
-    made = first.read()
-    if made is None:  # some have the channels last
-        second = Reader(onnx, path, model, False)
-        made = second.read()
-        if made is None:
-            raise graph.refusal(path, min(first.troubles, second.troubles, key=len))
-    return made
+    troubles = []
+    for first in (True, False):  # some have the channels last
+        reader = Reader(onnx, path, model, first, size)
+        made = reader.read()
+        if made is not None:
+            return made
+        troubles.append(reader.troubles)
+        del reader
+    raise refusal(path, min(troubles, key=len))
 
 
 class Reader(Operators):
     """One pass over a model whose input has its channels first, or last."""
 
-    def __init__(self, onnx: ModuleType, path: Path, model: Any, first: bool):
+    def __init__(self, onnx: ModuleType, path: Path, model: Any, first: bool, size: int):
         self.onnx, self.path, self.g, self.first = onnx, path, model.graph, first
+        self.size = size
         self.version = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
         self.troubles: list[str] = []
         self.tensors: dict[str, Tensor] = {}
         self.raw = {t.name: t for t in self.g.initializer}
-        self.constants: dict[str, np.ndarray] = {}
+        self.constants: dict[str, Weights] = {}
         self.scales: dict[str, np.ndarray] = {}  # of constants that came as integers
         self.input_step: tuple[float, int] | None = None
         self.whole: dict[str, tuple[float, int]] = {}
@@ -74,7 +76,7 @@ class Reader(Operators):
             )
         self.input, output = inputs[0].name, self.g.output[0].name
         try:
-            self.builder = Builder(self._shape(inputs[0]), self.first)
+            self.builder = Builder(self._shape(inputs[0]), self.first, self.size)
         except Unsupported as why:
             raise ModelError(f"{self.path}: its input: {why}") from None
         self.tensors[self.input] = self.builder.input
@@ -144,12 +146,19 @@ class Reader(Operators):
     # -- values and attributes ---------------------------------------------
 
     def value(self, name: str) -> np.ndarray:
+        """A small constant by name."""
+        found = self.weights(name)
+        if found.factors:
+            self.builder.take(8 * found.size)
+            return found.exact()
+        return found.stored
+
+    def weights(self, name: str) -> Weights:
         """A constant by name."""
-        if name in self.constants:
-            return self.constants[name]
-        if name not in self.raw:
-            raise Unsupported("its weights or settings are computed, not constant")
-        self.constants[name] = self._array(self.raw[name])
+        if name not in self.constants:
+            if name not in self.raw:
+                raise Unsupported("its weights or settings are computed, not constant")
+            self.constants[name] = Weights.of(self._array(self.raw[name]))
         return self.constants[name]
 
     def _array(self, tensor: Any) -> np.ndarray:
@@ -211,10 +220,12 @@ class Reader(Operators):
     def _constant(self, node: Any) -> None:
         """A node whose inputs are all constant, or of which only the shape counts."""
         op, out, settings = node.op_type, node.output[0], self.settings(node)
+        names = [n for n in node.input if n]
         if op == "Shape":
-            name = node.input[0]
-            live = name in self.tensors
-            shape = (1, *self.tensors[name].order.shape) if live else self.value(name).shape
+            live = names[0] in self.tensors
+            shape = (1, *self.tensors[names[0]].order.shape) if live else (
+                self.weights(names[0]).shape
+            )
             made = np.array(shape, np.int64)[settings.get("start", 0) : settings.get("end")]
         elif op == "Constant":
             made = self._literal(settings)
@@ -222,33 +233,57 @@ class Reader(Operators):
             self._dequantised(node, settings.get("axis", 1))
             return
         else:
-            made = values.computed(op, [self.value(n) for n in node.input if n], settings)
-            name = node.input[0]
-            if name in self.scales and op in ("Identity", "Transpose"):
-                self.scales[out] = self.scales[name]
-        self.constants[out] = made
+            self._computed(op, out, names, settings)
+            return
+        self.constants[out] = Weights.of(made)
+
+    def _computed(self, op: str, out: str, names: list[str], settings: dict[str, Any]) -> None:
+        """What exporters compute from constants; weights that are only moved are a view."""
+        if op in values.MOVES and names:
+            rest = [self.value(name) for name in names[1:]]
+            given = self.weights(names[0])
+            kind = "f" if given.factors else given.stored.dtype.kind
+            if op == "Cast" and kind == "f" and settings.get("to") not in values.FLOATS:
+                raise Unsupported("weights that are cast to whole numbers")
+            if op == "Reshape" and any(any(f.strides) for f in given.factors):
+                if given.size > values.SMALL:
+                    raise Unsupported(values.LARGE)
+                given = Weights.of(self.value(names[0]))
+            made = given.moved(lambda a: values.moved(op, a, rest, settings))
+            if not np.may_share_memory(made.stored, given.stored):
+                self.builder.take(made.stored.nbytes)
+            self.constants[out] = made
+            if names[0] in self.scales and op in ("Identity", "Transpose"):
+                self.scales[out] = self.scales[names[0]]
+            return
+        made = values.computed(op, [self.value(name) for name in names], settings)
+        self.builder.take(made.nbytes)
+        self.constants[out] = Weights.of(made)
 
     def _literal(self, settings: dict[str, Any]) -> np.ndarray:
         if "value" in settings:
             return self._array(settings["value"])
         for name in ("value_int", "value_float", "value_ints", "value_floats"):
             if name in settings:
-                return np.array(settings[name])
+                made = np.array(settings[name])
+                self.builder.take(made.nbytes)
+                return made
         raise Unsupported("a constant that is no number")
 
     def _dequantised(self, node: Any, axis: int) -> None:
-        q, scale = self.value(node.input[0]), self.value(node.input[1])
+        name, out = node.input[0], node.output[0]
+        q, scale = self.value(name), self.value(node.input[1])
         zero = self.value(node.input[2]) if self._input(node, 2) else np.zeros(1)
         if scale.size > 1:
             shape = [1] * q.ndim
             shape[axis] = -1
             scale, zero = scale.reshape(shape), zero.reshape(shape if zero.size > 1 else ())
-        stored = values.stored(self.told, node.input[0], q)
+        exact, stored = scale.astype(np.float64), values.stored(self.told, name, q)
         if stored is not None:
-            self.scales[node.output[0]] = scale.astype(np.float64).reshape(-1)
-            self.constants[node.output[0]] = stored * scale.astype(np.float64)
+            self.scales[out] = exact.reshape(-1)
+            self.constants[out] = Weights.of(stored[0], None, stored[1], exact)
             return
-        zero = zero.astype(np.float64)
-        self.constants[node.output[0]] = (q.astype(np.float64) - zero) * scale.astype(np.float64)
+        self.builder.take(exact.nbytes + 8 * zero.size)
+        self.constants[out] = Weights.of(q, zero.astype(np.float64), exact)
         if not zero.any() and q.dtype == np.int8:
-            self.scales[node.output[0]] = scale.reshape(-1)
+            self.scales[out] = scale.reshape(-1)

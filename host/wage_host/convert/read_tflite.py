@@ -12,10 +12,12 @@ import numpy as np
 
 from wage_host.convert import graph
 from wage_host.convert.graph import Builder, Graph, Tensor, Unsupported
-from wage_host.convert.source import read_whole, shown, wanted
+from wage_host.convert.source import read_whole, refusal, shown, wanted
+from wage_host.convert.weights import Weights
 from wage_host.errors import ModelError
 
 OPERATORS_MAX = 1000
+SETTINGS_MAX = 64
 DAMAGED = (
     struct.error, IndexError, ValueError, TypeError, KeyError, AttributeError, OverflowError,
     AssertionError, MemoryError,
@@ -46,7 +48,7 @@ def read(path: Path) -> Graph:
         model = tflite.Model.GetRootAsModel(data, 0)
         if model.SubgraphsLength() != 1:
             raise ModelError(f"{path} has {model.SubgraphsLength()} graphs: one can be")
-        return Reader(tflite, path, model).read()
+        return Reader(tflite, path, model, len(data)).read()
     except DAMAGED:
         raise damaged from None
 
@@ -54,7 +56,8 @@ def read(path: Path) -> Graph:
 class Reader:
     """One pass over a model."""
 
-    def __init__(self, tflite: Any, path: Path, model: Any):
+    def __init__(self, tflite: Any, path: Path, model: Any, size: int):
+        self.size = size
         self.tflite, self.path, self.model, self.g = tflite, path, model, model.Subgraphs(0)
         self.names = {v: k for k, v in vars(tflite.BuiltinOperator).items() if k.isupper()}
         self.tensors: dict[int, Tensor] = {}
@@ -74,14 +77,14 @@ class Reader:
         try:
             if shape[0] not in (1, -1):
                 raise Unsupported(f"a batch of {shape[0]}: convert it with a batch of 1")
-            self.builder = Builder(shape[1:], False)
+            self.builder = Builder(shape[1:], False, self.size)
         except Unsupported as why:
             raise ModelError(f"{self.path}: its input: {why}") from None
         self.tensors[inputs[0]] = self.builder.input
         for number, node in self._needed(outputs[0]):
             self._node(number, node, outputs[0])
         if self.troubles:
-            raise graph.refusal(self.path, self.troubles)
+            raise refusal(self.path, self.troubles)
         if outputs[0] not in self.tensors:
             raise ModelError(f"{self.path}: its output does not come from its input")
         return self.builder.finish(self.tensors[outputs[0]], **self._input_step(inputs[0]))
@@ -159,7 +162,14 @@ class Reader:
         return None if isinstance(data, int) or not len(data) else data
 
     def value(self, at: int) -> np.ndarray:
-        """A constant in floats, or whole numbers where it has no scale."""
+        """A small constant, whole numbers."""
+        found = self.weights(at)
+        if found.factors or found.size > SETTINGS_MAX:
+            raise Unsupported("its settings are no whole numbers, or too many")
+        return found.stored
+
+    def weights(self, at: int) -> Weights:
+        """A constant, in floats or whole numbers with a scale."""
         t, raw = self.g.Tensors(at), self._raw(at)
         if raw is None:
             raise Unsupported("its weights or settings are computed, not constant")
@@ -168,14 +178,15 @@ class Reader:
         values = raw.view(DTYPES[t.Type()]).reshape(self._shape(at))
         q = t.Quantization()
         if values.dtype.kind == "f" or q is None or not q.ScaleLength():
-            return values
+            return Weights.of(values)
         scale = np.asarray(q.ScaleAsNumpy(), np.float64)
         zero = np.asarray(q.ZeroPointAsNumpy() if q.ZeroPointLength() else 0, np.float64)
+        self.builder.take(scale.nbytes + zero.nbytes)
         if scale.size > 1:
             by = [1] * values.ndim
             by[q.QuantizedDimension()] = -1
             scale, zero = scale.reshape(by), zero.reshape(by) if zero.size > 1 else zero
-        return (values - zero) * scale
+        return Weights.of(values, zero, scale)
 
     def options(self, node: Any, kind: str) -> Any:
         """The options of an operator."""
@@ -200,11 +211,10 @@ class Reader:
             t = self.builder.clip(where, t, *ACTIVATIONS[activation])
         self.tensors[node.Outputs(0)] = t
 
-    def bias(self, node: Any) -> np.ndarray | None:
+    def bias(self, node: Any) -> Weights | None:
         """Input number 2, if there is one."""
-        if node.InputsLength() < 3 or node.Inputs(2) < 0:
-            return None
-        return self.value(node.Inputs(2)).astype(np.float64).reshape(-1)
+        none = node.InputsLength() < 3 or node.Inputs(2) < 0
+        return None if none else self.weights(node.Inputs(2))
 
     # -- what a board runs -------------------------------------------------
 
@@ -214,12 +224,12 @@ class Reader:
         options = self.options(node, "DepthwiseConv2DOptions" if deep else "Conv2DOptions")
         if (options.DilationHFactor(), options.DilationWFactor()) != (1, 1):
             raise Unsupported("dilation: use a larger kernel, or a stride")
-        w, t = self.value(node.Inputs(1)).astype(np.float64), self.tensor(node)
+        w, t = self.weights(node.Inputs(1)), self.tensor(node)
         if w.ndim != 4:
             raise Unsupported("its weights are no picture of four axes")
         channels = t.order.shape[-1]
         if deep:
-            w, groups = w.transpose(3, 1, 2, 0), channels
+            w, groups = w.moved(lambda a: a.transpose(3, 1, 2, 0)), channels
         else:
             groups = channels // w.shape[3] if w.shape[3] and channels % w.shape[3] == 0 else 0
         stride = options.StrideH(), options.StrideW()
@@ -235,7 +245,7 @@ class Reader:
     def dense(self, node: Any, where: str) -> None:
         """FULLY_CONNECTED."""
         options, t = self.options(node, "FullyConnectedOptions"), self.tensor(node)
-        w = self.value(node.Inputs(1)).astype(np.float64)
+        w = self.weights(node.Inputs(1))
         if options.WeightsFormat() or w.ndim != 2:
             raise Unsupported("its weights are shuffled: convert the model without")
         if not options.KeepNumDims():
@@ -274,7 +284,7 @@ class Reader:
             if a not in self.tensors and op == "SUB":
                 raise Unsupported("with a constant in front: write it the other way")
             t, c = (self.tensors[a], b) if a in self.tensors else (self.tensors[b], a)
-            c = self.value(c).astype(np.float64)
+            c = self.builder.vector(t, self.weights(c))
             c = c.reshape(c.shape[1:]) if c.ndim == t.order.ndim + 1 and c.shape[0] == 1 else c
             one, none = np.ones(1), np.zeros(1)
             by = {"ADD": (one, c), "SUB": (one, -c), "MUL": (c, none)}[op]

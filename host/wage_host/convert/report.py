@@ -87,9 +87,9 @@ def bound(imp: Imported, k: int) -> np.ndarray:
     if block.op == AVERAGE:
         return rounding
     unit = step if last else step * 2.0 ** -integers.shift_of(layer)
-    given = np.tile(below, block.weights[0].size // len(below)) if len(below) > 1 else below
+    given = np.tile(below, block.fan_in // len(below)) if len(below) > 1 else below
     given = below[:, None] if block.op == "depthwise" else given
-    w = block.weights.reshape(len(block.weights), -1)
+    w = block.weights.reshape(block.output[2], -1)
     q = layer.used(False) * unit[:, None] / given
     off = (np.abs(w - q) * given).sum(1) * 127
     bias = 0.0 if layer.bias is None else layer.bias * unit

@@ -55,7 +55,7 @@ def fitted(
     if given.shape[1] > FAN_IN_MAX:
         return np.rint(given)
     a, b = _chosen(block, exact, whole)
-    w = block.weights.reshape(len(block.weights), -1) / unit[:, None]
+    w = block.weights.reshape(len(unit), -1) / unit[:, None]
     if block.op == DEPTHWISE:
         return np.concatenate([
             _fit(a[:, :, c] @ w[c : c + 1].T, b[:, :, c], given[c : c + 1]) for c in range(len(w))

@@ -13,6 +13,7 @@ import numpy as np
 from wage_host.convert import floats
 from wage_host.convert.fold import Block, Unfit
 from wage_host.convert.graph import ADD, DEPTHWISE, INF, MAX
+from wage_host.convert.weights import Weights
 
 A_MAX = 127  # of an activation
 ROWS = 4096  # places of a tensor whose values are looked at
@@ -131,7 +132,8 @@ def with_scaler(blocks: tuple[Block, ...], k: int) -> tuple[Block, ...]:
         below = dataclasses.replace(below, low=free, high=INF)
     scaler = Block(
         DEPTHWISE, (f"other steps behind {below.names[-1]}",), (k,), below.output, below.output,
-        below.output, np.ones((channels, 1, 1)), np.zeros(channels), low=low, high=high, acts=True,
+        below.output, Weights.of(np.ones((channels, 1, 1))), np.zeros(channels), low=low,
+        high=high, acts=True,
     )  # fmt: skip
     moved = [
         dataclasses.replace(b, sources=tuple(s + (s >= k) for s in b.sources))

@@ -54,7 +54,7 @@ def _layer(
     below = found[k - 1]
     signed = lib.WAGE_SIGNED if block.low < 0 else lib.WAGE_RELU
     kind, *bits = told
-    if block.op != CONV or block.weights.shape[::3] != (1, 1):  # else ONNX has one word for both
+    if block.op != CONV or block.held.shape[::3] != (1, 1):  # else ONNX has one word for both
         kind = KINDS[block.op]
     about = {
         "text": block.name, "kind": kind, "out": block.output[2],
@@ -87,7 +87,7 @@ def _weighted(
     high = _power(step / (below * scale)) if scale > 0 else None
     if high is None or not max(H_MIN, 1) <= high <= min(H_MAX, 19 + bits):
         return None
-    w = np.rint(block.weights.reshape(len(block.weights), -1) / scale * 2.0 ** (stored - bits))
+    w = np.rint(block.weights.reshape(block.output[2], -1) / scale * 2.0 ** (stored - bits))
     most = (1 << stored - 1) - (1 << stored - bits)
     bias = np.rint(block.bias / (below * scale))
     if np.abs(w).max() > most or np.abs(bias).max() > lib.WAGE_BIAS_MAX:
