@@ -33,6 +33,8 @@ from wage_host.convert import (
     read_arrays,
     report,
 )
+from wage_host.convert.seen import Seen
+from wage_host.convert.steps import Scale
 from wage_host.core import Config, Core, info
 from wage_host.data import Data, activations
 from wage_host.errors import ModelError, WrongUsage
@@ -93,13 +95,14 @@ def test_every_layer_is_within_its_bound(name: str, train: int) -> None:
     imp = converted(name, train)
     made, a = imp.made, inputs(imp, answers(name)[0])
     found: dict[int, np.ndarray] = {-1: a.astype(np.float64)}
-    steps = {-1: np.ones(a.shape[3])} | dict(enumerate(made.steps))
     for k, whole in enumerate(integers.run(made.blocks, made.layers, a)):
         block = made.blocks[k]
         exact = floats.before(block, found[k - 1], found.get(block.sources[-1]))
-        most = 127 * steps[k] if k + 1 < len(made.layers) else np.inf
-        exact = np.clip(exact, np.maximum(block.low, -most), np.minimum(block.high, most))
-        found[k] = whole * steps[k]
+        scale, last = made.scales[k], k + 1 == len(made.layers)
+        if not last:
+            low, high = (scale.offset + q * scale.step for q in (-127, 127))
+            exact = np.clip(exact, np.maximum(block.low, low), np.minimum(block.high, high))
+        found[k] = whole * scale.step + scale.offset
         over = np.abs(found[k] - exact) - report.bound(imp, k)
         assert over.max() <= 1e-5 * np.abs(exact).max(), (k, block.name, over.max())
 
@@ -173,10 +176,16 @@ def test_wrong_weights_break_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong[0] = -wrong[0]
     layers = (dataclasses.replace(layer, weights=wrong), *imp.made.layers[1:])
     a = inputs(imp, answers("sounds")[0])
-    block, step = imp.made.blocks[0], imp.made.steps[0]
-    whole = next(integers.run(imp.made.blocks, layers, a)) * step
-    exact = np.clip(floats.before(block, a.astype(np.float64)), 0, 127 * step)
+    block, scale = imp.made.blocks[0], imp.made.scales[0]
+    whole = next(integers.run(imp.made.blocks, layers, a)) * scale.step + scale.offset
+    exact = np.clip(floats.before(block, a.astype(np.float64)), 0, 127 * scale.step)
     assert (np.abs(whole - exact) - report.bound(imp, 0)).max() > 1
+
+
+def coarse(block: fold.Block, seen: Seen, by_channel: bool, moves: bool) -> Scale:
+    """Ten times the steps that are wanted."""
+    step = np.full(seen.values.shape[1], seen.ends()[1].max() / 12)
+    return Scale(step, 0 * step)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +193,9 @@ def test_wrong_weights_break_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (quantise._Pass, "_drift", lambda self, k, layer, unit: 0 * unit + 500),
         (quantise.rounding, "fitted", lambda b, e, w, given, u: np.floor(given / 4) * 4),
-        (quantise.steps, "best", lambda block, v, by: np.full(v.shape[1], v.max() / 12)),
+        (quantise.steps, "best", coarse),
+        (quantise.steps, "movable", lambda blocks, trainable: [True] * len(blocks)),
+        (quantise._Pass, "_offset", lambda self, k, step: self.plan.wanted[k].offset + 5 * step),
     ],
 )
 def test_quantising_badly_costs_decibels(

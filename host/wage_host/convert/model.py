@@ -14,6 +14,7 @@ from wage_host._core import lib
 from wage_host.convert import fold, integers, quantise, read_arrays, read_onnx, read_tflite, whole
 from wage_host.convert.fold import WEIGHTED, Block, Unfit
 from wage_host.convert.graph import ADD, DENSE, INPUT, Graph
+from wage_host.convert.steps import Scale
 from wage_host.data import Data, activations
 from wage_host.errors import DataError, ModelError, ShapeError, WrongUsage
 from wage_host.extras import NOTHING, Extras
@@ -190,10 +191,13 @@ def _own(path: Path, graph: Graph, blocks: tuple[Block, ...], wish: Wish) -> Imp
     )  # fmt: skip
     first = _cut(blocks, wish)
     unit = steps[-1] * 2.0 ** -integers.shift_of(layers[-1])
-    by_channel = [np.full(b.output[2], s) for b, s in zip(blocks, (*steps[:-1], unit), strict=True)]
+    scales = tuple(
+        Scale(np.full(b.output[2], s), np.zeros(b.output[2]))
+        for b, s in zip(blocks, (*steps[:-1], unit), strict=True)
+    )
     gain = told["gain_shift"] if wish.gain_shift is None else wish.gain_shift
     done = quantise.Quantised(
-        blocks, tuple(range(len(blocks))), first, layers, tuple(by_channel), gain, 0
+        blocks, tuple(range(len(blocks))), first, layers, scales, gain, 0
     )
     # blocks for whole inputs
     given = fold.with_input(blocks[0], *(np.full(graph.shape[2], v) for v in (whole.UNIT, 0.0)))

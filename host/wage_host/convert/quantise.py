@@ -1,8 +1,9 @@
 """Layers in floats as a board's integers: scales from samples, weights rounded, biases corrected.
 
 A board shifts only, but the step of each tensor may be any number, one a channel: the weights
-that come next take it. So out = step_out · 2^-H · (sum of a · q + bias), with whole q and bias,
-stands for w = q · step_out[o] · 2^-H / step_in[i].
+that come next take it, and their bias takes its offset. So the sum of a · q + bias, with whole q
+and bias, stands for (out - offset_out) · 2^H / step_out, where w = q · step_out[o] · 2^-H /
+step_in[i].
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from wage_host._core import lib
 from wage_host.convert import floats, integers, rounding, steps
 from wage_host.convert.fold import WEIGHTED, Block, Unfit
 from wage_host.convert.graph import ADD, AVERAGE, CONV, DENSE, DEPTHWISE, INF, MAX
+from wage_host.convert.seen import seen_in
+from wage_host.convert.steps import A_MAX, Scale
 from wage_host.layers import Layer
 
 KINDS = {
@@ -37,16 +40,15 @@ GAIN_SHIFTS = range(8)
 class Quantised:
     """Layers for a board.
 
-    origin: the given block that each stands for. steps: of each layer's output, floats a whole
-    number stands for, (channels); of the last one, of a sum. gain_shift: softmax as sharp as the
-    model's own.
+    origin: the given block that each stands for. scales: of each layer's output; of the last one,
+    of a sum. gain_shift: softmax as sharp as the model's own.
     """
 
     blocks: tuple[Block, ...]
     origin: tuple[int, ...]
     trainable: int  # the first that goes on learning
     layers: tuple[Layer, ...]
-    steps: tuple[np.ndarray, ...]
+    scales: tuple[Scale, ...]
     gain_shift: int
     lowest: int  # bias of a class that nothing speaks for: well below all that won
 
@@ -70,29 +72,25 @@ def quantise(
     weights in use from there on.
     """
     blocks = tuple(blocks)
-    seen = steps.seen_in(blocks, x)
-    wanted = [steps.best(block, seen[k], k < trainable) for k, block in enumerate(blocks)]
-    origin = list(range(len(blocks)))
+    seen, origin = seen_in(blocks, x), list(range(len(blocks)))
     while True:
-        tensors = steps.grouped(blocks, seen)
         try:
-            shared = steps.shared(blocks, tensors, wanted, seen, trainable)
+            plan = steps.plan(blocks, seen, trainable)
             break
         except steps.Split as split:
             (k,) = split.args
             blocks = steps.with_scaler(blocks, k)
-            for kept in (seen, wanted, origin):
+            for kept in (seen, origin):
                 kept.insert(k + 1, kept[k])
             trainable += k < trainable
     for _ in range(ROUNDS):
         try:
-            done = _Pass(blocks, x, trainable, tensors, shared, wanted, gain_shift, bits)
-            return done.run(tuple(origin))
+            return _Pass(blocks, x, trainable, plan, gain_shift, bits).run(tuple(origin))
         except _Coarser as more:
             group, least = more.args
-            shared[group] = np.maximum(shared[group], least)
+            plan.shared[group] = np.maximum(plan.shared[group], least)
             if group >= trainable:
-                shared[group] = np.full_like(least, shared[group].max())
+                plan.shared[group] = np.full_like(least, plan.shared[group].max())
     raise Unfit("its residual sums have steps that fit no 8 bits: train it with smaller weights")
 
 
@@ -107,18 +105,15 @@ class _Pass:
         blocks: tuple[Block, ...],
         x: np.ndarray,
         trainable: int,
-        tensors: list[steps.Tensor],
-        shared: dict[int, np.ndarray],
-        wanted: list[np.ndarray],
+        plan: steps.Plan,
         gain_shift: int | None,
         bits: int,
     ):
-        self.blocks, self.trainable, self.tensors = blocks, trainable, tensors
-        self.shared, self.wanted, self.gain_shift = shared, wanted, gain_shift
-        self.bits = bits
+        self.blocks, self.trainable, self.plan = blocks, trainable, plan
+        self.gain_shift, self.bits = gain_shift, bits
         self.exact = {-1: x.astype(np.float32)}
         self.whole = {-1: x}
-        self.steps = {-1: np.ones(x.shape[3])}
+        self.scales = {-1: Scale(np.ones(x.shape[3]), np.zeros(x.shape[3]))}
         self.layers: list[Layer] = []
 
     def run(self, origin: tuple[int, ...]) -> Quantised:
@@ -143,7 +138,7 @@ class _Pass:
                 for kept in (self.exact, self.whole):
                     for name in set(kept) - needed:
                         del kept[name]
-        found = tuple(self.steps[k] for k in range(len(self.blocks)))
+        found = tuple(self.scales[k] for k in range(len(self.blocks)))
         below = self.whole[len(self.blocks) - 2]
         won = np.concatenate([
             integers.sums(block, layer, below[some], None).max((1, 2, 3))
@@ -155,11 +150,11 @@ class _Pass:
         )
 
     def _layer(self, k: int, block: Block) -> Layer:
-        last = k + 1 == len(self.blocks)
-        tensor = self.tensors[k]
-        group = self.shared.get(tensor.group)
+        last, plan = k + 1 == len(self.blocks), self.plan
+        tensor = plan.tensors[k]
+        group = plan.shared.get(tensor.group)
         fixed = None if group is None else group * 2.0**tensor.exponent
-        signed = lib.WAGE_SIGNED if block.low < 0 else lib.WAGE_RELU
+        signed = lib.WAGE_SIGNED if block.low < 0 or plan.tied[k] else lib.WAGE_RELU
         activation = lib.WAGE_NONE if last or block.op in (MAX, AVERAGE) else signed
         about = {
             "text": block.name, "kind": KINDS[block.op], "out": block.output[2],
@@ -169,28 +164,28 @@ class _Pass:
         if block.op in WEIGHTED:
             return self._weighted(k, block, fixed, last, about)
         if block.op == MAX:
-            self.steps[k] = self.steps[k - 1]
+            self.scales[k] = self.scales[k - 1]
             return Layer(**about)
         if block.op == AVERAGE:
             return self._average(k, block, fixed, last, about)
-        self.steps[k] = fixed
-        shift = tensor.exponent - self.tensors[block.sources[1]].exponent
+        self.scales[k] = Scale(fixed, plan.wanted[k].offset)
+        shift = tensor.exponent - plan.tensors[block.sources[1]].exponent
         return Layer(**about, alpha_shift=shift, skip=k - 1 - block.sources[1])
 
     def _average(
         self, k: int, block: Block, fixed: np.ndarray | None, last: bool, about: dict
     ) -> Layer:
         """An average whose result is made as large as 8 bits hold."""
-        size, under = prod(block.kernel), self.steps[k - 1]
+        size, under = prod(block.kernel), self.scales[k - 1].step
         if fixed is not None:
             raise Unfit(f"{block.name}: an average that is added to something: move it behind it")
-        grow = 1.0 if last else float((under / self.wanted[k]).min())
+        grow = 1.0 if last else float((under / self.plan.wanted[k].step).min())
         grow = float(np.clip(grow, 1.0, 64.0))
         shift, factor = average_factor(grow, size)
-        self.steps[k] = under * ((1 << shift) / (factor * size))
+        step = under / (factor * size) * (1.0 if last else 1 << shift)
         if last:
-            self.steps[k] = under / (factor * size)
-            self._gain(float(self.steps[k].max()), 1, block)
+            self._gain(float(step.max()), 1, block)
+        self.scales[k] = Scale(step, np.zeros_like(step))
         return Layer(**about, alpha_shift=shift, factor=factor)
 
     def _weighted(
@@ -198,7 +193,7 @@ class _Pass:
     ) -> Layer:
         """Weights and bias as whole numbers."""
         w = block.weights.reshape(block.output[2], -1)
-        step_in = _by_weight(block, self.steps[k - 1])
+        step_in = steps.by_weight(block, self.scales[k - 1].step)
         bits = self.bits if k >= self.trainable else 8
         if bits == 2:
             return self._ternary(k, block, w * step_in, last, about)
@@ -206,24 +201,19 @@ class _Pass:
             shift, step = self._last(w * step_in)
             unit = step
         else:
-            want = self.wanted[k] if fixed is None else fixed
-            free = fixed is None and k < self.trainable
             activity = _activity(block, self.whole[k - 1])
-            shift, step = self._scaled(k, block, w * step_in, want, free, activity, fixed)
+            shift, step = self._scaled(k, block, w * step_in, activity, fixed)
             unit = step * 2.0**-shift
-            self.steps[k] = step
+            self.scales[k] = Scale(step, self._offset(k, step))
         whole, exact = self.whole[k - 1], self.exact[k - 1]
         q = rounding.fitted(block, exact, whole, w * step_in / unit[:, None], unit)
         q = np.clip(q, -Q_MAX, Q_MAX).astype(np.int16)
         if last:
-            self.steps[k] = unit
+            self.scales[k] = Scale(unit, np.zeros_like(unit))
         layer = Layer(
-            **about, weight_bits=8, store_bits=16, alpha_shift=shift - 7, weights=q << 8,
-            bias=_whole(block.bias / unit),
+            **about, weight_bits=8, store_bits=16, alpha_shift=shift - 7, weights=q << 8
         )  # fmt: skip
-        return dataclasses.replace(
-            layer, bias=_whole(block.bias / unit + self._drift(k, layer, unit))
-        )
+        return self._biased(k, layer, unit)
 
     def _ternary(
         self, k: int, block: Block, w: np.ndarray, last: bool, about: dict
@@ -235,25 +225,39 @@ class _Pass:
         if last:
             shift = self._gain(size, 1, block)
         else:
-            group = self.shared.get(self.tensors[k].group)
-            if group is not None:
+            if self.plan.tensors[k].group in self.plan.shared:
                 raise Unfit(f"{block.name}: weights of 2 bits in front of a sum: use --weights 8")
-            shift = int(np.clip(round(math.log2(self.wanted[k].max() / size)), 1, H_MAX - 6))
-        self.steps[k] = unit if last else unit * 2.0**shift
+            want = self.plan.wanted[k].step.max()
+            shift = int(np.clip(round(math.log2(want / size)), 1, H_MAX - 6))
+        self.scales[k] = Scale(unit if last else unit * 2.0**shift, np.zeros_like(unit))
         layer = Layer(
             **about, weight_bits=2, store_bits=16, alpha_shift=shift - 1,
-            weights=(q * (1 << 14)).astype(np.int16), bias=_whole(block.bias / unit),
+            weights=(q * (1 << 14)).astype(np.int16),
         )  # fmt: skip
-        return dataclasses.replace(
-            layer, bias=_whole(block.bias / unit + self._drift(k, layer, unit))
-        )
+        return self._biased(k, layer, unit)
+
+    def _offset(self, k: int, step: np.ndarray) -> np.ndarray:
+        """Offset of what layer k gives, for the steps that it got."""
+        return step * A_MAX if self.plan.tied[k] else self.plan.wanted[k].offset
+
+    def _bias(self, k: int) -> np.ndarray:
+        """Bias in floats, with what the offset of the layer's input comes to, (out)."""
+        block = self.blocks[k]
+        w = block.weights.reshape(block.output[2], -1)
+        return block.bias + (w * steps.by_weight(block, self.scales[k - 1].offset)).sum(1)
+
+    def _biased(self, k: int, layer: Layer, unit: np.ndarray) -> Layer:
+        """The layer with its bias: of the model, then by the mean of what its sums lack."""
+        bias = (self._bias(k) - self.scales[k].offset) / unit
+        layer = dataclasses.replace(layer, bias=_whole(bias))
+        return dataclasses.replace(layer, bias=_whole(bias + self._drift(k, layer, unit)))
 
     def _drift(self, k: int, layer: Layer, unit: np.ndarray) -> np.ndarray:
         """By how much the mean of each output's sums is too low, in their unit (out)."""
         block, below = self.blocks[k], self.whole[k - 1]
         total = np.zeros(block.output[2])
         for some in _some(len(below)):
-            exact = self.z[some].astype(np.float64) / unit
+            exact = (self.z[some] - self.scales[k].offset) / unit
             total += (exact - integers.sums(block, layer, below[some])).sum((0, 1, 2))
         return total / prod(self.z.shape[:3])
 
@@ -262,12 +266,16 @@ class _Pass:
         k: int,
         block: Block,
         w: np.ndarray,
-        want: np.ndarray,
-        free: bool,
         activity: np.ndarray,
         fixed: np.ndarray | None,
     ) -> tuple[int, np.ndarray]:
-        """Shift and steps that lose least; w: (out, fan-in) for inputs in whole numbers."""
+        """Shift and steps that lose least; w: (out, fan-in) for inputs in whole numbers.
+
+        fixed: the steps that a sum joins; None: as wanted, or coarser.
+        """
+        want = self.plan.wanted[k].step if fixed is None else fixed
+        free = fixed is None and k < self.trainable
+        bias, most = self._bias(k), block.high / (A_MAX << self.plan.tied[k])
         largest = np.maximum(np.abs(w).max(1), 1e-30)
         power = np.maximum(np.square(self.z).mean((0, 1, 2), dtype=np.float64), 1e-30)
         best, found = INF, None
@@ -279,9 +287,10 @@ class _Pass:
                 if not free and (fixed is not None or shift > H_MIN):
                     continue
                 step = coarser if free else np.full_like(want, coarser.max())
-                if (step > np.maximum(want, block.high / steps.A_MAX)).any() and shift > H_MIN:
+                if (step > np.maximum(want, most)).any() and shift > H_MIN:
                     continue
-            if np.abs(block.bias / step * 2.0**shift).max(initial=0) >= lib.WAGE_BIAS_MAX / 2:
+            whole = (bias - self._offset(k, step)) / step * 2.0**shift
+            if np.abs(whole).max(initial=0) >= lib.WAGE_BIAS_MAX / 2:
                 continue
             noise = np.square(step) * (1 + 4.0**-shift * activity) / 12
             loss = float((noise / power).sum())
@@ -290,14 +299,15 @@ class _Pass:
         if found is None:
             if fixed is None:
                 raise Unfit(f"{block.name}: its bias is too large for its weights")
-            least = largest * 2.0**H_MIN / Q_MAX * 2.0 ** -self.tensors[k].exponent
-            raise _Coarser(self.tensors[k].group, least * (1 + 1e-9))
+            tensor = self.plan.tensors[k]
+            least = largest * 2.0**H_MIN / Q_MAX * 2.0**-tensor.exponent
+            raise _Coarser(tensor.group, least * (1 + 1e-9))
         return found
 
     def _last(self, w: np.ndarray) -> tuple[int, np.ndarray]:
         """Shift and the unit of the sums, the same for all classes."""
         unit = max(float(np.abs(w).max()), 1e-30) / Q_MAX
-        bias = self.blocks[-1].bias
+        bias = self._bias(len(self.blocks) - 1)
         unit = max(unit, float(np.abs(bias).max(initial=0)) / (lib.WAGE_BIAS_MAX / 2))
         return self._gain(unit, H_MIN, self.blocks[-1]), np.full(len(w), unit)
 
@@ -337,13 +347,6 @@ def _parts(block: Block, a: np.ndarray, skip: np.ndarray | None) -> np.ndarray:
         floats.before(block, a[some], None if skip is None else skip[some])
         for some in _some(len(a))
     ])  # fmt: skip
-
-
-def _by_weight(block: Block, steps: np.ndarray) -> np.ndarray:
-    """The step of the input that each weight of a row meets: (1 or out, fan-in)."""
-    if block.op == DEPTHWISE:
-        return steps[:, None]
-    return np.tile(steps, block.fan_in // len(steps))[None]
 
 
 def _activity(block: Block, a: np.ndarray) -> np.ndarray:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from wage_host import boards, budget, fit
-from wage_host.convert import floats, integers
+from wage_host.convert import floats, integers, steps
 from wage_host.convert.fold import WEIGHTED, Block
 from wage_host.convert.graph import ADD, AVERAGE, MAX
 from wage_host.convert.model import Imported
+from wage_host.convert.steps import Scale
 from wage_host.core import Core
 from wage_host.data import Data, activations
 from wage_host.layers import Layer
@@ -58,7 +59,7 @@ def losses(imp: Imported, data: Data) -> list[Loss]:
     exact = [own[k - imp.extra] for k in made.origin]
     kept, found = {-1: a.astype(np.float32)}, []
     for k, whole in enumerate(integers.run(made.blocks, layers, a)):
-        kept[k] = (whole * made.steps[k]).astype(np.float32)
+        kept[k] = (whole * made.scales[k].step + made.scales[k].offset).astype(np.float32)
         at = made.origin[k] - imp.extra
         ends = (imp.blocks[at].low, imp.blocks[at].high) if at >= 0 else (-np.inf, np.inf)
         power, lost = (float(np.square(v, dtype=np.float64).sum()) for v in (
@@ -78,8 +79,9 @@ def bound(imp: Imported, k: int) -> np.ndarray:
     Where the float layer leaves what 8 bits hold, it is cut to that first.
     """
     made = imp.made
-    block, layer, step = made.blocks[k], made.layers[k], made.steps[k]
-    below = made.steps[k - 1] if k else np.ones(block.input[2])
+    block, layer, step = made.blocks[k], made.layers[k], made.scales[k].step
+    ones = np.ones(block.input[2])
+    under = made.scales[k - 1] if k else Scale(ones, 0 * ones)
     last = k + 1 == len(made.blocks)
     rounding = np.zeros_like(step) if last else step / 2
     if block.op in (MAX, ADD):
@@ -87,13 +89,13 @@ def bound(imp: Imported, k: int) -> np.ndarray:
     if block.op == AVERAGE:
         return rounding
     unit = step if last else step * 2.0 ** -integers.shift_of(layer)
-    given = np.tile(below, block.fan_in // len(below)) if len(below) > 1 else below
-    given = below[:, None] if block.op == "depthwise" else given
+    given, moved = (steps.by_weight(block, v) for v in (under.step, under.offset))
     w = block.weights.reshape(block.output[2], -1)
     q = layer.used(False) * unit[:, None] / given
     off = (np.abs(w - q) * given).sum(1) * 127
     bias = 0.0 if layer.bias is None else layer.bias * unit
-    return rounding + off + np.abs(block.bias - bias)
+    exact = block.bias + (w * moved).sum(1) - made.scales[k].offset
+    return rounding + off + np.abs(exact - bias)
 
 
 def table(imp: Imported, blob: bytes, lost: list[Loss] | None) -> list[dict[str, Any]]:

@@ -1,24 +1,32 @@
-"""The steps of tensors: what a whole number stands for, from samples; which tensors share them.
+"""The scales of tensors: what a whole number stands for, from samples; which tensors share them.
 
-Steps of a frozen part are one a channel, those of a part that learns one a tensor.
+A value is step · q + offset, with q from -127 to 127. Those of a frozen part are one a channel,
+those of a part that learns one a tensor, without offsets.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from wage_host.convert import floats
-from wage_host.convert.fold import Block, Unfit
+from wage_host.convert.fold import WEIGHTED, Block, Unfit
 from wage_host.convert.graph import ADD, DEPTHWISE, INF, MAX
+from wage_host.convert.seen import Seen
 from wage_host.convert.weights import Weights
 
 A_MAX = 127  # of an activation
-ROWS = 4096  # places of a tensor whose values are looked at
+SEARCHES = 3  # rounds in which sums get other steps, one after the other
 CANDIDATES = np.concatenate([np.linspace(1.0, 0.3, 29), np.linspace(0.28, 0.1, 10)])
-ADD_GROWS = math.sqrt(2)  # a sum that is larger than this times its parts is shifted
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """Steps and offsets of a tensor, (channels) each."""
+
+    step: np.ndarray
+    offset: np.ndarray
 
 
 @dataclasses.dataclass
@@ -33,42 +41,122 @@ class Split(Exception):
     """A block clips at another value than its sum's steps do: (its index)."""
 
 
-def seen_in(blocks: tuple[Block, ...], x: np.ndarray) -> list[np.ndarray]:
-    """Values of each layer's output in floats, (places, channels), some of them."""
-    found: list[list[np.ndarray]] = [[] for _ in blocks]
-    share = max(1, ROWS * floats.SAMPLES // max(len(x), 1))
-    draws = np.random.default_rng(1)
-    for at in range(0, len(x), floats.SAMPLES):
-        part = x[at : at + floats.SAMPLES].astype(np.float32)
-        for k, out in enumerate(floats.run(blocks, part)):
-            if not np.isfinite(out).all():
-                raise Unfit(f"{blocks[k].name}: it gives no finite numbers: look at its weights")
-            rows = out.reshape(-1, out.shape[3])
-            if len(rows) > share:
-                rows = rows[draws.choice(len(rows), share, replace=False)]
-            found[k].append(rows)
-    return [np.concatenate(parts) for parts in found]
+def movable(blocks: Sequence[Block], trainable: int) -> list[bool]:
+    """Which tensors may have offsets: those that only layers take that can make up for them.
+
+    A bias does, in a frozen layer that pads nothing (what is around a picture is 0 to it); a
+    max-pool and a sum hand them on.
+    """
+    takes = [False] * len(blocks)
+    for k in reversed(range(len(blocks) - 1)):
+        above = [k + 1, *(j for j in range(k + 2, len(blocks)) if k in blocks[j].sources)]
+        takes[k] = all(j < trainable and _takes(blocks[j], takes[j]) for j in above)
+    return takes
 
 
-def best(block: Block, values: np.ndarray, by_channel: bool) -> np.ndarray:
-    """Steps (channels) that lose least of these values (places, channels), in squares."""
-    channels = values.shape[1]
-    values = values if by_channel else values.reshape(-1, 1)
-    most = np.abs(values).max(0).astype(np.float64)
-    dead = most <= 1e-12
-    most = np.where(dead, 1.0 if dead.all() else np.median(most[~dead]), most)
-    most = np.minimum(most, block.high)
-    best, least = most / A_MAX, np.full(len(most), INF)
+def _takes(block: Block, handed_on: bool) -> bool:
+    if block.op in WEIGHTED:
+        return not any(block.padding)
+    return handed_on and not block.acts and block.op in (MAX, ADD)
+
+
+def best(block: Block, seen: Seen, by_channel: bool, moves: bool) -> Scale:
+    """The scale that loses least of what was seen, in squares.
+
+    moves: it may have an offset. Behind a ReLU -127 is 0 then, so that its clip is a board's.
+    """
+    channels = seen.values.shape[1]
+    seen = seen if by_channel else seen.together()
+    low, high = (end.astype(np.float64) for end in seen.ends())
+    moves = moves and block.op in WEIGHTED and (block.low == 0 or not block.acts)
+    if not moves:
+        high = np.maximum(high, -low)
+        low = -high
+    elif block.low == 0:
+        low = 0 * high
+    half, most = (high - low) / 2, block.high / 2 if moves else block.high
+    dead = half <= 1e-12
+    half = np.where(dead, 1.0 if dead.all() else np.median(half[~dead]), half)
+    half = np.minimum(half, most)
+    middle = half if moves and block.low == 0 else (high + low) / 2
+    found, least = Scale(half / A_MAX, middle), np.full(len(half), INF)
     for share in CANDIDATES:
-        step = (most * share / A_MAX).astype(np.float32)
-        rounded = np.clip(np.rint(values / step), -A_MAX, A_MAX) * step
-        error = np.square(values - rounded).mean(0, dtype=np.float64)
-        best, least = np.where(error < least, step, best), np.minimum(error, least)
-    return np.broadcast_to(best, channels).astype(np.float64)
+        scale = Scale((half * share / A_MAX).astype(np.float32), middle * share)
+        error = lost(seen, scale)
+        better = error < least
+        found = Scale(*(
+            np.where(better, new, old)
+            for new, old in zip(_fields(scale), _fields(found), strict=True)
+        ))  # fmt: skip
+        least = np.minimum(error, least)
+    return Scale(*(np.broadcast_to(v, channels).astype(np.float64) for v in _fields(found)))
 
 
-def grouped(blocks: tuple[Block, ...], seen: list[np.ndarray]) -> list[Tensor]:
-    """Which tensors share their steps: those that a sum joins, and those of a max-pool."""
+def _fields(scale: Scale) -> tuple[np.ndarray, np.ndarray]:
+    return scale.step, scale.offset
+
+
+def lost(seen: Seen, scale: Scale, rounds: bool = True) -> np.ndarray:
+    """Mean squares, (channels), of what a tensor loses; rounds: by rounding, not only by clips."""
+    step, offset = (v.astype(np.float32) for v in _fields(scale))
+    q = (seen.values - offset) / step
+    q = np.clip(np.rint(q) if rounds else q, -A_MAX, A_MAX)
+    return (np.square(q * step + offset - seen.values) * seen.shares).sum(0)
+
+
+@dataclasses.dataclass
+class Plan:
+    """Scales of all tensors: wanted by each for itself, and steps that groups share.
+
+    shared: of a group, before 2^exponent. tied: a step brings its offset, with 0 at -127.
+    """
+
+    tensors: list[Tensor]
+    wanted: list[Scale]
+    tied: list[bool]
+    shared: dict[int, np.ndarray]
+
+
+def plan(blocks: tuple[Block, ...], seen: list[Seen], trainable: int) -> Plan:
+    """Scales by which least is lost, as far as that can be known from each tensor alone.
+
+    Each sum may have the steps of its parts, so that it rounds nothing, or twice those.
+    """
+    tensors = grouped(blocks, frozenset())
+    sums = [k for k, block in enumerate(blocks) if block.op == ADD]
+    joined = {tensors[k].group for k in sums}
+    moves = movable(blocks, trainable)
+    for k, block in enumerate(blocks):
+        moves[k] &= not (block.low == 0 and tensors[k].group in joined)
+    wanted = [best(b, seen[k], k < trainable, moves[k]) for k, b in enumerate(blocks)]
+    for k, block in enumerate(blocks):
+        if block.op in (ADD, MAX):
+            offset = sum(wanted[j].offset if j >= 0 else 0.0 for j in block.sources)
+            wanted[k] = dataclasses.replace(wanted[k], offset=offset)
+    tied = [moves[k] and block.low == 0 for k, block in enumerate(blocks)]
+    shared: dict[int, np.ndarray] = {}
+    grows: frozenset[int] = frozenset()
+    for group in sorted(joined):
+        step, least = _shared(blocks, tensors, wanted, seen, trainable, group)
+        mine = [k for k in sums if tensors[k].group == group]
+        for k in mine * SEARCHES:
+            try:
+                tried = grouped(blocks, grows ^ {k})
+            except Unfit:
+                continue
+            other, loss = _shared(blocks, tried, wanted, seen, trainable, group)
+            if loss < least:
+                step, least, grows, tensors = other, loss, grows ^ {k}, tried
+        shared[group] = step
+    _check_clips(blocks, tensors, shared, seen)
+    return Plan(tensors, wanted, tied, shared)
+
+
+def grouped(blocks: tuple[Block, ...], grows: frozenset[int]) -> list[Tensor]:
+    """Which tensors share their steps: those that a sum joins, and those of a max-pool.
+
+    grows: sums whose steps are twice those of their parts.
+    """
     found: list[Tensor] = []
     for k, block in enumerate(blocks):
         mine = Tensor(k)
@@ -83,39 +171,57 @@ def grouped(blocks: tuple[Block, ...], seen: list[np.ndarray]) -> list[Tensor]:
                         t.group, t.exponent = other.group, t.exponent - less
             elif one.exponent != other.exponent:
                 raise Unfit(f"{block.name} adds two sums of different depth: nest them otherwise")
-            parts = max(_spread(seen[k - 1]), _spread(seen[block.sources[1]]))
-            grows = _spread(seen[k]) > ADD_GROWS * parts
-            mine = Tensor(other.group, other.exponent + grows)
+            mine = Tensor(other.group, other.exponent + (k in grows))
         found.append(mine)
     return found
 
 
-def _spread(values: np.ndarray) -> float:
-    return float(np.sqrt(np.square(values).mean()))
-
-
-def shared(
+def _shared(
     blocks: tuple[Block, ...],
     tensors: list[Tensor],
-    wanted: list[np.ndarray],
-    seen: list[np.ndarray],
+    wanted: list[Scale],
+    seen: list[Seen],
     trainable: int,
-) -> dict[int, np.ndarray]:
-    """Steps of each group with more than one tensor, before 2^exponent."""
-    members: dict[int, list[int]] = {}
-    for k, tensor in enumerate(tensors):
-        members.setdefault(tensor.group, []).append(k)
-    found = {}
-    for group, ks in members.items():
-        if any(blocks[k].op == ADD for k in ks):
-            step = np.max([wanted[k] * 2.0 ** -tensors[k].exponent for k in ks], axis=0)
-            found[group] = step if max(ks) < trainable else np.full_like(step, step.max())
-            for k in ks:
-                most = found[group] * 2.0 ** tensors[k].exponent * A_MAX
-                clips = seen[k].max(0) >= blocks[k].high
-                if (clips & (most > blocks[k].high * 1.001)).any():
-                    raise Split(k)
-    return found
+    group: int,
+) -> tuple[np.ndarray, float]:
+    """Steps of a group, before 2^exponent, and what it loses with them in shares of its power."""
+    members = [k for k, tensor in enumerate(tensors) if tensor.group == group]
+    whole = [2.0 ** tensors[k].exponent for k in members]
+    most = np.max([wanted[k].step / w for k, w in zip(members, whole, strict=True)], axis=0)
+    if max(members) >= trainable:
+        most = np.full_like(most, most.max())
+    steps, losses = [most * share for share in CANDIDATES], []
+    for step in steps:
+        loss = np.zeros_like(most)
+        for k, w in zip(members, whole, strict=True):
+            block, power = blocks[k], seen[k].power or 1.0
+            rounds = block.op in WEIGHTED or tensors[k - 1].exponent < tensors[k].exponent
+            loss += lost(seen[k], Scale(step * w, wanted[k].offset), rounds) / power
+        losses.append(loss if max(members) < trainable else np.full_like(loss, loss.sum()))
+    at = np.argmin(losses, axis=0)[None]
+    step, least = (np.take_along_axis(np.array(v), at, 0)[0] for v in (steps, losses))
+    return step, float(least.sum())
+
+
+def _check_clips(
+    blocks: tuple[Block, ...],
+    tensors: list[Tensor],
+    shared: dict[int, np.ndarray],
+    seen: list[Seen],
+) -> None:
+    """Split for a tensor that clips below what its group's steps hold."""
+    for k, (block, tensor) in enumerate(zip(blocks, tensors, strict=True)):
+        if tensor.group in shared:
+            most = shared[tensor.group] * 2.0**tensor.exponent * A_MAX
+            if ((seen[k].ends()[1] >= block.high) & (most > block.high * 1.001)).any():
+                raise Split(k)
+
+
+def by_weight(block: Block, values: np.ndarray) -> np.ndarray:
+    """Of an input's channels, what each weight of a row meets: (1 or out, fan-in)."""
+    if block.op == DEPTHWISE:
+        return values[:, None]
+    return np.tile(values, block.fan_in // len(values))[None]
 
 
 def with_scaler(blocks: tuple[Block, ...], k: int) -> tuple[Block, ...]:
