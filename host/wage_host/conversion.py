@@ -268,18 +268,20 @@ def show(
     """The report, before anything is written."""
     lost = None if imp.fresh else report.losses(imp, judge)
     rows = report.table(imp, blob, lost)
-    heads = ["", "layer", "node", "output", "bits", "", "macs", "flash", "RAM", "SQNR", "to here"]
+    heads = ["", "layer", "node", "output", "bits", "", "macs", "flash", "RAM"]
+    heads += ["bound", "SQNR", "to here"]
     lines = [heads]
     for row in rows:
         counts = [f"{row[key]:,}" for key in ("macs", "flash_bytes", "arena_bytes")]
-        losses = ["-", "-"]
+        losses = ["-", "-", "-"]
         if lost:
-            losses = [f"{row['sqnr_db']:.1f} dB", f"{row['accuracy_to_here']:.1%}"]
+            losses = [f"{row['bound']:.2g}", f"{row['sqnr_db']:.1f} dB"]
+            losses.append(f"{row['accuracy_to_here']:.1%}")
         lines.append([
             str(row["layer"]), row["kind"], _short(row["node"]), row["output"], row["bits"],
             row["state"], *counts, *losses,
         ])  # fmt: skip
-    for line in table(lines, right=(6, 7, 8, 9, 10)):
+    for line in table(lines, right=(6, 7, 8, 9, 10, 11)):
         screen.say(line)
     told: dict[str, Any] = {}
     if lost:
