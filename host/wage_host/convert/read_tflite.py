@@ -127,8 +127,8 @@ class Reader:
     def _node(self, number: int, node: Any, output: int) -> None:
         """Takes one operator; what it cannot be goes to the troubles."""
         op, out = self._name(node), node.Outputs(0)
-        name = shown(self.g.Tensors(out).Name() or b"").split(";")[0]  # of operators fused into one
-        where = f"{op} '{name[-60:]}' (node {number})"
+        first = (self.g.Tensors(out).Name() or b"").split(b";")[0]  # of some that were fused
+        where = f"{op} '{shown(first)[-60:]}' (node {number})"
         inputs = self._list(node.Inputs, node.InputsLength())
         live = [n for n in inputs if n in self.tensors]
         try:
