@@ -74,7 +74,7 @@ def test_csv_is_read(text: str, kind: type, x: list, tmp_path: Path) -> None:
         ("a,b\n", "holds no samples: give at least one"),
         ("1,2,3\n1,2\n", "line 2: 2 cells, not 3 as in the first row: make all alike"),
         ("1,2,3\n1,x,3\n", "line 2: column 2 is 'x', no number"),
-        ("1;2;3\n", "line 1: one cell only: write label,value,value,… with commas"),
+        ("1 2 3\n", "line 1: one cell only: write label,value,value,… in each row"),
         ("1,0.5\n", "line 1: 0.5 is no whole number: give --prepare normalise"),
         ("1,256\n", "line 1: 256 is outside 0 to 255: give --prepare normalise"),
         ("1,-1\n1,128\n", "line 2: 128 is outside -128 to 127: give --prepare normalise"),

@@ -42,6 +42,13 @@ def csv(folder: Path, text: str) -> Path:
         ("\ufeffx,y,what\r\n1,2, walk \r\n\r\n3,4,sit\r\n", "what"),
         ('x,y,"what"\n1,2,"walk"\n3,4,"sit"', "what"),
         ("walk,1,2\nsit,3,4\n", None),
+        ("label;x;y\r\nwalk;1;2\r\nsit;3;4\r\n", None),  # Excel, in half of Europe
+        ("sep=;\r\nlabel;x;y\r\nwalk;1,0;2\r\nsit;3;4\r\n", None),
+        ("label\tx\ty\nwalk\t1\t2\nsit\t3\t4\n", None),
+        (",x,y,what\n0,1,2,walk\n1,3,4,sit\n", "what"),  # pandas
+        (",label,x,y\n0,walk,1,2\n1,sit,3,4\n", None),
+        ("label,x,y,\nwalk,1,2,\nsit,3,4,\n", None),
+        ('"what;",x,y\nwalk,1,2\nsit,3,4\n', "what;"),
     ],
 )
 def test_label_column_is_found(text: str, label: str | None, tmp_path: Path) -> None:
@@ -52,6 +59,27 @@ def test_label_column_is_found(text: str, label: str | None, tmp_path: Path) -> 
     again = data.load(csv(tmp_path, text), NAMES, label)
     assert again.labels.tolist() == [1, 0]
     assert again.names == NAMES.names
+
+
+@pytest.mark.parametrize(
+    "text, x",
+    [
+        ("label;a;b\n1;1,5;-2\n", [1.5, -2]),
+        ("label;a;b\n1;,5;2.25\n", [0.5, 2.25]),
+        ("label\ta\tb\n1\t1,5e1\t2\n", [15, 2]),
+        ("label,a,b\n1.0,True,false\n", [1, 0]),
+    ],
+)
+def test_numbers_as_other_programs_write_them(text: str, x: list[float], tmp_path: Path) -> None:
+    raw = data.read(csv(tmp_path, text))
+    assert raw.x.tolist() == [x] and raw.labels == ["1"]
+    assert [row.values for row in rows(io.StringIO("\ufeff" + text), "d")] == [tuple(x)]
+
+
+def test_endings_may_be_capitals(tmp_path: Path) -> None:
+    for name, text in (("d.CSV", "1,2\n"), ("d.tsv", "1\t2\n")):
+        (tmp_path / name).write_text(text)
+        assert data.load(tmp_path / name).x.tolist() == [[2]]
 
 
 def test_numbers_stay_numbers_and_names_may_be_numbers(tmp_path: Path) -> None:
@@ -97,6 +125,11 @@ def test_classes_may_be_named_before_they_are_met(tmp_path: Path) -> None:
         ("a,b\n1,-1\n1,200\n", None, "d.csv, line 3: 200 is outside -128 to 127"),
         ('a,b\n1,"2\n', None, "d.csv, line 2: no CSV (unexpected end of data)"),
         ("a\n1\n", None, "d.csv, line 1: one cell only: write label,value,value"),
+        ("a,b\n1,NA\n", None, "d.csv, line 2: column b is empty: fill it in"),
+        ("a,b\n1,x\n", None, "no number: leave the column out, or say --label 'b' if these are th"),
+        ("1,x\n", None, "column 2 is 'x', no number: leave the column out, or put it first if"),
+        ("a,b\n1.5,2\n", None, "d.csv, line 2: column a is 1.5, no label: name the columns in"),
+        ("1,5;2\n", None, "d.csv, line 1: column 1 is 1.5, no label"),
         ("a,b\n", None, "d.csv holds no samples: give at least one"),
     ],
 )

@@ -38,7 +38,7 @@ class Reader:
 
 
 def _ends(*endings: str) -> Callable[[Path], bool]:
-    return lambda path: path.name.endswith(endings)
+    return lambda path: path.name.lower().endswith(endings)
 
 
 def _arrays(read: Callable[[Path], datasets.Arrays]) -> Callable[[Path, str | None], Raw]:
@@ -64,7 +64,7 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() or images.in_zip(path)
 
 
-CSV = Reader("CSV", _ends(".csv"), table.load)
+CSV = Reader("CSV", _ends(".csv", ".tsv"), table.load)
 READERS = (
     Reader(
         "recordings, WAV",

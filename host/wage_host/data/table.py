@@ -1,7 +1,9 @@
 """CSV: rows of a label and values, from a file or as they come in live."""
 
 import csv
+import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +15,12 @@ from wage_host.errors import DataError
 
 LABEL = "label"  # what a label's column is called unless somebody says otherwise
 INTEGER_MAX = 1 << 53
+MISSING = ("", "na", "n/a", "null", "none")  # as programs write a value that is not there
+TRUTH = {"true": 1, "false": 0}
+SEPARATOR = re.compile(r"sep=.?")  # Excel's own first line
+QUOTED = re.compile(r'"[^"]*"')
+COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+DECIMAL = re.compile(r"[+-]?\d{1,15}\.\d*")
 
 
 class Row(NamedTuple):
@@ -26,10 +34,15 @@ class Row(NamedTuple):
 def rows(lines: Iterable[str], name: str, label: str | None = None) -> Iterator[Row]:
     """Rows one by one, as soon as each is there; `label`: the column's name, in the header.
 
-    Without `label`: the column that is called label, else the first.
+    Without `label`: the column that is called label, else the first. Columns without a name, as
+    the numbers of rows that pandas writes, are left out.
     """
-    at, header, width = 0, None, None
-    reader = csv.reader(lines, strict=True)
+    at, header, width, left_out = 0, None, None, frozenset()
+    try:
+        lines, mark = _opened(iter(lines))
+    except UnicodeDecodeError:
+        raise DataError(f"{name}, line 1: no text in UTF-8: save it as such") from None
+    reader = csv.reader(lines, strict=True, delimiter=mark)
     while True:
         try:
             cells = [cell.strip() for cell in next(reader)]
@@ -41,15 +54,16 @@ def rows(lines: Iterable[str], name: str, label: str | None = None) -> Iterator[
         except csv.Error as error:
             raise DataError(f"{name}, line {reader.line_num}: no CSV ({error})") from None
         where = f"{name}, line {reader.line_num}"
-        if not any(cells):
+        if not any(cells) or (width is None and SEPARATOR.fullmatch(mark.join(cells))):
             continue
         if width is None:
             width = len(cells)
             if width < 2:
-                raise DataError(f"{where}: one cell only: write label,value,value,… with commas")
+                raise DataError(f"{where}: one cell only: write label,value,value,… in each row")
             if _is_header(cells):
                 header = cells
                 at = _column(header, label, name)
+                left_out = frozenset(k for k, cell in enumerate(cells) if not cell and k != at)
                 continue
             if label is not None:
                 raise DataError(f"{name} has no header, so no column '{label}': write one")
@@ -58,17 +72,43 @@ def rows(lines: Iterable[str], name: str, label: str | None = None) -> Iterator[
                 f"{where}: {len(cells)} cells, not {width} as in the first row: make all alike"
             )
         values = tuple(
-            _value(cell, where, header[k] if header else f"{k + 1}")
+            _value(_pointed(cell, mark), where, header[k] if header else f"{k + 1}", bool(header))
             for k, cell in enumerate(cells)
-            if k != at
+            if k != at and k not in left_out
         )
-        if not cells[at]:
-            raise DataError(f"{where}: the label is empty: write one, or leave the row out")
-        yield Row(reader.line_num, cells[at], values)
+        yield Row(reader.line_num, _label(_pointed(cells[at], mark), where, header, at), values)
+
+
+def _opened(lines: Iterator[str]) -> tuple[Iterator[str], str]:
+    """The lines, and the character between their cells, which the first one shows."""
+    first = next(lines, "").removeprefix("\ufeff")
+    mark = next((m for m in ";\t" if m in QUOTED.sub("", first)), ",")
+    return itertools.chain([first] if first else [], lines), mark
+
+
+def _pointed(cell: str, mark: str) -> str:
+    """A number with a comma for the point, as programs write it where commas part no cells."""
+    return cell.replace(",", ".") if mark != "," and COMMA.fullmatch(cell) else cell
+
+
+def _label(cell: str, where: str, header: list[str] | None, at: int) -> str:
+    """A label; 2.0 is 2. DataError for other decimals, which are a value."""
+    if not cell:
+        raise DataError(f"{where}: the label is empty: write one, or leave the row out")
+    if not DECIMAL.fullmatch(cell):
+        return cell
+    if float(cell) != int(float(cell)):
+        column = header[at] if header else f"{at + 1}"
+        raise DataError(
+            f"{where}: column {column} is {cell}, no label: name the columns in the first row, and "
+            "say with --label which one holds the labels"
+        )
+    return str(int(float(cell)))
 
 
 def _is_header(cells: list[str]) -> bool:
-    return cells[0].lower() == LABEL or not any(map(_is_number, cells))
+    names = [cell for cell in cells if cell]
+    return cells[0].lower() == LABEL or not any(map(_is_number, names))
 
 
 def _is_number(cell: str) -> bool:
@@ -90,16 +130,22 @@ def _column(header: list[str], label: str | None, name: str) -> int:
     return header.index(label)
 
 
-def _value(cell: str, where: str, column: str) -> int | float:
+def _value(cell: str, where: str, column: str, named: bool) -> int | float:
     """A number; whole ones exactly."""
-    if not cell:
+    if cell.lower() in MISSING:
         raise DataError(f"{where}: column {column} is empty: fill it in, or leave the row out")
+    if cell.lower() in TRUTH:
+        return TRUTH[cell.lower()]
     try:
         if "_" in cell or not cell.isascii():  # though Python reads 1_000
             raise ValueError(cell)
         value = int(cell) if cell.lstrip("+-").isdigit() else float(cell)
     except ValueError:
-        raise DataError(f"{where}: column {column} is '{cell}', no number") from None
+        where_labels = f"say --label '{column}'" if named else "put it first"
+        raise DataError(
+            f"{where}: column {column} is '{cell}', no number: leave the column out, or "
+            f"{where_labels} if these are the labels"
+        ) from None
     if not math.isfinite(value) or abs(value) > INTEGER_MAX:
         raise DataError(
             f"{where}: column {column} is {cell}: leave out rows with values that are missing or "
