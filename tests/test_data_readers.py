@@ -274,7 +274,7 @@ def test_sound_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"s: yes/1.wav: recorded with 8000 samples a second"):
         data.learn_from(tmp_path / "s", "logmel 16000 64/32 8, normalise")
     (tmp_path / "s/no").mkdir()
-    with pytest.raises(DataError, match=r"s/no is empty: put samples of the class there, or rem"):
+    with pytest.raises(DataError, match=r"s/no holds no recording: put some of the class there,"):
         data.read(tmp_path / "s")
     put(tmp_path / "s/no/2.wav", wav(np.arange(0)))
     with pytest.raises(DataError, match=r"s: no/2.wav holds no sound"):
@@ -285,10 +285,10 @@ def test_sound_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         good[:3],
         b"",
         b"RIFF" + good[4:20],
-        good.replace(b"\1\0\1\0", b"\3\0\1\0", 1),
+        b"RIFX" + good[4:],
     ):
         put(tmp_path / "s/no/2.wav", bad)
-        with pytest.raises(DataError, match=r"s: no/2.wav is no WAV file of whole numbers \(PCM\)"):
+        with pytest.raises(DataError, match=r"s: no/2.wav is no WAV file, or is cut off: copy it"):
             data.read(tmp_path / "s")
 
 
@@ -333,7 +333,7 @@ def test_colours_keep_their_order(tmp_path: Path) -> None:
 def test_pictures_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     put(tmp_path / "p/a/1.png", png(np.zeros((4, 4), np.uint8)))
     (tmp_path / "p/b").mkdir()
-    with pytest.raises(DataError, match=r"p/b is empty: put samples of the class there"):
+    with pytest.raises(DataError, match=r"p/b holds no picture: put some of the class there"):
         data.load(tmp_path / "p")
     put(tmp_path / "p/b/2.png", png(np.zeros((40, 40), np.uint8))[:-30])
     for how in (None, "resize 2x2"):

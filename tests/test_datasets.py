@@ -178,7 +178,10 @@ def test_zip_of_pictures_is_read_by_part_class_and_name(tmp_path: Path) -> None:
     assert np.array_equal(data.load(path / "test").x, x[3:])
     with pytest.raises(DataError, match=r"name one of its parts, as .*cifar10-jpeg.zip/test"):
         data.load(path)
-    with pytest.raises(DataError, match=r"holds no pictures as <class>/NAME\.jpg$"):
+    with pytest.raises(
+        DataError,
+        match=r"holds no pictures as <class>/NAME\.jpg, and no sound as <class>/NAME\.wav$",
+    ):
         data.load(path / "other")
 
 

@@ -14,7 +14,9 @@ import numpy as np
 from wage_host.errors import DataError, ToolMissing
 from wage_host.files import UNREADABLE
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm")
+ENDINGS = (
+    ".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".gif", ".webp", ".tif", ".tiff",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Pictures:
             elif picture.shape != x.shape[1:]:
                 raise DataError(
                     f"{self.where}: {self.names[index]} is {_shape(picture)}, others are "
-                    f"{_shape(x[0])}: make all pictures of one size"
+                    f"{_shape(x[0])}: make all pictures of one size, as with "
+                    "--prepare 'resize 32x32'"
                 )
             x[row] = picture
         return np.empty((0, 0, 0, 0), np.uint8) if x is None else x
@@ -62,7 +65,8 @@ class Pictures:
         self, pillow: Any, index: int, size: Size | None, x: np.ndarray | None
     ) -> np.ndarray:
         try:
-            with self.open(self.names[index]) as file, pillow.open(file) as picture:
+            with self.open(self.names[index]) as file, pillow.open(file) as stored:
+                picture = _upright(pillow, stored)
                 grey = picture.mode in ("L", "1") if x is None else x.shape[3] == 1
                 picture = picture.convert("L" if grey else "RGB")
                 if size:
@@ -100,6 +104,16 @@ def _pillow() -> Any:
     return Image
 
 
+def _upright(pillow: Any, picture: Any) -> Any:
+    """A picture turned as its camera says; of 16 bits the upper 8."""
+    from PIL import ImageOps
+
+    if picture.mode.startswith("I"):
+        upper = np.clip(np.asarray(picture).astype(np.int64) >> 8, 0, 255)
+        return pillow.fromarray(upper.astype(np.uint8))
+    return ImageOps.exif_transpose(picture)
+
+
 def _cut(pillow: Any, picture: Any, size: Size) -> Any:
     """The short side made `size.short` pixels, then the middle square of `size.crop`."""
     w, h = picture.size
@@ -128,28 +142,34 @@ def find(path: Path) -> Pictures:
         names, read = archive.namelist(), archive.open
     else:
         inside = "."
-        names = [p.relative_to(path).as_posix() for p in path.glob("*/*")]
-        names += [p.relative_to(path).as_posix() for p in path.glob("*/*/*")]
+        names = [p.relative_to(path).as_posix() for p in path.rglob("*")]
         read = lambda name: (path / name).open("rb")  # noqa: E731
     return _pictures(path, names, "" if inside == "." else f"{inside}/", read)
+
+
+def hidden(name: str) -> bool:
+    """Whether a path is of those that systems put beside people's own: .DS_Store, __MACOSX, …."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def _pictures(
     path: Path, names: Sequence[str], prefix: str, read: Callable[[str], Any]
 ) -> Pictures:
     """Those of `names` below the prefix, class by class and by name."""
-    files = [
+    files = sorted(
         name[len(prefix) :].split("/")
         for name in names
         if name.startswith(prefix) and name.lower().endswith(ENDINGS)
-    ]
-    deep = sorted({parts[0] for parts in files if len(parts) == 3})
-    files = sorted(parts for parts in files if len(parts) == 2)
-    if not files:
-        hint = f": name one of its parts, as {path / deep[0]}" if deep else ""
-        raise DataError(f"{path} holds no pictures as <class>/NAME.jpg{hint}")
+        and not hidden(name[len(prefix) :])
+    )  # fmt: skip
+    if not any(len(parts) == 2 for parts in files):
+        raise DataError(
+            f"{path} holds no pictures as <class>/NAME.jpg, and no sound as <class>/NAME.wav"
+            + _hint(path, files)
+        )
+    files = [parts for parts in files if len(parts) > 1]
     classes = sorted({parts[0] for parts in files})
-    check_classes(path, classes)
+    check_classes(path, classes, "picture")
     number = {name: label for label, name in enumerate(classes)}
     labels = np.array(
         [number[parts[0]] for parts in files], np.uint8 if len(classes) <= 256 else np.uint16
@@ -157,13 +177,23 @@ def _pictures(
     return Pictures(path, [prefix + "/".join(parts) for parts in files], labels, classes, read)
 
 
-def check_classes(path: Path, classes: Sequence[str]) -> None:
+def _hint(path: Path, files: Sequence[Sequence[str]]) -> str:
+    """What to do about pictures that lie elsewhere."""
+    if (path / "data_batch_1").exists():
+        return ": this is CIFAR-10 for Python, which is not read: get its binary version"
+    deep = sorted({parts[0] for parts in files if len(parts) == 3})
+    if deep:
+        return f": name one of its parts, as {path / deep[0]}"
+    return ": put those of each class into a folder of its name" if files else ""
+
+
+def check_classes(path: Path, classes: Sequence[str], kind: str) -> None:
     """DataError for a folder of a class without a file: classes would be counted wrongly."""
     if not path.is_dir():
         return
     for folder in sorted(path.iterdir()):
-        if folder.is_dir() and folder.name not in classes and not folder.name.startswith("."):
-            raise DataError(f"{folder} is empty: put samples of the class there, or remove it")
+        if folder.is_dir() and folder.name not in classes and not hidden(folder.name):
+            raise DataError(f"{folder} holds no {kind}: put some of the class there, or remove it")
 
 
 def load(path: Path, size: Size | None = None) -> tuple[np.ndarray, np.ndarray]:

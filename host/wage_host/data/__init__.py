@@ -15,7 +15,7 @@ import numpy as np
 
 from wage_host import datasets, images
 from wage_host.data import prepare, sound, steps, table
-from wage_host.data.raw import Raw
+from wage_host.data.raw import Labels, Raw
 from wage_host.data.ready import Data, activations, as_bytes, check, finished, samples
 from wage_host.errors import DataError, WrongUsage
 from wage_host.extras import NOTHING, Extras, Step
@@ -41,16 +41,40 @@ def _ends(*endings: str) -> Callable[[Path], bool]:
     return lambda path: path.name.lower().endswith(endings)
 
 
-def _arrays(read: Callable[[Path], datasets.Arrays]) -> Callable[[Path, str | None], Raw]:
+def _arrays(read: Callable[[Path], tuple[np.ndarray, Labels]]) -> Callable[[Path, str | None], Raw]:
     """A reader of arrays x and labels."""
     return lambda path, _: Raw(path.name, *read(path))
 
 
-def _npz(path: Path) -> datasets.Arrays:
+def _npz(path: Path) -> tuple[np.ndarray, Labels]:
     with np.load(path, allow_pickle=False) as file:
         if "x" not in file or "y" not in file:
-            raise DataError(f"{path} must have the arrays x (samples) and y (labels)")
-        return np.asarray(file["x"]), np.asarray(file["y"])
+            raise DataError(
+                f"{path} has the arrays {', '.join(file)[:200] or '(none)'}: save those of each "
+                "part in a file of its own, as x (samples) and y (labels)"
+            )
+        try:
+            x, y = file["x"], file["y"]
+        except ValueError:
+            raise DataError(
+                f"{path}: an array is damaged, or holds Python objects: save texts with "
+                ".astype(str), and samples of one shape"
+            ) from None
+        return x.view(np.uint8) if x.dtype == bool else x, _labels(y)
+
+
+def _labels(y: np.ndarray) -> np.ndarray | list[str]:
+    """One label a sample, of what programs save: also a column, rows of one 1, floats, texts."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim == 2 and y.shape[1] > 1 and ((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all():
+        return y.argmax(1)
+    if y.ndim == 1 and y.dtype.kind == "S":
+        y = np.char.decode(y, "utf-8")
+    if y.ndim == 1 and y.dtype.kind == "U":
+        return y.tolist()
+    whole = y.dtype == bool or (y.dtype.kind == "f" and np.array_equal(y, np.rint(y)))
+    return y.astype(np.int64) if whole else y
 
 
 def _pictures(path: Path, _: str | None) -> Raw:
@@ -139,16 +163,21 @@ def _known(name: str, part: str) -> Raw:
 
 def _checked(raw: Raw, path: Path) -> Raw:
     """What holds for every format."""
-    if isinstance(raw.x, np.ndarray) and isinstance(raw.labels, np.ndarray):
-        if raw.x.ndim < 1 or raw.labels.ndim != 1:
+    if isinstance(raw.labels, np.ndarray):
+        if raw.labels.ndim != 1:
             shape = "x".join(map(str, raw.labels.shape))
-            raise DataError(f"{path}: give one label a sample, not labels of {shape}")
+            raise DataError(f"{path}: give one label a sample, not labels of {shape or 'no axis'}")
         if raw.labels.dtype.kind not in "iu":
             raise DataError(
-                f"{path}: labels have type {raw.labels.dtype}; give whole numbers from 0"
+                f"{path}: labels have type {raw.labels.dtype}; give whole numbers from 0, or texts"
             )
-        if raw.x.dtype.kind not in "iuf":
-            raise DataError(f"{path}: x has type {raw.x.dtype}; give numbers, best uint8 or int8")
+        if raw.labels.min(initial=0) < 0:
+            raise DataError(
+                f"{path}: a label is {raw.labels.min()}; give whole numbers from 0, or texts"
+            )
+    if isinstance(raw.x, np.ndarray) and (raw.x.ndim < 1 or raw.x.dtype.kind not in "iuf"):
+        kind = f"{raw.x.dtype}{'' if raw.x.ndim else ' and no axes'}"
+        raise DataError(f"{path}: x has type {kind}; give numbers, best uint8 or int8")
     if len(raw.x) == 0:
         raise DataError(f"{path} holds no samples: give at least one")
     if isinstance(raw.x, np.ndarray) and raw.x.size == 0:
@@ -204,7 +233,7 @@ def _prepared(raw: Raw, labels: np.ndarray, names: tuple[str, ...], how: Sequenc
     if not how:
         x = raw.x if isinstance(raw.x, np.ndarray) else _stacked(raw)
         if x.dtype not in (np.int8, np.uint8):
-            if isinstance(raw.labels, np.ndarray):
+            if x.dtype.kind == "f" and isinstance(raw.labels, np.ndarray):
                 raise DataError(
                     f"{raw.name}: x has type {x.dtype}; give uint8 (0 to 255) or int8 (-128 to "
                     "127), or --prepare normalise"
@@ -228,9 +257,10 @@ def _finished(
 def _table(raw: Raw, x: np.ndarray) -> np.ndarray:
     """A table as bytes or activations; DataError with the first row that is neither."""
     low, high = (-128, 127) if x.min(initial=0) < 0 else (0, 255)
-    bad = np.flatnonzero(((x != np.rint(x)) | (x < low) | (x > high)).any(1))
+    bad = ((x != np.rint(x)) | (x < low) | (x > high)).reshape(len(x), -1)
+    bad = np.flatnonzero(bad.any(1))
     if len(bad):
-        row = x[bad[0]]
+        row = x[bad[0]].reshape(-1)
         value = row[(row != np.rint(row)) | (row < low) | (row > high)][0]
         kind = f"outside {low} to {high}" if value == np.rint(value) else "no whole number"
         raise DataError(

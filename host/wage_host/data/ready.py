@@ -3,6 +3,7 @@
 import dataclasses
 import zlib
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from wage_host.core import Info, Sample
 from wage_host.data.prepare import shape_text
 from wage_host.errors import DataError, LabelError, ShapeError
 from wage_host.extras import Step
+from wage_host.layers import Shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +43,7 @@ def activations(x: np.ndarray, input_map: int) -> np.ndarray:
 
 def check(data: Data, info: Info, labels: bool = True) -> None:
     """Raises when a shape or, with `labels`, a label is not one of the model's."""
-    size = data.x[0].size if len(data) else info.input_bytes
-    if size != info.input_bytes:
-        raise ShapeError(
-            f"{data.name} has samples of {shape_text(data.x.shape[1:])} ({size} values), the model "
-            f"takes {shape_text(info.shape)} ({info.input_bytes}): use the data of this model"
-        )
+    check_shape(data, info.shape)
     if not labels:
         return
     bad = np.flatnonzero((data.labels < 0) | (data.labels >= info.classes))
@@ -54,6 +51,26 @@ def check(data: Data, info: Info, labels: bool = True) -> None:
         raise LabelError(
             f"{data.name}, sample {bad[0] + 1}: label {data.labels[bad[0]]} is out of range; "
             f"the model's classes are 0 to {info.classes - 1}"
+        )
+
+
+def check_shape(data: Data, shape: Shape) -> None:
+    """Raises when samples have not the model's values, or have them by other axes."""
+    if not len(data):
+        return
+    has, size = data.x.shape[1:], data.x[0].size
+    told = f"{data.name} has samples of {shape_text(has)}"
+    if size != prod(shape):
+        raise ShapeError(
+            f"{told} ({size} values), the model takes {shape_text(shape)} ({prod(shape)}): use the "
+            "data of this model"
+        )
+    axes, wanted = ([n for n in s if n > 1] for s in (has, shape))
+    if len(axes) == len(wanted) and axes != wanted:
+        order = "0, 2, 3, 1" if len(has) == 3 else "0, 2, 1"
+        raise ShapeError(
+            f"{told}, the model takes {shape_text(shape)}, height, width and channels: save them "
+            f"with the channels last, as x.transpose({order})"
         )
 
 
