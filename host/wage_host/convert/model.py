@@ -16,7 +16,8 @@ from wage_host.convert.fold import WEIGHTED, Block, Unfit
 from wage_host.convert.graph import ADD, DENSE, INPUT, Graph
 from wage_host.convert.steps import Scale
 from wage_host.data import Data, activations
-from wage_host.errors import DataError, ModelError, ShapeError, WrongUsage
+from wage_host.data.ready import check_shape
+from wage_host.errors import DataError, ModelError, WrongUsage
 from wage_host.extras import NOTHING, Extras
 from wage_host.layers import Layer, Network
 from wage_host.network import extras_of
@@ -138,9 +139,7 @@ def _imported(
     path: Path, graph: Graph, blocks: tuple[Block, ...], data: Data, given: Input, wish: Wish
 ) -> Imported:
     shape = graph.shape
-    if data.x[0].size != int(np.prod(shape)):
-        sizes = ("x".join(map(str, s)) for s in (data.x.shape[1:], shape))
-        raise ShapeError("{} has samples of {}, the model takes {}".format(data.name, *sizes))
+    check_shape(data, shape)
     given = _input(graph, data, given)
     input_map, factor, offset = _whole_inputs(data.x.dtype, given, shape[2])
     x = activations(data.x, input_map).reshape(len(data), *shape)
