@@ -18,7 +18,7 @@ from pathlib import Path
 
 import linked
 import workloads
-from wage_host import emulate
+from wage_host import emulate, firmware
 from wage_host.core import info
 from wage_host.device import Device
 from wage_host.errors import ToolMissing, WageError
@@ -40,7 +40,7 @@ def image(board: str, name: str) -> Path:
     blob = workloads.blob(name)
     model = Path(tempfile.gettempdir()) / f"wage-{hashlib.sha256(blob).hexdigest()[:16]}.wage"
     model.write_bytes(blob)
-    return emulate.build(board, model)
+    return firmware.build(board, firmware.Contents(model))
 
 
 def counting(board: str) -> tuple[float, list[str]]:

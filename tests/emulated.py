@@ -17,7 +17,7 @@ from types import TracebackType
 import native
 import numpy as np
 from blobs import alpha_shift, dense, make_blob, random_weights
-from wage_host import emulate
+from wage_host import emulate, firmware
 from wage_host.device import Device
 from wage_host.errors import ToolMissing
 from wage_host.link import connector
@@ -43,7 +43,7 @@ def image(board: str, model: Path) -> Path:
     """The built image; a missing tool skips, unless the tools are promised."""
     try:
         emulate.need_emulator(board)
-        return emulate.build(board, model)
+        return firmware.build(board, firmware.Contents(model))
     except ToolMissing as error:
         native.miss(f"needs a tool: {error}")
 

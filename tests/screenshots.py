@@ -19,7 +19,7 @@ import fakes
 import native
 from PIL import Image
 from selenium.webdriver.common.by import By
-from wage_host import demo, emulate
+from wage_host import demo, emulate, firmware
 
 BOARD = "netduinoplus2"
 # Samples at 100 kS/s, amperes and pins (the phase): one sample comes, and 16 steps are learned.
@@ -114,7 +114,7 @@ def main(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, browser.opened() as page:
         folder = Path(scratch)
-        image = emulate.build(BOARD, demo.make(folder).model)
+        image = firmware.build(BOARD, firmware.Contents(demo.make(folder).model))
         runs(folder, image)
         live(folder, image, page, out)
         for name in ("report", "runs"):

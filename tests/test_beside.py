@@ -14,7 +14,7 @@ import pytest
 from emulated import LIMIT_S
 from fakes import running
 from measure import by_phase, steps
-from wage_host import boards, budget, cli, demo, emulate, fit, sim
+from wage_host import boards, budget, cli, demo, emulate, firmware, fit, sim
 from wage_host.errors import InstrumentError
 from wage_host.log import Log
 from wage_host.power import beside, estimate
@@ -327,7 +327,7 @@ def test_a_minute_has_windows_as_mlperf_tiny_wants_them(served, demo_files, demo
 
 @pytest.mark.soak
 def test_an_emulated_board_with_an_instrument_beside_it(need_emulator, demo_files, tmp_path):
-    image = emulate.build("mps2-an386", demo_files.model, phases=True)
+    image = firmware.build("mps2-an386", firmware.Contents(demo_files.model, phases=True))
     with emulate.running("mps2-an386", image) as url, running("ppk2", steps=CONSTANT) as port:
         log = learn(url, f"ppk2:{port}", demo_files, tmp_path, "--timeout", str(LIMIT_S))
     with log:

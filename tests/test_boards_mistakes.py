@@ -14,7 +14,7 @@ import native
 import pytest
 import test_boards
 import test_boards_store
-from wage_host import emulate
+from wage_host import firmware
 from wage_host.errors import BuildFailed, Refused
 
 MISTAKES = {  # board, in its store.c, what stands there instead, what tells
@@ -84,7 +84,7 @@ def planted(board: str, file: str, old: str, new: str, model: Path, tree: Path) 
     (tree / file).write_text(good.replace(old, new), encoding="utf-8")
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(emulate, "tree", lambda: tree)
+            patch.setattr(firmware, "tree", lambda: tree)
             patch.setenv("WAGE_CACHE", str(tree / "cache"))
             return emulated.image(board, model)
     finally:

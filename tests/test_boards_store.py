@@ -18,7 +18,7 @@ import pytest
 import reliability
 from blobs import random_stream
 from wage_host import device as device_module
-from wage_host import emulate, stream
+from wage_host import emulate, firmware, stream
 from wage_host._core import lib
 from wage_host.core import Core, Policy, Record
 from wage_host.data import Data, samples
@@ -60,7 +60,7 @@ def board(board_image: tuple[str, Path]) -> Iterator[emulated.Powered]:
 
 
 def test_build_is_free_of_warnings(board_image):
-    log = emulate._folder() / f"{board_image[0]}.log"
+    log = firmware.folder() / f"{board_image[0]}.log"
     assert "warning" not in log.read_text(encoding="utf-8").lower()
 
 
@@ -184,7 +184,7 @@ def test_image_that_reaches_the_store_is_not_built(board, kilobytes, model, tmp_
     large = tmp_path / "large.wage"
     large.write_bytes(bytes(kilobytes << 10))
     with pytest.raises(BuildFailed, match=r"FLASH.* overflowed"):
-        emulate.build(board, large)
+        firmware.build(board, firmware.Contents(large))
 
 
 # -- failures while it learns ----------------------------------------------------

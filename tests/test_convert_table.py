@@ -13,7 +13,6 @@ from wage_host.errors import DataError
 
 ROWS = json.loads((table.DOCS / "convert.json").read_text())["rows"]
 MOST_LOST = 1.0  # points of accuracy
-BELOW_25_DB = {"mobile": 3}  # layers; the page says so
 WANTED = {
     ("mlp", "fashion-mnist"), ("lenet", "fashion-mnist"), ("mobile", "cifar10-jpeg"),
     ("separable", "cifar10-jpeg"), ("sound", "spoken"), ("pictures", "fashion-mnist"),
@@ -39,7 +38,7 @@ def test_rows_keep_what_was_promised() -> None:
     for row in ROWS:
         assert row["samples"] == (300 if row["data"] == "spoken" else 10_000)
         assert row["quantised"] >= row["float"] - MOST_LOST, row
-        assert row["layers_below_25_db"] == BELOW_25_DB.get(row["name"], 0), row
+        assert row["layers_below_25_db"] == 0, row
 
 
 def compare(found: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from test_data_readers import wav
-from wage_host import boards, budget, data, demo, demos, emulate, files, fit, rates
+from wage_host import boards, budget, data, demo, demos, files, firmware, fit, rates
 from wage_host.cli import wage_host
 from wage_host.demo import Parts, Recipe
 
@@ -295,7 +295,7 @@ def ram_bytes(model: Path) -> int:
     """All RAM that the image with this model takes: arena, frames, stack, and what is static."""
     blob = files.read_blob(model)
     one = fit.of(budget.read(blob), blob, boards.get(BOARD), 115200, None)
-    command = ["arm-none-eabi-size", "-A", emulate.build(BOARD, model)]
+    command = ["arm-none-eabi-size", "-A", firmware.build(BOARD, firmware.Contents(model))]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     static = sum(int(n) for n in re.findall(r"^\.(?:data|bss) +(\d+)", text, re.MULTILINE))
     return one.arena + one.frames + one.stack + static - one.memory

@@ -15,7 +15,7 @@ import emulated
 import pytest
 from blobs import random_stream
 from cobs import cobs
-from wage_host import emulate
+from wage_host import emulate, firmware
 from wage_host._core import lib
 from wage_host.core import Core
 from wage_host.device import Device
@@ -105,7 +105,7 @@ def test_reset_is_a_fresh_boot(image):
 def test_another_model_makes_another_image(image, demo_blob, tmp_path):
     other = tmp_path / "other.blob"
     other.write_bytes(demo_blob.read_bytes()[::-1])
-    other_image = emulate.build(BOARD, other)
+    other_image = firmware.build(BOARD, firmware.Contents(other))
     assert other.read_bytes() in other_image.read_bytes()
     assert demo_blob.read_bytes() in image.read_bytes()
 
@@ -114,7 +114,7 @@ def test_build_that_fails_shows_why(image, tmp_path):
     empty = tmp_path / "empty.blob"
     empty.touch()
     with pytest.raises(BuildFailed, match="WAGE_MODEL names"):
-        emulate.build(BOARD, empty)
+        firmware.build(BOARD, firmware.Contents(empty))
 
 
 def test_emulator_that_ends_at_once_says_why(image):
@@ -158,11 +158,11 @@ def alive(pid):
 def test_missing_program_names_its_package(monkeypatch, image):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ToolMissing, match="gcc-arm-none-eabi"):
-        emulate.build(BOARD, image)
+        firmware.build(BOARD, firmware.Contents(image))
     with pytest.raises(ToolMissing, match="apt install qemu-system-arm"):
         emulate.start(BOARD, image)
 
 
 def test_unknown_board_names_those_there_are(tmp_path):
     with pytest.raises(WageError, match=rf"no board named nix; there are: .*{BOARD}"):
-        emulate.build("nix", tmp_path)
+        firmware.build("nix", firmware.Contents(tmp_path))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import test_cli
-from wage_host import emulate, network, pack, sim, train
+from wage_host import emulate, firmware, network, pack, sim, train
 from wage_host.core import Config
 
 
@@ -26,7 +26,7 @@ def test_emulated_board_learns_alone_and_tells_the_host(tmp_path: Path, need_emu
     model, store = tmp_path / "waves.wage", tmp_path / "store"
     model.write_bytes(waves_model())
     emulate.make_store("riscv-virt", store)
-    image = emulate.build("riscv-virt", model, field="demo_waves")
+    image = firmware.build("riscv-virt", firmware.Contents(model, field="demo_waves"))
     learned = 0
     for _ in range(2):
         with emulate.running("riscv-virt", image, store=store) as url:

@@ -16,7 +16,7 @@ import emulated
 import native
 import pytest
 from test_cli import refused, run
-from wage_host import boards, demo, emulate, hardware
+from wage_host import boards, demo, emulate, firmware, hardware
 from wage_host.core import Core, info
 from wage_host.errors import NoStore, ToolMissing, WageError
 
@@ -143,7 +143,7 @@ def test_boards_that_are_built_are_built(tmp_path: Path) -> None:
     for board in boards.read().values():
         if board.status == boards.BUILT:
             need_tools(board)
-            image = emulate.build(board.name, made.model)
+            image = firmware.build(board.name, firmware.Contents(made.model))
             assert made.model.read_bytes() in image.read_bytes(), board.name
 
 

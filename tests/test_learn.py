@@ -12,7 +12,7 @@ import nets
 import numpy as np
 import pytest
 import reference as ref
-from wage_host import data, demo, emulate, link, sim
+from wage_host import data, demo, emulate, firmware, link, sim
 from wage_host.core import Config, Core, Policy, Record, Sample
 from wage_host.device import Device
 from wage_host.errors import PortBusy
@@ -110,7 +110,7 @@ def test_board_behind_a_pty_has_the_same_weights(
 def test_emulated_cortex_m4_has_the_same_weights(
     demo_blob: Path, samples: list[Sample], twin: Core, need_emulator: None
 ) -> None:
-    image = emulate.build("mps2-an386", demo_blob)
+    image = firmware.build("mps2-an386", firmware.Contents(demo_blob))
     with emulate.running("mps2-an386", image) as url, device_of(url) as device:
         assert (device.board, device.place) == ("mps2-an386", "emulator")
         records = learn(device, samples)

@@ -10,7 +10,7 @@ import emulated
 import native
 import numpy as np
 import pytest
-from wage_host import data, demo, emulate, network, train
+from wage_host import data, demo, emulate, firmware, network, train
 from wage_host._core import lib
 from wage_host.core import Core, Sample
 from wage_host.device import Device
@@ -148,7 +148,7 @@ def test_a_model_beyond_what_an_object_can_be_is_named(tmp_path):
     large = tmp_path / "large.wage"
     large.write_bytes(bytes(32768))
     with pytest.raises(BuildFailed, match="a model of 32768 bytes: this board takes 32767"):
-        emulate.build(BOARD, large)
+        firmware.build(BOARD, firmware.Contents(large))
 
 
 def test_a_simulator_that_cannot_be_compiled_names_its_packages(monkeypatch, tmp_path):

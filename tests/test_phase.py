@@ -12,7 +12,7 @@ import test_guard
 from blobs import dense, make_blob, random_stream, random_weights, small_blob
 from test_auth import KEY
 from test_board_faults import Faulty
-from wage_host import emulate, sim, wire
+from wage_host import emulate, firmware, sim, wire
 from wage_host._core import ffi, lib
 from wage_host.core import Config, Core
 from wage_host.device import Device
@@ -189,8 +189,8 @@ def test_image_that_tells_its_phases(tmp_path: Path, need_emulator: None):
     model = tmp_path / "small.wage"
     model.write_bytes(blob)
     samples = list(random_stream(blob, 1, 4))
-    plain = emulate.build("mps2-an386", model)
-    image = emulate.build("mps2-an386", model, phases=True)
+    plain = firmware.build("mps2-an386", firmware.Contents(model))
+    image = firmware.build("mps2-an386", firmware.Contents(model, phases=True))
     with (
         emulate.running("mps2-an386", plain) as url,
         Device(connector(url, 115200, None), answer_s=60, on_marks=heard) as device,

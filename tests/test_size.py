@@ -18,7 +18,7 @@ import pytest
 import stack
 from blobs import random_stream
 from test_objects import TARGETS, compile_all, sections
-from wage_host import auth, data, emulate, fit
+from wage_host import auth, data, emulate, firmware, fit
 from wage_host._core import ffi, lib
 from wage_host.core import info
 from wage_host.device import Device
@@ -68,7 +68,7 @@ def board_figures(model: Path, samples: list) -> dict[str, int]:
 
     With icount an instruction takes 8 ns of its clock, so a microsecond is 125 of them.
     """
-    image = emulate.build(BOARD, model)
+    image = firmware.build(BOARD, firmware.Contents(model))
     with (
         emulate.running(BOARD, image, arguments=["-icount", "shift=3"]) as url,
         Device(connector(url, 115200, None), answer_s=60) as board,
@@ -210,7 +210,7 @@ def test_size_of_a_board(board, tmp_path, pytestconfig, capsys):
     if board == "microbit":  # what a key costs, on one
         key = tmp_path / "key"
         auth.make(key)
-        keyed = sections(emulate.build(board, model, key), build["mcu"])
+        keyed = sections(firmware.build(board, firmware.Contents(model, key)), build["mcu"])
         measured["flash with a key"] = keyed["text"] + keyed["data"] - len(blob)
         measured["stack with a key, at most"] = deepest(board, build, tmp_path / "keyed", True)
         assert measured["stack with a key, at most"] + LIBC_STACK_BYTES <= measured["of it stack"]

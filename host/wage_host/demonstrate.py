@@ -10,7 +10,19 @@ from typing import Any
 import click
 import numpy as np
 
-from wage_host import boards, budget, data, demo, demos, emulate, files, hardware, sim, stream
+from wage_host import (
+    boards,
+    budget,
+    data,
+    demo,
+    demos,
+    emulate,
+    files,
+    firmware,
+    hardware,
+    sim,
+    stream,
+)
 from wage_host import report as reports
 from wage_host.boards import SIM
 from wage_host.commands import course_of, tell, this_command
@@ -53,7 +65,7 @@ def _switched_off(screen: Screen, name: str, made: demo.Files) -> Powered:
     board, blob = boards.get(name), files.read_blob(made.model)
     hardware.check_fit(screen, board, blob, None)
     screen.say(f"   building the firmware of {name} with {made.model}")
-    image = emulate.build(name, made.model)
+    image = firmware.build(name, firmware.Contents(made.model))
     if board.store_file:
         emulate.make_store(name, made.store)
     return Powered(name, made.model, image, made.store if board.store_file else None)

@@ -1,6 +1,5 @@
-"""Boards without hardware: builds their images and runs them in an emulator.
+"""Boards without hardware: runs their images (firmware.py) in an emulator.
 
-image = build("mps2-an386", model)
 with running("mps2-an386", image) as url:
     ...                             # url is "socket://127.0.0.1:PORT"
 """
@@ -12,9 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
-import importlib.util
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,33 +22,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wage_host.boards import get, read, tree
-from wage_host.errors import (
-    BuildFailed,
-    FileError,
-    PortBusy,
-    ToolMissing,
-    UploadFailed,
-    WageError,
-    WrongUsage,
-)
+from wage_host.errors import FileError, PortBusy, ToolMissing, WageError, WrongUsage
+from wage_host.firmware import HOW_TO_GET, folder, locked, need_program
 
-BUILD_LIMIT_S = 600.0
 STOP_LIMIT_S = 2.0
 START_GRACE_S = 0.2
 SIMULATOR = "simulator"  # as an emulator's command: the board's own, simulator/simulator.c
-LOG_LINES_SHOWN = 12
-
-HOW_TO_GET = {
-    "arm-none-eabi-gcc": "apt install gcc-arm-none-eabi libnewlib-arm-none-eabi",
-    "riscv64-unknown-elf-gcc": "apt install gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
-    "avr-gcc": "apt install gcc-avr avr-libc",
-    "simavr": "apt install gcc libsimavr-dev libelf-dev",
-    "qemu-system-arm": "apt install qemu-system-arm",
-    "qemu-system-riscv32": "apt install qemu-system-misc",
-    "platformio": "pip install 'wage-host[boards]'",
-    "SCons": "pip install 'wage-host[boards]'",
-}
-
 
 def boards() -> dict[str, list[str]]:
     """The boards that we build, each with its emulator's command (empty: it has none)."""
@@ -83,57 +59,6 @@ def make_store(board: str, path: Path) -> None:
 def _store_bytes(board: str) -> int:
     """Bytes of the file that is the board's flash; 0: it has none."""
     return get(board).store_file
-
-
-def build(
-    board: str, model: Path, key: Path | None = None, phases: bool = False, field: str = ""
-) -> Path:
-    """Builds the image of `board` with `model`, and `key`, in it; returns the image.
-
-    phases: it tells the phases of a step (runtime/phase.h). field: C name of its own inputs
-    (firmware/src/field.h).
-    """
-    _emulator(board)
-    _need_builder(board)
-    if not Path(model).is_file():
-        raise WageError(f"no model at {model}")
-    folder = _folder()
-    parts = Path(model).read_bytes() + (Path(key).read_bytes() if key else b"")
-    parts += f"{phases} {field}".encode() if phases or field else b""
-    digest = hashlib.sha256(parts).hexdigest()[:12]
-    image = folder / "images" / f"{board}-{digest}.elf"
-    with _locked(folder):
-        _run_pio(board, _inputs(model, key, phases, field), folder)
-        image.parent.mkdir(exist_ok=True)
-        for kind in (".map", ".elf"):  # the linker's account of the image lies beside it
-            built = folder / "work" / "build" / board / f"firmware{kind}"
-            shutil.copyfile(built, image.with_suffix(kind))
-    return image
-
-
-def upload(
-    board: str,
-    model: Path,
-    key: Path | None = None,
-    port: str | None = None,
-    phases: bool = False,
-    field: str = "",
-) -> None:
-    """Builds the image and puts it onto the board in the hand, as its platform does.
-
-    port: a serial port, or the folder where its drive is mounted; None: the platform looks.
-    """
-    build(board, model, key, phases, field)
-    more = ["-t", "upload", *(["--upload-port", port] if port else [])]
-    folder = _folder()
-    try:
-        with _locked(folder):
-            _run_pio(board, _inputs(model, key, phases, field), folder, more)
-    except BuildFailed as error:
-        lines = str(error).splitlines()
-        why = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        text = why[-1] if why else str(error).replace("building", "uploading")
-        raise UploadFailed(text) from None
 
 
 def start(
@@ -246,7 +171,7 @@ def need_emulator(board: str) -> list[str]:
         raise WageError(f"{board} has no emulator: it is a board to hold in the hand")
     if command[0] == SIMULATOR:
         return [str(simulator(board)), *command[1:]]
-    _need_program(command[0])
+    need_program(command[0])
     return command
 
 
@@ -254,9 +179,9 @@ def simulator(board: str) -> Path:
     """The board's simulator (simavr's library and our main()), compiled if it is not there."""
     source = tree() / "boards" / board / SIMULATOR / f"{SIMULATOR}.c"
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
-    program = _folder() / f"{SIMULATOR}-{board}-{digest}"
-    _need_program("gcc")
-    with _locked(_folder()):
+    program = folder() / f"{SIMULATOR}-{board}-{digest}"
+    need_program("gcc")
+    with locked(folder()):
         if not program.exists():
             new = program.with_suffix(".new")
             command = ["gcc", "-std=c99", "-O2", "-o", new, source, "-lsimavr", "-lelf"]
@@ -265,83 +190,6 @@ def simulator(board: str) -> Path:
                 raise ToolMissing("simavr", HOW_TO_GET["simavr"])
             new.replace(program)  # whole or not at all
     return program
-
-
-def _need_program(name: str) -> None:
-    if shutil.which(name) is None:
-        raise ToolMissing(name, HOW_TO_GET.get(name, f"install {name}"))
-
-
-def _need_builder(board: str) -> None:
-    """ToolMissing unless PlatformIO, SCons and the board's compiler are there."""
-    for module in ("platformio", "SCons"):
-        if importlib.util.find_spec(module) is None:
-            raise ToolMissing(module, HOW_TO_GET[module])
-    if compiler := get(board).compiler:
-        _need_program(compiler)
-
-
-def _folder() -> Path:
-    """Where images are built: in the user's cache, one folder a source tree."""
-    cache = os.environ.get("WAGE_CACHE")
-    if not cache:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wage"
-    name = hashlib.sha256(str(tree()).encode()).hexdigest()[:12]
-    folder = Path(cache).resolve() / "boards" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keeps a second build out of the same folder."""
-    with (folder / "lock").open("w") as file:
-        with contextlib.suppress(ImportError):
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _inputs(model: Path, key: Path | None, phases: bool, field: str) -> dict[str, str]:
-    """What goes into an image, as boards/platform/builder/main.py reads it."""
-    return {
-        "WAGE_MODEL": str(Path(model).resolve()),
-        "WAGE_KEY": str(Path(key).resolve()) if key else "",
-        "WAGE_PHASES": str(int(phases)),
-        "WAGE_FIELD": field,
-    }
-
-
-def _run_pio(board: str, inputs: dict[str, str], folder: Path, more: Sequence[str] = ()) -> None:
-    """Runs PlatformIO in a world of its own; BuildFailed with its last lines."""
-    log = folder / f"{board}.log"
-    own = {k: v for k, v in os.environ.items() if not k.startswith("PLATFORMIO_")}
-    own |= {
-        "PLATFORMIO_CORE_DIR": str(folder / "core"),
-        "PLATFORMIO_WORKSPACE_DIR": str(folder / "work"),
-        "PLATFORMIO_BUILD_CACHE_DIR": str(folder / "objects"),  # models in turn share them
-        "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
-        **inputs,
-    }
-    with log.open("wb") as out:
-        try:
-            code = subprocess.run(
-                [sys.executable, "-m", "platformio", "run", "-e", board, *more],
-                cwd=tree() / "firmware",
-                env=own,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                timeout=BUILD_LIMIT_S,
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            raise BuildFailed(f"{board} was not built in {BUILD_LIMIT_S:.0f} s", log) from None
-    if code != 0:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        last = "\n".join(lines[-LOG_LINES_SHOWN:])
-        raise BuildFailed(f"building {board} failed:\n{last}\n", log)
 
 
 def listen(port: int | None) -> socket.socket:

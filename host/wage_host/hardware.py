@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from wage_host import auth, boards, budget, demo, emulate, files, fit, project, sim
+from wage_host import auth, boards, budget, demo, emulate, files, firmware, fit, project, sim
 from wage_host.boards import SIM, Board
 from wage_host.core import info
 from wage_host.errors import ArenaError, NoStore, ToolMissing, WageError, WrongUsage
@@ -86,16 +86,17 @@ def do_flash(
     info(blob)
     secret = auth.load(key) if key else None
     check_fit(screen, found, blob, secret, phases=phases, senses=bool(field))
+    contents = firmware.Contents(model, key, phases, field)
     target = upload_port or (_drive(found) if found.drive else None)
     if not target and (found.emulator or board == SIM):
         if found.protocol:
             screen.say(f"no {board} is plugged in: here is an emulated one (else: --upload-port)")
         ram = sim.MEMORY_BYTES
-        return _emulated(screen, board, model, store, key, phases, field, ram, tcp, False, more)
+        return _emulated(screen, board, contents, store, ram, tcp, False, more)
     if store:
         raise WrongUsage(f"{board} keeps nothing in a file: leave out --store")
     screen.say(f"building the firmware of {board} with {model}, and uploading it")
-    emulate.upload(board, model, key, target, phases, field)
+    firmware.upload(board, contents, target)
     line = _next(model, "auto", more, key)
     screen.say(f"{board} holds {model}; use it with:\n{line}")
     return {"board": board, "place": "board", "model": str(model), "next": line}
@@ -125,7 +126,7 @@ def _drive(board: Board) -> str | None:
     try:
         from platformio.device.list.util import list_logical_devices
     except ImportError:
-        raise ToolMissing("platformio", emulate.HOW_TO_GET["platformio"]) from None
+        raise ToolMissing("platformio", firmware.HOW_TO_GET["platformio"]) from None
     label = board.drive.lower()
     try:
         devices = list_logical_devices()
@@ -144,9 +145,17 @@ def _drive(board: Board) -> str | None:
 @click.option("--ram", default=sim.MEMORY_BYTES, show_default=True, help="For sim: bytes.")
 @TCP
 @click.option("--pty", is_flag=True, help="For sim: serve a pseudo-terminal instead.")
-def do_emulate(screen: Screen, **options: Any) -> dict[str, Any]:
+def do_emulate(
+    screen: Screen,
+    model: Path,
+    key: Path | None,
+    phases: bool,
+    field: str,
+    **options: Any,
+) -> dict[str, Any]:
     """Run a board without hardware, until Ctrl-C. Prints the port to use."""
-    return _emulated(screen, more=["--data", "FILE"], **options)
+    contents = firmware.Contents(model, key, phases, field)
+    return _emulated(screen, contents=contents, more=["--data", "FILE"], **options)
 
 
 def _next(model: Path, port: str, more: list[object], key: Path | None) -> str:
@@ -158,18 +167,15 @@ def _next(model: Path, port: str, more: list[object], key: Path | None) -> str:
 def _emulated(
     screen: Screen,
     board: str,
-    model: Path,
+    contents: firmware.Contents,
     store: Path | None,
-    key: Path | None,
-    phases: bool,
-    field: str,
     ram: int,
     tcp: int,
     pty: bool,
     more: list[object],
 ) -> dict[str, Any]:
     """A board without hardware, until Ctrl-C; `more`: of the command that learns there."""
-    as_json = screen.console.stderr
+    as_json, model, key = screen.console.stderr, contents.model, contents.key
 
     def ready(url: str) -> None:
         line = _next(model, url, more or ["--data", "FILE"], key)
@@ -181,7 +187,7 @@ def _emulated(
     blob = files.read_blob(model)
     info(blob)
     secret = auth.load(key) if key else None
-    if board == SIM and field:
+    if board == SIM and contents.field:
         raise WrongUsage("the simulated board has no inputs of its own: name an emulated one")
     if board != SIM and pty:
         raise WrongUsage("--pty is for the simulated board only")
@@ -190,7 +196,7 @@ def _emulated(
     try:
         if board != SIM:
             screen.say(f"building the firmware of {board} with {model}")
-            image = emulate.build(board, model, key, phases, field)
+            image = firmware.build(board, contents)
             process, url = emulate.start(board, image, tcp or None, store=store)
             try:
                 ready(url)
@@ -198,7 +204,7 @@ def _emulated(
             finally:
                 emulate.stop(process)
         else:
-            own = {"key": secret, "model_bytes": sim.MODEL_BYTES, "phases": phases}
+            own = {"key": secret, "model_bytes": sim.MODEL_BYTES, "phases": contents.phases}
             simulated = sim.SimBoard(blob, store, ram, **own)
             if pty:
                 sim.serve_pty(simulated, ready)

@@ -9,7 +9,7 @@ from typing import Any
 
 import bench
 from accuracy import shards
-from wage_host import data, emulate
+from wage_host import data, emulate, firmware
 from wage_host.device import Device
 from wage_host.link import connector
 
@@ -83,7 +83,7 @@ def _count(benchmark: Benchmark, strategy: Strategy) -> int:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "model.wage")
         model.write_bytes(blob)
-        image = emulate.build(BOARD, model)
+        image = firmware.build(BOARD, firmware.Contents(model))
     with (
         emulate.running(BOARD, image, arguments=more) as url,
         Device(connector(url, 115200, None), answer_s=bench.ANSWER_S) as device,
