@@ -17,7 +17,6 @@ from wage_host.convert.seen import Seen
 from wage_host.convert.weights import Weights
 
 A_MAX = 127  # of an activation
-SEARCHES = 3  # rounds in which sums get other steps, one after the other
 CANDIDATES = np.concatenate([np.linspace(1.0, 0.3, 29), np.linspace(0.28, 0.1, 10)])
 
 
@@ -137,17 +136,19 @@ def plan(blocks: tuple[Block, ...], seen: list[Seen], trainable: int) -> Plan:
     shared: dict[int, np.ndarray] = {}
     grows: frozenset[int] = frozenset()
     for group in sorted(joined):
-        step, least = _shared(blocks, tensors, wanted, seen, trainable, group)
+        shared[group], least = _shared(blocks, tensors, wanted, seen, trainable, group)
         mine = [k for k in sums if tensors[k].group == group]
-        for k in mine * SEARCHES:
-            try:
-                tried = grouped(blocks, grows ^ {k})
-            except Unfit:
-                continue
-            other, loss = _shared(blocks, tried, wanted, seen, trainable, group)
-            if loss < least:
-                step, least, grows, tensors = other, loss, grows ^ {k}, tried
-        shared[group] = step
+        before = None
+        while before != grows:
+            before = grows
+            for k in mine:
+                try:
+                    tried = grouped(blocks, grows ^ {k})
+                except Unfit:
+                    continue
+                step, loss = _shared(blocks, tried, wanted, seen, trainable, group)
+                if loss < least:
+                    shared[group], least, grows, tensors = step, loss, grows ^ {k}, tried
     _check_clips(blocks, tensors, shared, seen)
     return Plan(tensors, wanted, tied, shared)
 
