@@ -62,6 +62,16 @@ def test_command_reports_before_it_writes(folder: Path) -> None:
     assert "mps2-an386" in said["fits"] and said["flash_bytes"] == 15304
 
 
+def test_report_for_people_says_how_far_it_is(folder: Path) -> None:
+    judged = ("--eval-data", folder / "sounds.npz", "-o", folder / "people.wage")
+    source = ("convert", *SOUNDS, "--samples", folder / "sounds.npz", *judged)
+    said = CliRunner().invoke(cli.wage_host, [str(part) for part in source]).output
+    order = ["quantising layers: 8 of 8", "comparing layers: 8 of 8", "bound     SQNR  to here"]
+    order += ["judging samples: 48 of 48", "accuracy: 100.00% in floats", "fits: ", "people.wage: "]
+    assert [said.count(part) for part in order] == [1] * len(order), said
+    assert sorted(order, key=said.index) == order
+
+
 @pytest.mark.parametrize(
     ("options", "learn"),
     [((), 1), (("--train-last", 3), 3), (("--train", "all"), 4)],

@@ -128,7 +128,7 @@ def do_convert(
             last, options["until"], options["classes"], options["room"], options["fresh"],
             int(options["weights"] or 8), options["gain_shift"], chosen.config.seed,
         )  # fmt: skip
-        imp, known, test = imported(source, graph, wish, options, label)
+        imp, known, test = imported(screen, source, graph, wish, options, label)
         net, last = imp.network, imp.train_last
         gain = dataclasses.replace(chosen.config, gain_shift=imp.gain_shift)
         chosen = dataclasses.replace(chosen, config=gain)
@@ -218,7 +218,12 @@ def load(source: Path) -> tuple[Network, Settings]:
 
 
 def imported(
-    source: Path, graph: Graph, wish: model.Wish, options: dict[str, Any], label: str | None
+    screen: Screen,
+    source: Path,
+    graph: Graph,
+    wish: model.Wish,
+    options: dict[str, Any],
+    label: str | None,
 ) -> tuple[model.Imported, data.Data | None, data.Data | None]:
     """Another program's model, the samples it was calibrated with, those to judge it by."""
     known, test, extras = _samples(model.told_extras(source, graph), wish, options, label)
@@ -228,7 +233,8 @@ def imported(
         model.numbers(options["mean"] or "0", "--mean"),
         model.numbers(options["std"] or "1", "--std"),
     )
-    imp = model.imported(source, graph, known, given, wish)
+    with screen.counted("quantising layers") as tell:
+        imp = model.imported(source, graph, known, given, wish, tell)
     if known:
         free = imp.network.classes - len(extras.names)
         if extras.names and free > 0 and wish.room is not None:
@@ -266,7 +272,10 @@ def show(
     screen: Screen, imp: model.Imported, blob: bytes, judge: data.Data, held_out: bool
 ) -> dict[str, Any]:
     """The report, before anything is written."""
-    lost = None if imp.fresh else report.losses(imp, judge)
+    lost = None
+    if not imp.fresh:
+        with screen.counted("comparing layers") as tell:
+            lost = report.losses(imp, judge, tell)
     rows = report.table(imp, blob, lost)
     heads = ["", "layer", "node", "output", "bits", "", "macs", "flash", "RAM"]
     heads += ["bound", "SQNR", "to here"]
@@ -285,7 +294,8 @@ def show(
         screen.say(line)
     told: dict[str, Any] = {}
     if lost:
-        exact, whole = report.accuracies(imp, blob, judge)
+        with screen.counted("judging samples") as tell:
+            exact, whole = report.accuracies(imp, blob, judge, tell)
         told = {"accuracy_float": exact, "accuracy": whole, "judged_by": len(judge)}
         what = "samples" if held_out else "samples it was calibrated with (others: --eval-data)"
         screen.say(f"accuracy: {exact:.2%} in floats, {whole:.2%} on a board, {len(judge)} {what}")

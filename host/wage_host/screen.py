@@ -77,6 +77,19 @@ class Screen:
             yield lambda done, note: progress.update(task, completed=done, note=note)
 
     @contextlib.contextmanager
+    def counted(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
+        """progress() for work that says itself how much there is: done, total, a note."""
+        with contextlib.ExitStack() as shown:
+            update = None
+
+            def tell(done: int, total: int, note: str) -> None:
+                nonlocal update
+                update = update or shown.enter_context(self.progress(what, total))
+                update(done, note)
+
+            yield tell
+
+    @contextlib.contextmanager
     def _plain(self, what: str, total: int) -> Iterator[Callable[[int, Callable[[], str]], None]]:
         """The same in lines, now and then; the note is asked for when one is due."""
         begin, first = time.monotonic(), None

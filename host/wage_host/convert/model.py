@@ -14,6 +14,7 @@ from wage_host._core import lib
 from wage_host.convert import fold, integers, quantise, read_arrays, read_onnx, read_tflite, whole
 from wage_host.convert.fold import WEIGHTED, Block, Unfit
 from wage_host.convert.graph import ADD, DENSE, INPUT, Graph
+from wage_host.convert.source import Tell, silent
 from wage_host.convert.steps import Scale
 from wage_host.data import Data, activations
 from wage_host.data.ready import check_shape
@@ -107,10 +108,12 @@ def read(path: Path, description: str | None, tensors: str | None) -> Graph:
     )
 
 
-def imported(path: Path, graph: Graph, data: Data | None, given: Input, wish: Wish) -> Imported:
+def imported(
+    path: Path, graph: Graph, data: Data | None, given: Input, wish: Wish, tell: Tell = silent
+) -> Imported:
     """The network for a board; `data`: samples like those that it will see.
 
-    They may be missing where the file is one of our own exports.
+    They may be missing where the file is one of our own exports. tell: how far it is.
     """
     if graph.told and wish.train is None and wish.until is None:
         wish = dataclasses.replace(wish, train=graph.told["train_last"])
@@ -130,13 +133,13 @@ def imported(path: Path, graph: Graph, data: Data | None, given: Input, wish: Wi
                 "--samples"
             )
         check_data(data)
-        return _imported(path, graph, blocks, data, given, wish)
+        return _imported(graph, blocks, data, given, wish, tell)
     except Unfit as why:
         raise ModelError(f"{path} cannot be converted: {why}") from None
 
 
 def _imported(
-    path: Path, graph: Graph, blocks: tuple[Block, ...], data: Data, given: Input, wish: Wish
+    graph: Graph, blocks: tuple[Block, ...], data: Data, given: Input, wish: Wish, tell: Tell
 ) -> Imported:
     shape = graph.shape
     check_shape(data, shape)
@@ -149,7 +152,7 @@ def _imported(
     gain, bits = wish.gain_shift, wish.bits
     if wish.fresh:  # of a last layer that is not kept
         gain, bits = GAIN_SHIFT if gain is None else gain, 8
-    done = quantise.quantise(made, x, first, gain, bits)
+    done = quantise.quantise(made, x, first, gain, bits, tell)
     layers, notes = list(done.layers), []
     layers[-1] = _head(layers[-1], made[-1], done, wish)
     if not wish.fresh and layers[-1].out > made[-1].output[2]:

@@ -21,6 +21,7 @@ from wage_host.convert import floats, integers, rounding, steps
 from wage_host.convert.fold import WEIGHTED, Block, Unfit
 from wage_host.convert.graph import ADD, AVERAGE, CONV, DENSE, DEPTHWISE, INF, MAX
 from wage_host.convert.seen import seen_in
+from wage_host.convert.source import Tell, silent
 from wage_host.convert.steps import A_MAX, Scale
 from wage_host.layers import Layer
 
@@ -63,13 +64,14 @@ def quantise(
     trainable: int,
     gain_shift: int | None = None,
     bits: int = 8,
+    tell: Tell = silent,
 ) -> Quantised:
     """Layers for a board, from samples x (n, h, w, c) int8.
 
     trainable: the first layer that goes on learning; from there on a tensor has one step for all
     channels. gain_shift: of the softmax; None: so that the last layer learns as fast as one of
     `train`. bits: 2 or 8, of
-    weights in use from there on.
+    weights in use from there on. tell: how far it is, in layers.
     """
     blocks = tuple(blocks)
     seen, origin = seen_in(blocks, x), list(range(len(blocks)))
@@ -85,7 +87,7 @@ def quantise(
             trainable += k < trainable
     for _ in range(ROUNDS):
         try:
-            return _Pass(blocks, x, trainable, plan, gain_shift, bits).run(tuple(origin))
+            return _Pass(blocks, x, trainable, plan, gain_shift, bits).run(tuple(origin), tell)
         except _Coarser as more:
             group, least = more.args
             plan.shared[group] = np.maximum(plan.shared[group], least)
@@ -116,9 +118,10 @@ class _Pass:
         self.scales = {-1: Scale(np.ones(x.shape[3]), np.zeros(x.shape[3]))}
         self.layers: list[Layer] = []
 
-    def run(self, origin: tuple[int, ...]) -> Quantised:
+    def run(self, origin: tuple[int, ...], tell: Tell) -> Quantised:
         """All layers."""
         for k, block in enumerate(self.blocks):
+            tell(k, len(self.blocks), block.op)
             skip = block.sources[-1]
             self.z = _parts(block, self.exact[k - 1], self.exact.get(skip))
             if not np.isfinite(self.z).all():
@@ -144,6 +147,7 @@ class _Pass:
             integers.sums(block, layer, below[some], None).max((1, 2, 3))
             for some in _some(len(below))
         ])  # fmt: skip
+        tell(len(self.blocks), len(self.blocks), "done")
         lowest = int(_whole(won.min() - (won.max() - won.min()) / 2 - 1))
         return Quantised(
             self.blocks, origin, self.trainable, tuple(self.layers), found, self.gain_shift, lowest

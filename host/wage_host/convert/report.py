@@ -13,12 +13,14 @@ from wage_host.convert import floats, integers, steps
 from wage_host.convert.fold import WEIGHTED, Block
 from wage_host.convert.graph import ADD, AVERAGE, MAX
 from wage_host.convert.model import Imported
+from wage_host.convert.source import Tell, silent
 from wage_host.convert.steps import Scale
 from wage_host.core import Core
 from wage_host.data import Data, activations
 from wage_host.layers import Layer
 
 BY_LAYER = 256  # samples that each layer is looked at with
+AT_ONCE = 256
 BAUD = 115200
 
 
@@ -37,18 +39,22 @@ class Loss:
     accuracy: float
 
 
-def accuracies(imp: Imported, blob: bytes, data: Data) -> tuple[float, float]:
+def accuracies(
+    imp: Imported, blob: bytes, data: Data, tell: Tell = silent
+) -> tuple[float, float]:
     """Shares of right answers of the float model and of the board's, on all samples."""
-    exact = np.concatenate([
-        floats.logits(imp.blocks, imp.exact(data.x[at : at + 1024]))
-        for at in range(0, len(data), 1024)
-    ])  # fmt: skip
+    found = []
+    for at in range(0, len(data), AT_ONCE):
+        tell(at, len(data), "in floats")
+        found.append(floats.logits(imp.blocks, imp.exact(data.x[at : at + AT_ONCE])))
+    exact = np.concatenate(found)
+    tell(len(data), len(data), "in integers")
     x = activations(data.x, imp.network.input_map)
-    found = Core(blob).predict(x, data.labels)["prediction"]
-    return float((exact.argmax(1) == data.labels).mean()), float((found == data.labels).mean())
+    whole = Core(blob).predict(x, data.labels)["prediction"]
+    return float((exact.argmax(1) == data.labels).mean()), float((whole == data.labels).mean())
 
 
-def losses(imp: Imported, data: Data) -> list[Loss]:
+def losses(imp: Imported, data: Data, tell: Tell = silent) -> list[Loss]:
     """By layer, in front of the file's own there may be one that normalises."""
     x, labels = data.x[:BY_LAYER], data.labels[:BY_LAYER]
     made = imp.made
@@ -60,6 +66,7 @@ def losses(imp: Imported, data: Data) -> list[Loss]:
     kept, found = {-1: a.astype(np.float32)}, []
     for k, whole in enumerate(integers.run(made.blocks, layers, a)):
         kept[k] = (whole * made.scales[k].step + made.scales[k].offset).astype(np.float32)
+        tell(k, len(layers), made.blocks[k].op)
         at = made.origin[k] - imp.extra
         ends = (imp.blocks[at].low, imp.blocks[at].high) if at >= 0 else (-np.inf, np.inf)
         power, lost = (float(np.square(v, dtype=np.float64).sum()) for v in (
@@ -70,6 +77,7 @@ def losses(imp: Imported, data: Data) -> list[Loss]:
         sqnr = 10 * math.log10(power / lost) if lost and power else math.inf
         least = float(bound(imp, k).max())
         found.append(Loss(made.blocks[k].name, sqnr, least, float(right)))
+    tell(len(layers), len(layers), "done")
     return found
 
 
