@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib.util
+import itertools
 import sys
 import zlib
 from collections.abc import Callable, Sequence
@@ -107,9 +108,18 @@ def of_computer(blob: bytes, config: Config) -> Machine:
     return Machine("this computer", lambda x: [core.probe(x, k) for k in layers], learned)
 
 
-def of_board(blob: bytes, config: Config, device: Device) -> Machine:
-    """A board, which is as it was before afterwards."""
+def of_board(
+    blob: bytes, config: Config, device: Device, probed: Callable[[], object] = lambda: None
+) -> Machine:
+    """A board, which is as it was before afterwards; `probed` is called after each layer."""
     layers = range(Core(blob).wage.layer_count)
+
+    def outputs(x: np.ndarray) -> list[int]:
+        found = []
+        for k in layers:
+            found.append(device.probe(x, k))
+            probed()
+        return found
 
     def learned(x: np.ndarray, label: int) -> dict[int, int]:
         device.start(1, config)
@@ -119,7 +129,7 @@ def of_board(blob: bytes, config: Config, device: Device) -> Machine:
         finally:
             device.reset(lib.WAGE_RESTART)
 
-    return Machine("the board", lambda x: [device.probe(x, k) for k in layers], learned)
+    return Machine("the board", outputs, learned)
 
 
 def differing(found: Sequence[Any]) -> bool:
@@ -165,17 +175,20 @@ def golden(size: int, count: int) -> list[np.ndarray]:
     return (ends[: count - 1] + noise)[:count]
 
 
-def verify(blob: bytes, device: Device, xs: Sequence[np.ndarray]) -> bool:
+def verify(
+    blob: bytes, device: Device, xs: Sequence[np.ndarray], probed: Callable[[], object] = lambda: None
+) -> bool:
     """Compares oracle, this computer and the board that has this model; LayerDiffers.
 
     xs: inputs, int8. Whether there was a training step, too: not when the board has learned
-    something, which a step would change.
+    something, which a step would change. probed: called after each layer of the board.
     """
     fresh = device.stats().state_crc == Core(blob).state_crc()
     if not fresh:
         blob = unpack.with_weights(blob, b"".join(device.pull()))
     config = dataclasses.replace(device.config(), replays=0, threshold=0)
-    machines = [of_oracle(blob, config), of_computer(blob, config), of_board(blob, config, device)]
+    board = of_board(blob, config, device, probed)
+    machines = [of_oracle(blob, config), of_computer(blob, config), board]
     label = None
     if fresh:  # any class but the one that it would say
         said = int(Core(blob).predict(xs[-1][None], [0])["prediction"][0])
@@ -240,7 +253,9 @@ def do_verify(
         xs = golden(about.input_bytes, inputs)
     with open_device(**port) as device:
         screen.say(f"board: {board_line(device)}")
-        stepped, count = verify(blob, device, xs), len(names(blob))
+        count, probes = len(names(blob)), itertools.count(1)
+        with screen.progress("comparing layers", len(xs) * count) as update:
+            stepped = verify(blob, device, xs, lambda: update(next(probes), "on the board"))
     same = "the same integers in the oracle, on this computer and on the board"
     screen.say(f"forward: {count} layers, {len(xs)} inputs: {same}")
     screen.say(
