@@ -176,7 +176,10 @@ def golden(size: int, count: int) -> list[np.ndarray]:
 
 
 def verify(
-    blob: bytes, device: Device, xs: Sequence[np.ndarray], probed: Callable[[], object] = lambda: None
+    blob: bytes,
+    device: Device,
+    xs: Sequence[np.ndarray],
+    probed: Callable[[], object] = lambda: None,
 ) -> bool:
     """Compares oracle, this computer and the board that has this model; LayerDiffers.
 
