@@ -79,7 +79,7 @@ def arrays(network: Network) -> dict[str, np.ndarray]:
 def npz(blob: bytes, _path: Path) -> bytes:
     """Arrays and an `about` in JSON."""
     up, file = unpacked(blob), io.BytesIO()
-    np.savez_compressed(file, about=json.dumps(about(up)), **arrays(up.network))
+    np.savez(file, about=json.dumps(about(up)), **arrays(up.network))
     return file.getvalue()
 
 
@@ -123,22 +123,25 @@ def _layer(k: int, fields: dict[str, Any], found: dict[str, np.ndarray]) -> Laye
     arrays = {}
     if numbers["weight_bits"]:
         bits, stored = numbers["weight_bits"], numbers["store_bits"]
-        weights = found[f"{k}.weight"]
         most = (1 << stored - 1) - (1 << stored - bits) if 2 <= bits <= stored <= 16 else 0
-        if weights.dtype.kind not in "iu" or abs(weights).max(initial=0) > most:
-            raise ValueError("no such weights")
-        arrays["weights"] = weights.reshape(numbers["out"], -1).astype(np.int16)
+        weights = _within(found[f"{k}.weight"], np.int16, most)
+        arrays["weights"] = weights.reshape(numbers["out"], -1)
     if f"{k}.bias" in found:
-        bias = found[f"{k}.bias"]
-        if bias.dtype.kind not in "iu" or bias.shape != (numbers["out"],):
+        arrays["bias"] = _within(found[f"{k}.bias"], np.int32, lib.WAGE_BIAS_MAX)
+        if arrays["bias"].shape != (numbers["out"],):
             raise ValueError("no such bias")
-        if abs(bias.astype(np.int64)).max(initial=0) >= lib.WAGE_BIAS_MAX + 1:
-            raise ValueError("no such bias")
-        arrays["bias"] = bias.astype(np.int32)
     return Layer(
         f"layer {k}", kernel=(kh, kw), stride=(down, across), padding=(top, left),
         padding_end=(bottom, right), **numbers, **arrays,
     )  # fmt: skip
+
+
+def _within(values: np.ndarray, dtype: type, most: int) -> np.ndarray:
+    """Whole numbers as arrays() has them, none further from 0 than `most`."""
+    good = values.dtype == dtype and values.flags.c_contiguous
+    if not (good and -most <= values.min(initial=0) and values.max(initial=0) <= most):
+        raise ValueError("no such numbers")
+    return values
 
 
 # -- C ---------------------------------------------------------------------

@@ -25,9 +25,10 @@ CLIP, MAX, AVERAGE, ADD = "clip", "max", "average", "add"
 NO_PAD = (0, 0, 0, 0)
 INPUT = -1  # the source of the model's input
 INF = math.inf
-NODES_MAX = 8 * lib.WAGE_LAYERS_MAX
+NODES_MAX = 4 * lib.WAGE_LAYERS_MAX
 ROOM_BYTES = 1 << 16  # of vectors, beside as many as the file has
 SOME = 4096  # elements that are compared at once
+AXES = "inputs have one, two or three axes behind the batch"
 PLACES = "its constant differs from place to place: use one a channel"
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +102,7 @@ class Builder:
         """shape: of the input in the model's axes, without the batch; size: bytes of the file."""
         check_size(shape)
         if len(shape) > 3:
-            raise Unsupported("inputs have one, two or three axes behind the batch")
-        self.first = channels_first
+            raise Unsupported(AXES)
         moved = (*shape[1:], shape[0]) if channels_first else tuple(shape)
         memory = (1,) * (3 - len(moved)) + moved
         self.shape: Shape = memory

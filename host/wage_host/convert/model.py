@@ -14,7 +14,7 @@ from wage_host._core import lib
 from wage_host.convert import fold, integers, quantise, read_arrays, read_onnx, read_tflite, whole
 from wage_host.convert.fold import WEIGHTED, Block, Unfit
 from wage_host.convert.graph import ADD, DENSE, INPUT, Graph
-from wage_host.convert.source import Tell, silent
+from wage_host.convert.source import Tell, shown, silent
 from wage_host.convert.steps import Scale
 from wage_host.data import Data, activations
 from wage_host.data.ready import check_shape
@@ -267,7 +267,7 @@ def _cut(blocks: Sequence[Block], wish: Wish) -> int:
     if wish.until is not None:
         at = [
             k for k, block in enumerate(blocks)
-            if any(re.search(r"'(.*)'", n)[1] == wish.until for n in block.names if "'" in n)
+            if any(re.search(r"'(.*)'", n)[1] == shown(wish.until) for n in block.names if "'" in n)
         ]  # fmt: skip
         if not at:
             names = [re.search(r"'(.*)'", b.name)[1] for b in blocks if "'" in b.name]

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from wage_host import network
 from wage_host._core import lib
 from wage_host.convert.graph import AVERAGE, MAX, Builder, Graph, Tensor, Unsupported
-from wage_host.convert.source import FILE_BYTES_MAX, read_whole, shown, wanted
+from wage_host.convert.source import parsed, read_whole, shown, wanted
 from wage_host.convert.weights import Weights
 from wage_host.errors import ModelError, WrongUsage
 from wage_host.files import UNREADABLE
 from wage_host.layers import Place
 
 SHOWN = 12  # names in a message
-UNPACKED, UNPACKED_BYTES = 3, 1 << 22  # times the file's size that its arrays have, or so many
+ARRAYS_MAX = 400  # in a file
+UNPACKED, UNPACKED_BYTES = 3, 1 << 16  # times the file's size that its arrays have, or so many
+NAME_LENGTH = 26  # where a member's header in a .zip file has it
+NAME_BYTES_MAX = 1024
+NPY_HEADER_MAX = 512
+PART_BYTES = 1 << 14  # unpacked at once
 HEADER_BYTES_MAX = 1 << 20
 EPSILON = 1e-5  # of a normalisation, PyTorch's default
 Arrays = dict[str, np.ndarray]
@@ -123,6 +127,8 @@ def load(path: Path) -> Arrays:
         return _npz(path)
     numpy = wanted("safetensors.numpy", "safetensors")
     data = read_whole(path)
+    if data.count(b"data_offsets") > ARRAYS_MAX:
+        raise _too_many(path)
     try:
         return numpy.load(data)
     except Exception:  # whatever the library raises for bytes that are none
@@ -135,51 +141,69 @@ def metadata(path: Path) -> Any:
     """What our own export says of itself, or None; bad files are left to load()."""
     try:
         if path.suffix.lower() == ".npz":
-            about = _npz(path, texts=True).get("about")
-            return None if about is None else _json(str(about))
+            about = _npz(path, "U").get("about")
+            return None if about is None else _own(str(about))
         with path.open("rb") as file:
             most = min(HEADER_BYTES_MAX, path.stat().st_size)
             size = min(int.from_bytes(file.read(8), "little"), most)
-            return _json(json.loads(file.read(size))["__metadata__"]["about"])
+            return _own(parsed(file.read(size).decode())["__metadata__"]["about"])
     except (ModelError, *UNREADABLE, RecursionError):
         return None
 
 
-def _json(text: str) -> Any:
-    told = json.loads(text)
+def _own(text: str) -> Any:
+    told = parsed(text)
     return told if "wage_export" in told else None
 
 
-def _npz(path: Path, texts: bool = False) -> Arrays:
-    """The arrays of an .npz file; no header of it is believed before its bytes were counted."""
+def _too_many(path: Path) -> ModelError:
+    return ModelError(f"{path} has more than {ARRAYS_MAX} arrays: save those of this network only")
+
+
+def _npz(path: Path, kinds: str = "fiub") -> Arrays:
+    """The arrays of an .npz file, of these kinds; what it says is counted before it is unpacked."""
     data, found = read_whole(path), {}
+    if data.count(b"PK\1\2") > ARRAYS_MAX:
+        raise _too_many(path)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as file:
             members = file.infolist()
-            most = max(UNPACKED * len(data), UNPACKED_BYTES)
-            if sum(m.file_size for m in members) > min(most, FILE_BYTES_MAX):
+            if sum(m.file_size for m in members) > max(UNPACKED * len(data), UNPACKED_BYTES):
                 raise ModelError(f"{path} unpacks to far more than its size: save it unpacked")
             for member in members:
-                name = member.filename.removesuffix(".npy")
-                array = _array(file.read(member))
-                if texts or array.dtype.kind != "U":
-                    found[name] = array
+                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ValueError("another compression")
+                at = member.header_offset + NAME_LENGTH
+                if int.from_bytes(data[at : at + 2], "little") > NAME_BYTES_MAX:
+                    raise ValueError("a long name, which zipfile would repeat")
+                with file.open(member) as part:
+                    array = _array(part, member.file_size, kinds)
+                if array is not None:
+                    found[member.filename.removesuffix(".npy")] = array
     except UNREADABLE:
         raise ModelError(f"{path} is no .npz file, or is damaged: save it again") from None
     return found
 
 
-def _array(data: bytes) -> np.ndarray:
-    """The array in the bytes of an .npy file; ValueError when they are not as many as it says."""
-    file = io.BytesIO(data)
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else (
-        np.lib.format.read_array_header_2_0
-    )
-    shape, by_column, dtype = read(file)
+def _array(file: IO[bytes], most: int, kinds: str) -> np.ndarray | None:
+    """The array of an .npy file of `most` bytes; None: it is of another kind.
+
+    ValueError when there are not as many numbers as it says.
+    """
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("another version")
+    shape, by_column, dtype = np.lib.format.read_array_header_1_0(file, NPY_HEADER_MAX)
     if dtype.hasobject or dtype.kind not in "fiubU":
         raise ValueError("no numbers")
-    rest = data[file.tell() :]
-    if len(rest) != prod(shape) * dtype.itemsize:
+    if dtype.kind not in kinds:
+        return None
+    size = prod(shape) * dtype.itemsize
+    if not 0 <= size <= most:
         raise ValueError("another size")
-    return np.frombuffer(rest, dtype).reshape(shape, order="F" if by_column else "C")
+    numbers, at = np.empty(size, np.uint8), 0
+    while part := file.read(PART_BYTES):
+        numbers[at : at + len(part)] = np.frombuffer(part, np.uint8)
+        at += len(part)
+    if at != size:
+        raise ValueError("another size")
+    return numbers.view(dtype).reshape(shape, order="F" if by_column else "C")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wage_host.convert import onnx_values as values
-from wage_host.convert.graph import Builder, Graph, Tensor, Unsupported
+from wage_host.convert.graph import AXES, Builder, Graph, Tensor, Unsupported
 from wage_host.convert.onnx_nodes import TAKES, Operators
 from wage_host.convert.source import read_whole, refusal, shown, wanted
 from wage_host.convert.weights import Weights
@@ -18,6 +18,18 @@ from wage_host.errors import ModelError
 OPSETS = range(13, 22)
 ALIKE = ("Identity", "Dropout")
 AT_END = ("Softmax", "LogSoftmax")
+PARTS_MAX = 1000  # nodes, constants, inputs
+NAMES_MAX = 4000  # of what nodes take and give
+LIST_MAX = 1024  # numbers in an attribute
+# where the numbers of a type are when they are not raw, and how they are there
+FIELDS = {
+    "float32": ("float_data", np.float32), "float64": ("double_data", np.float64),
+    "float16": ("int32_data", np.uint16), "bfloat16": ("int32_data", np.uint16),
+    "bool": ("int32_data", np.bool_), "int8": ("int32_data", np.int8),
+    "uint8": ("int32_data", np.uint8), "int16": ("int32_data", np.int16),
+    "uint16": ("int32_data", np.uint16), "int32": ("int32_data", np.int32),
+    "int64": ("int64_data", np.int64),
+}  # fmt: skip
 
 
 def read(path: Path) -> Graph:
@@ -30,7 +42,12 @@ def read(path: Path) -> Graph:
     except Exception:  # whatever protobuf raises for bytes that are none
         raise ModelError(f"{path} is no ONNX model, or is damaged: export it again") from None
     versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
-    if not model.graph.node or len(versions) != 1:
+    g = model.graph
+    parts = max(map(len, (g.node, g.initializer, g.input, g.output, model.metadata_props)))
+    names = sum(len(node.input) + len(node.output) for node in g.node)
+    if parts > PARTS_MAX or names > NAMES_MAX:
+        raise ModelError(f"{path} has more than {PARTS_MAX} nodes or constants: no board takes it")
+    if not g.node or len(versions) != 1:
         raise ModelError(f"{path} is no ONNX model, or is damaged: export it again")
     if versions[0] not in OPSETS:
         raise ModelError(
@@ -59,6 +76,7 @@ class Reader(Operators):
         self.tensors: dict[str, Tensor] = {}
         self.raw = {t.name: t for t in self.g.initializer}
         self.constants: dict[str, Weights] = {}
+        self.files: dict[str, bytes] = {}  # beside the model
         self.scales: dict[str, np.ndarray] = {}  # of constants that came as integers
         self.input_step: tuple[float, int] | None = None
         self.whole: dict[str, tuple[float, int]] = {}
@@ -93,6 +111,8 @@ class Reader(Operators):
 
     def _shape(self, value: Any) -> tuple[int, ...]:
         dims = value.type.tensor_type.shape.dim
+        if len(dims) > 4:
+            raise Unsupported(AXES)
         shape = tuple(d.dim_value for d in dims[1:])
         if len(dims) < 2 or min(shape, default=0) < 1:
             raise Unsupported(
@@ -163,25 +183,35 @@ class Reader(Operators):
 
     def _array(self, tensor: Any) -> np.ndarray:
         """The numbers of a tensor in the file, or in one beside it."""
+        kind = self.onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        if kind.name not in FIELDS:
+            raise Unsupported("its weights have a type that is not read: use floats or int8")
         if tensor.data_location == self.onnx.TensorProto.EXTERNAL:
             about = {e.key: e.value for e in tensor.external_data}
             name = about.get("location", "")
-            beside = self.path.parent / name
-            if Path(name).name != name or beside.is_symlink() or not beside.is_file():
-                raise Unsupported(f"its weights are to be in the file {name!r} beside the model")
+            whole = self._beside(name)
             at, size = int(about.get("offset", 0)), int(about.get("length", -1))
-            whole = beside.stat().st_size
-            size = whole - at if size == -1 else size
-            if at < 0 or size < 0 or at + size > whole:
-                raise Unsupported(f"its weights are to be in {name}, which is too short")
-            with beside.open("rb") as file:
-                file.seek(at)
-                raw = file.read(size)
-            copy = self.onnx.TensorProto()
-            copy.data_type, copy.raw_data = tensor.data_type, raw
-            copy.dims.extend(tensor.dims)
-            tensor = copy
-        return np.asarray(self.onnx.numpy_helper.to_array(tensor))
+            size = len(whole) - at if size == -1 else size
+            if at < 0 or size < 0 or at + size > len(whole):
+                raise Unsupported(f"its weights are to be in {shown(name)}, which is too short")
+            return np.frombuffer(whole, kind, size // kind.itemsize, at).reshape(tensor.dims)
+        if tensor.HasField("raw_data"):
+            return np.asarray(self.onnx.numpy_helper.to_array(tensor))
+        field, dtype = FIELDS[kind.name]
+        given = getattr(tensor, field)
+        if np.dtype(dtype).kind in "iu" and kind.itemsize > 2 and len(given) > values.SMALL:
+            raise Unsupported("its many whole numbers take a byte each: save them as raw data")
+        return np.fromiter(given, dtype, len(given)).view(kind).reshape(tensor.dims)
+
+    def _beside(self, name: str) -> bytes:
+        """A file of weights in the model's folder."""
+        path = self.path.parent / name
+        if Path(name).name != name or path.is_symlink() or not path.is_file():
+            raise Unsupported(f"its weights are to be in '{shown(name)}' beside the model")
+        if name not in self.files:
+            self.files[name] = read_whole(path)
+            self.builder.room += len(self.files[name])
+        return self.files[name]
 
     def number(self, node: Any, at: int, default: float) -> float:
         """Input number `at` as one constant."""
@@ -195,6 +225,8 @@ class Reader(Operators):
     def settings(self, node: Any) -> dict[str, Any]:
         """The attributes of a node."""
         get = self.onnx.helper.get_attribute_value
+        if any(max(map(len, (a.ints, a.floats, a.strings))) > LIST_MAX for a in node.attribute):
+            raise Unsupported("it has an attribute of too many values: use a constant")
         return {a.name: get(a) for a in node.attribute}
 
     def axes(self, node: Any, at: int = 1) -> list[int] | None:

@@ -16,7 +16,7 @@ from wage_host.convert.source import read_whole, refusal, shown, wanted
 from wage_host.convert.weights import Weights
 from wage_host.errors import ModelError
 
-OPERATORS_MAX = 1000
+OPERATORS_MAX = 500
 SETTINGS_MAX = 64
 DAMAGED = (
     struct.error, IndexError, ValueError, TypeError, KeyError, AttributeError, OverflowError,

@@ -40,8 +40,8 @@ def parsed(text: str) -> Any:
 
 
 def shown(name: str | bytes) -> str:
-    """A name that stands in a file, its end if it is long, for a message of one line."""
-    name = name[-NAME_MAX:]
+    """A name that stands in a file, or its beginning, for a message of one line."""
+    name = name[:NAME_MAX]
     text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
     return "".join(c if c.isprintable() else "?" for c in text)
 
