@@ -327,7 +327,11 @@ def do_pull(screen: Screen, output: Path, **port: Any) -> dict[str, Any]:
         raise WrongUsage("say with --model which model the board has: frozen layers stay there")
     blob = files.read_blob(port["model"])
     with open_device(**port) as device:
-        learned = b"".join(device.pull())
+        learned, size = b"", len(Core(blob).weight_bytes())
+        with screen.progress("reading weights", size) as update:
+            for part in device.pull():
+                learned += part
+                update(len(learned), "bytes")
         crc = device.stats().weight_crc
         names = classes.on_board(device, info(blob).extras.names)
     made = unpack.with_names(unpack.with_weights(blob, learned), names)
