@@ -157,6 +157,7 @@ def test_arrays_that_unpack_to_far_more_are_not_unpacked(tmp_path: Path) -> None
 def test_names_in_a_file_stay_in_the_line(tmp_path: Path) -> None:
     make = Maker((3, 8, 7))
     make.node("Sigmoid")
+    make.node("Relu")
     model_, path = make.model(), tmp_path / "m.onnx"
     model_.graph.node[0].name = "a\nb\x1b[2J"
     path.write_bytes(model_.SerializeToString())

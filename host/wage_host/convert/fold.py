@@ -86,16 +86,19 @@ class Block:
 def blocks(graph: Graph) -> tuple[Block, ...]:
     """The layers of a graph; Unfit when they are not one behind the other."""
     made = _Folded(graph).run()
+    beside = []
     for k, block in enumerate(made):
-        below = (k - 1 if k else INPUT)
-        if below not in block.sources:
-            raise Unfit(
-                f"{block.name} does not take what {_name(made, below)} gives: a board runs layers "
-                "one behind the other, with sums (Add) of what lies below"
-            )
+        if (k - 1 if k else INPUT) not in block.sources:
+            beside.append(block.name)
+            continue
         before = made[k - 1].output if k else graph.shape
         if before != block.input and block.op != DENSE:
             raise Unfit(f"{block.name}: a reshape in front of it gives values another place")
+    if beside:
+        raise Unfit(
+            f"{', '.join(beside)}: beside the path: a board runs layers one behind the other, with "
+            "sums (Add) of what lies below: train the blocks without a projection"
+        )
     taken = Counter(block.sources[1] for block in made if block.op == ADD)
     for block in made:
         if block.op == ADD and taken[block.sources[1]] > 1:
@@ -111,10 +114,6 @@ def blocks(graph: Graph) -> tuple[Block, ...]:
             )
     _check_end(made[-1])
     return tuple(made)
-
-
-def _name(made: list[Block], k: int) -> str:
-    return made[k].name if k >= 0 else "the input"
 
 
 def _check_end(last: Block) -> None:
@@ -160,8 +159,8 @@ class _Folded:
 
     def _into(self, below: Block, node: Node) -> Block | None:
         """The block below with the node folded in; None when it must stand alone."""
-        if below.out_scale is not None:
-            return None  # it is rounded before
+        if below.out_scale is not None and (node.op != CLIP or node.low != 0):
+            return None  # it is rounded before, which is the same for what is above 0
         if node.op == AFFINE and below.op in WEIGHTED and not below.acts:
             factor = node.weights.exact()
             if below.pool == 2 and (factor <= 0).any():

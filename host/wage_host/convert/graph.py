@@ -17,12 +17,12 @@ import numpy as np
 from wage_host._core import lib
 from wage_host.convert.order import Order, Unsupported, canonical
 from wage_host.convert.weights import Weights
+from wage_host.convert.windows import Padding, check_numbers, check_size, check_window, window
 from wage_host.errors import ModelError
 from wage_host.layers import Pair, Shape
 
 CONV, DEPTHWISE, DENSE, AFFINE = "conv", "depthwise", "dense", "affine"
 CLIP, MAX, AVERAGE, ADD = "clip", "max", "average", "add"
-NO_PAD = (0, 0, 0, 0)
 INPUT = -1  # the source of the model's input
 INF = math.inf
 NODES_MAX = 4 * lib.WAGE_LAYERS_MAX
@@ -74,25 +74,21 @@ class Graph:
 class Tensor:
     """Where each element of a tensor (the model's axes, without the batch) lies in memory.
 
-    memory: height, width, channels there; pad: zeros that the model puts around it, top, left,
-    bottom, right, for the convolution that comes next.
+    memory: height, width, channels there; pad: zeros that the model puts around it for the
+    convolution that comes next, (before, after) by axis, or ().
     """
 
     source: int
     memory: Shape
     order: Order
-    pad: tuple[int, int, int, int] = NO_PAD
+    pad: tuple[Pair, ...] = ()
 
-
-def check_size(shape: Sequence[int]) -> None:
-    """Before anything is allocated for a tensor."""
-    if min(shape, default=0) < 1:
-        raise Unsupported(f"a tensor of {'x'.join(map(str, shape))} is empty")
-    if prod(shape) > lib.WAGE_ELEMENTS_MAX:
-        raise Unsupported(
-            f"a tensor of {'x'.join(map(str, shape))} elements is too large: a board takes "
-            f"{lib.WAGE_ELEMENTS_MAX:,}: use a smaller input"
-        )
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The model's axes, with the padding."""
+        if not self.pad:
+            return self.order.shape
+        return tuple(n + sum(pad) for n, pad in zip(self.order.shape, self.pad, strict=True))
 
 
 class Builder:
@@ -116,8 +112,13 @@ class Builder:
         if self.room < 0:
             raise Unsupported("layers share their constants: export the model with some for each")
 
+    @property
+    def full(self) -> bool:
+        """Whether no node fits in any more."""
+        return len(self.nodes) == NODES_MAX
+
     def _append(self, node: Node) -> int:
-        if len(self.nodes) == NODES_MAX:
+        if self.full:
             raise Unsupported(f"behind {NODES_MAX} others: a board has far fewer layers")
         self.nodes.append(node)
         return len(self.nodes) - 1
@@ -153,7 +154,7 @@ class Builder:
         weights: Weights,
         bias: Weights | None,
         stride: Pair,
-        padding: tuple[int, int, int, int] | str,
+        padding: Padding | str,
         groups: int,
         first: bool,
         scale: np.ndarray | None = None,
@@ -162,17 +163,15 @@ class Builder:
 
         padding: top, left, bottom, right, or: same, same_lower.
         """
-        shape = self._spatial(dataclasses.replace(t, pad=NO_PAD), first)
-        if any(t.pad):
-            if isinstance(padding, str):
-                raise Unsupported("padding twice, once to keep the size: give it all at once")
-            padding = tuple(a + b for a, b in zip(padding, t.pad, strict=True))
+        shape = self._spatial(dataclasses.replace(t, pad=()), first)
+        if t.pad:
+            padding = _with_pad(padding, t.pad, first)
         out, kh, kw, inside = weights.shape
         kernel = (kh, kw)
         if groups < 1 or inside * groups != shape[2] or out % groups:
             raise Unsupported(f"its weights are not for {shape[2]} channels")
         check_numbers(weights)
-        padding, size = _window(shape, kernel, stride, padding)
+        padding, size = window(shape, kernel, stride, padding)
         about = {"kernel": kernel, "stride": stride, "padding": padding, "scale": scale}
         op, output = CONV, (*size, out)
         if groups == shape[2] == out and groups > 1:
@@ -258,7 +257,10 @@ class Builder:
         return dataclasses.replace(t, source=self._append(node))
 
     def clip(self, name: str, t: Tensor, low: float, high: float) -> Tensor:
-        """ReLU (0, inf), ReLU6 (0, 6), or a clip that is symmetrical."""
+        """ReLU (0, inf), ReLU6 (0, 6), or a clip that is symmetrical; of a clip: both at once."""
+        below = self.nodes[t.source] if t.source != INPUT else None
+        if below and below.op == CLIP:
+            low, high = max(low, below.low), min(high, below.high)
         if not low < high or (low != 0 and low != -high):
             raise Unsupported(
                 f"a clip to {low:g} … {high:g}: from 0, or as far below it as above, can be"
@@ -274,7 +276,7 @@ class Builder:
         t: Tensor,
         kernel: Pair | None,
         stride: Pair,
-        padding: tuple[int, int, int, int] | str,
+        padding: Padding | str,
         first: bool,
         *,
         round_up: bool = False,
@@ -283,9 +285,8 @@ class Builder:
         """MAX or AVERAGE of windows; kernel None: of everything."""
         shape = self._spatial(t, first)
         kernel = shape[:2] if kernel is None else kernel
-        padding, size = _window(shape, kernel, stride, padding)
-        edges = zip(shape, kernel, stride, padding[:2], padding[2:], strict=False)
-        if round_up and any((n + a + b - k) % s for n, k, s, a, b in edges):
+        given, (padding, size) = padding, window(shape, kernel, stride, padding, round_up)
+        if op == AVERAGE and round_up and padding != tuple(given):
             raise Unsupported("a last window that is not whole (ceil mode): choose another size")
         if op == AVERAGE and any(padding) and not counts_padding:
             raise Unsupported("an average that does not count its padding: count it, or do not pad")
@@ -294,16 +295,15 @@ class Builder:
         node = Node(op, name, (t.source,), shape, (*size, shape[2]), **about)
         return self._put(node, t.order.ndim, first)
 
-    def mean(self, name: str, t: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
-        """The average over all places; axes without the batch's."""
+    def reduce(self, name: str, op: str, t: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
+        """MAX or AVERAGE over all places of each channel; axes without the batch's."""
         rank = t.order.ndim
-        spatial = {True: set(range(1, rank)), False: set(range(rank - 1))}
-        for first, wanted in spatial.items():
-            if rank > 1 and set(axes) == wanted:
-                made = self.pool(name, AVERAGE, t, None, (1, 1), (0,) * 4, first)
+        for first, places in ((True, range(1, rank)), (False, range(rank - 1))):
+            if rank > 1 and set(axes) == set(places):
+                made = self.pool(name, op, t, None, (1, 1), (0,) * 4, first)
                 order = made.order if keep else made.order.reshape((made.order.size,))
                 return dataclasses.replace(made, order=order)
-        raise Unsupported("a mean over these axes: over all places of each channel can be")
+        raise Unsupported(f"of these axes: the {op} of all places of each channel at once can be")
 
     def add(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         """The sum of two tensors."""
@@ -318,8 +318,9 @@ class Builder:
 
     def reshape(self, t: Tensor, shape: Sequence[int]) -> Tensor:
         """The same values by other axes (without the batch); one may be -1."""
-        _no_pad(t)
         shape = tuple(shape)
+        if t.pad:
+            return _by_ones(t, shape)
         known = prod(n for n in shape if n != -1)
         if shape.count(-1) == 1 and known > 0 and t.order.size % known == 0:
             shape = tuple(t.order.size // known if n == -1 else n for n in shape)
@@ -329,23 +330,18 @@ class Builder:
 
     def transpose(self, t: Tensor, axes: Sequence[int]) -> Tensor:
         """The axes (without the batch's) in another order."""
-        _no_pad(t)
         if sorted(axes) != list(range(t.order.ndim)):
             raise Unsupported("a transpose that moves the batch")
-        return dataclasses.replace(t, order=t.order.transpose(axes))
+        pad = tuple(t.pad[a] for a in axes) if t.pad else ()
+        return dataclasses.replace(t, order=t.order.transpose(axes), pad=pad)
 
-    def pad(self, t: Tensor, pads: Sequence[Sequence[int]], first: bool) -> Tensor:
+    def pad(self, t: Tensor, pads: Sequence[Sequence[int]]) -> Tensor:
         """Zeros around a tensor: (before, after) by axis."""
-        rank = t.order.ndim
         _no_pad(t)
-        if len(pads) != rank or rank not in (2, 3):
-            raise Unsupported("padding of other than height and width")
-        around = [list(map(int, pair)) for pair in (pads[1:] if first else pads[:-1])]
-        channels = pads[0] if first else pads[-1]
-        if any(channels) or min(map(min, around)) < 0:
-            raise Unsupported("padding of channels, or cutting")
-        (top, bottom), (left, right) = around if rank == 3 else [[0, 0], *around]
-        return dataclasses.replace(t, pad=(top, left, bottom, right))
+        pad = tuple((int(a), int(b)) for a, b in pads)
+        if len(pad) != t.order.ndim or min(map(min, pad), default=0) < 0:
+            raise Unsupported("padding that cuts: choose another size")
+        return dataclasses.replace(t, pad=pad) if any(map(any, pad)) else t
 
     def quantised(self, t: Tensor, scale: float) -> None:
         """The model itself has this tensor in steps of `scale`."""
@@ -355,46 +351,37 @@ class Builder:
 
     def finish(self, t: Tensor, **about: object) -> Graph:
         """The graph that ends in t."""
-        if any(t.pad):
+        if t.pad:
             raise ModelError("the model ends in padding: remove it")
         if not self.nodes or t.source != len(self.nodes) - 1:
             raise ModelError("the model's output is not that of its last node: remove what is over")
         return Graph(self.shape, tuple(self.nodes), **about)
 
 
-def _no_pad(t: Tensor) -> None:
-    if any(t.pad):
-        raise Unsupported("padding in front of it: only a convolution can have some")
-
-
-def check_numbers(*given: Weights) -> None:
-    """Weights are finite, and there are some."""
-    if not all(one.finite() for one in given):
-        raise Unsupported("its weights are missing, or are no finite numbers: train it again")
-
-
-def check_window(kernel: Pair, stride: Pair) -> None:
-    """Kernels and strides as a blob can say them."""
-    if not (min(*kernel, *stride) >= 1 and max(*kernel, *stride) <= 255):
-        raise Unsupported("kernels and strides are 1 to 255")
-
-
-def _window(
-    shape: Shape, kernel: Pair, stride: Pair, padding: tuple[int, int, int, int] | str
-) -> tuple[tuple[int, int, int, int], Pair]:
-    """Padding as top, left, bottom, right, and height and width of the output."""
-    check_window(kernel, stride)
+def _with_pad(padding: Padding | str, pad: Sequence[Pair], first: bool) -> Padding:
+    """The padding of a convolution and that in front of it."""
     if isinstance(padding, str):
-        over = [
-            max((-(-n // s) - 1) * s + k - n, 0)
-            for n, k, s in zip(shape, kernel, stride, strict=False)
-        ]
-        less, more = [n // 2 for n in over], [n - n // 2 for n in over]
-        padding = (*less, *more) if padding == "same" else (*more, *less)
-    if min(padding) < 0 or any(p >= k for p, k in zip(padding, kernel * 2, strict=True)):
-        raise Unsupported("padding as wide as the kernel, or negative")
-    edges = zip(shape, kernel, stride, padding[:2], padding[2:], strict=False)
-    rows, columns = ((n + a + b - k) // s + 1 for n, k, s, a, b in edges)
-    if min(rows, columns) < 1:
-        raise Unsupported("the kernel is larger than its input")
-    return padding, (rows, columns)
+        raise Unsupported("padding twice, once to keep the size: give it all at once")
+    around = list(pad)
+    if any(around.pop(0 if first else -1)):
+        raise Unsupported("padding of channels: only height and width can have some")
+    (top, bottom), (left, right) = ((0, 0), *around)[-2:]
+    return tuple(a + b for a, b in zip(padding, (top, left, bottom, right), strict=True))
+
+
+def _by_ones(t: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A padded tensor with more or fewer axes of 1, and otherwise as it was."""
+    axes = zip(t.order.shape, t.shape, t.pad, strict=True)
+    large = [(n, pad) for n, padded, pad in axes if padded > 1]
+    sizes = [n + sum(pad) for n, pad in large]
+    if [n for n in shape if n != 1] != sizes:
+        _no_pad(t)
+    left = iter(large)
+    axes = [next(left) if n != 1 else (1, (0, 0)) for n in shape]
+    order = t.order.reshape([n for n, _ in axes])
+    return dataclasses.replace(t, order=order, pad=tuple(pad for _, pad in axes))
+
+
+def _no_pad(t: Tensor) -> None:
+    if t.pad:
+        raise Unsupported("padding in front of it: only a convolution can have some")

@@ -26,13 +26,19 @@ class Operators:
     input_step: tuple[float, int] | None
     whole: dict[str, tuple[float, int]]  # tensors in whole numbers: their step and zero
     input: str
+    ended: set[str]
 
     def _at_end(self, node: Any, name: str) -> None:
         t = self.tensors[name]
         axis = self.settings(node).get("axis", -1) % (t.order.ndim + 1)
         if axis < 1 or t.order.size != t.order.shape[axis - 1]:
             raise Unsupported("it takes not all classes together")
-        self.tensors[node.output[0]] = t  # the largest stays the largest
+        self._ended(node, t)  # the largest stays the largest
+
+    def _ended(self, node: Any, t: Tensor) -> None:
+        """What is behind the classes changes nothing that counts."""
+        self.tensors[node.output[0]] = t
+        self.ended.add(node.output[0])
 
     def _bias(self, node: Any, at: int, out: int) -> Weights | None:
         """A bias, one for each output or one for all."""
@@ -114,6 +120,16 @@ class Operators:
         """Relu."""
         self.behind(node, self.builder.clip(where, self.tensor(node), 0.0, math.inf))
 
+    def limit(self, node: Any, where: str) -> None:
+        """Max, Min of a tensor and one constant: half a Clip."""
+        names = list(node.input)
+        live = [name for name in names if name in self.tensors]
+        if len(names) != 2 or len(live) != 1:
+            raise Unsupported("of two tensors: that of a tensor and a number can be")
+        number = self.number(node, 1 - names.index(live[0]), 0.0)
+        low, high = (number, math.inf) if node.op_type == "Max" else (-math.inf, number)
+        self.behind(node, self.builder.clip(where, self.tensors[live[0]], low, high))
+
     def pool(self, node: Any, where: str) -> None:
         """MaxPool, AveragePool."""
         settings = self.settings(node)
@@ -131,20 +147,19 @@ class Operators:
         self.behind(node, made)
 
     def pool_all(self, node: Any, where: str) -> None:
-        """GlobalAveragePool."""
-        none = (0, 0, 0, 0)
-        made = self.builder.pool(
-            where, graph.AVERAGE, self.tensor(node), None, (1, 1), none, True
-        )
+        """GlobalAveragePool, GlobalMaxPool."""
+        op = graph.MAX if node.op_type == "GlobalMaxPool" else graph.AVERAGE
+        made = self.builder.pool(where, op, self.tensor(node), None, (1, 1), (0,) * 4, True)
         self.behind(node, made)
 
-    def mean(self, node: Any, where: str) -> None:
-        """ReduceMean over all places."""
+    def reduce(self, node: Any, where: str) -> None:
+        """ReduceMean, ReduceMax."""
         t, axes = self.tensor(node), self.axes(node)
+        op = graph.MAX if node.op_type == "ReduceMax" else graph.AVERAGE
         rank = t.order.ndim + 1
         axes = list(range(rank)) if axes is None else [a % rank for a in axes]
         keep = bool(self.settings(node).get("keepdims", 1))
-        self.behind(node, self.builder.mean(where, t, [a - 1 for a in axes], keep))
+        self.behind(node, self.builder.reduce(where, op, t, [a - 1 for a in axes], keep))
 
     def arithmetic(self, node: Any, where: str) -> None:
         """Add, Sub, Mul, Div: of a constant, or the sum of two tensors."""
@@ -171,7 +186,7 @@ class Operators:
     def reshape(self, node: Any, where: str) -> None:
         """Reshape, Flatten, Squeeze, Unsqueeze."""
         t, op = self.tensor(node), node.op_type
-        old = (1, *t.order.shape)
+        old = (1, *t.shape)
         if op == "Flatten":
             axis = self.settings(node).get("axis", 1)
             if axis + len(old) * (axis < 0) != 1:
@@ -184,6 +199,11 @@ class Operators:
         else:
             axes = self.axes(node)
             new = (values.squeezed if op == "Squeeze" else values.unsqueezed)(old, axes)
+        if new == [-1]:
+            raise Unsupported(
+                "a reshape that moves the batch: keep it as the first axis (PyTorch writes this "
+                "for an example whose axes were moved: export with example.contiguous())"
+            )
         if not new or new[0] not in (1, -1) or (new[0] == -1 and -1 in new[1:]):
             raise Unsupported("a reshape that moves the batch: keep it as the first axis")
         self.behind(node, self.builder.reshape(t, new[1:]))
@@ -213,7 +233,7 @@ class Operators:
         if len(pads) != 2 * rank or pads[0] or pads[rank]:
             raise Unsupported("padding of the batch")
         by_axis = list(zip(pads[1:rank], pads[rank + 1 :], strict=True))
-        self.behind(node, self.builder.pad(t, by_axis, True))
+        self.behind(node, self.builder.pad(t, by_axis))
 
     def cast(self, node: Any, where: str) -> None:
         """Cast from floats to floats."""
@@ -266,10 +286,11 @@ TAKES: dict[str, Callable[[Operators, Any, str], None]] = {
     "BatchNormalization": Operators.normalise,
     "Relu": Operators.relu,
     "Clip": Operators.clip,
+    **dict.fromkeys(("Max", "Min"), Operators.limit),
     "MaxPool": Operators.pool,
     "AveragePool": Operators.pool,
-    "GlobalAveragePool": Operators.pool_all,
-    "ReduceMean": Operators.mean,
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), Operators.pool_all),
+    **dict.fromkeys(("ReduceMean", "ReduceMax"), Operators.reduce),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), Operators.arithmetic),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), Operators.reshape),
     "Cast": Operators.cast,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,34 @@ from wage_host.layers import Layer
 
 FLOATS = (1, 10, 11, 16)  # TensorProto.DataType
 SMALL = 4096  # elements of a constant that is computed from others
+ACTIVATIONS = (
+    "Sigmoid", "HardSwish", "HardSigmoid", "Gelu", "LeakyRelu", "PRelu", "Elu", "Tanh", "Mish",
+    "Selu", "Celu", "Softplus", "Erf", "Swish",
+)  # fmt: skip
+NORMS = ("LayerNormalization", "InstanceNormalization", "GroupNormalization")
+KEEP = (  # their output has the shape of their input
+    *ACTIVATIONS, *NORMS, "Relu", "Clip", "BatchNormalization", "Add", "Sub", "Mul", "Div", "Max",
+    "Min", "Pow", "Sqrt", "Cast", "Softmax", "LogSoftmax",
+)  # fmt: skip
 INSTEAD = {
-    **dict.fromkeys(
-        ("Sigmoid", "HardSwish", "HardSigmoid", "Gelu", "LeakyRelu", "PRelu", "Elu", "Tanh", "Mish",
-         "Selu", "Celu", "Softplus", "Erf"),
-        "train it with Relu or Relu6",
-    ),
+    **dict.fromkeys(ACTIVATIONS, "train it with Relu or Relu6"),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), "use convolutions over time"),
     **dict.fromkeys(
         ("Concat", "Split", "Slice", "Gather"), "use one path, with residual sums where it needs"
     ),
+    **dict.fromkeys(NORMS, "use BatchNormalization"),
     **dict.fromkeys(
-        ("LayerNormalization", "InstanceNormalization", "GroupNormalization"),
-        "use BatchNormalization",
+        ("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearAveragePool", "QGemm",
+         "QLinearGlobalAveragePool", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"),
+        "give the model in floats, or quantised as QDQ (quant_format=QuantFormat.QDQ)",
     ),
 }  # fmt: skip
 LARGE = "a large constant is computed: export the model with it folded"
-MOVES = ("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze")
+MOVES = ("Identity", "Cast", "CastLike", "Transpose", "Reshape", "Squeeze", "Unsqueeze")
+DOMAINS = {
+    "ai.onnx.ml": "of scikit-learn an MLPClassifier runs on a board; scale data with --prepare",
+    "com.microsoft": "give the model as it was before onnxruntime optimised or quantised it",
+}
 USUAL = "leave it out of the model, or replace it"
 COMPUTED: dict[str, Callable[..., np.ndarray]] = {
     "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": lambda a, b: (
@@ -78,6 +90,13 @@ def computed(op: str, given: list[np.ndarray], settings: dict[str, Any]) -> np.n
         for axis, *part in zip(axes, starts, ends, steps, strict=True):
             parts[axis] = slice(*part)
         return a[tuple(parts)]
+    if op in ("ConstantOfShape", "Expand"):
+        shape = given[-1].tolist()
+        if min(shape, default=1) < 0 or prod(shape) > SMALL:
+            raise Unsupported(LARGE)
+        if op == "ConstantOfShape":
+            return np.full(shape, settings["value"] if "value" in settings else np.float32(0))
+        return np.broadcast_to(a, np.broadcast_shapes(a.shape, tuple(shape)))
     if op in COMPUTED and len(given) == 2 and 1 in (a.size, given[1].size):
         return COMPUTED[op](*given)
     raise Unsupported("computes a constant: leave it out of the model, or replace it")

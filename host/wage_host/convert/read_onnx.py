@@ -11,7 +11,7 @@ import numpy as np
 from wage_host.convert import onnx_values as values
 from wage_host.convert.graph import AXES, Builder, Graph, Tensor, Unsupported
 from wage_host.convert.onnx_nodes import TAKES, Operators
-from wage_host.convert.source import read_whole, refusal, shown, wanted
+from wage_host.convert.source import Troubles, read_whole, refusal, shown, wanted
 from wage_host.convert.weights import Weights
 from wage_host.errors import ModelError
 
@@ -30,6 +30,8 @@ FIELDS = {
     "uint16": ("int32_data", np.uint16), "int32": ("int32_data", np.int32),
     "int64": ("int64_data", np.int64),
 }  # fmt: skip
+BEHIND_END = (*ALIKE, "Cast", "QuantizeLinear", "DequantizeLinear", "Reshape", "Flatten", "Squeeze")
+WINDOWS = ("Conv", "MaxPool", "AveragePool")
 
 
 def read(path: Path) -> Graph:
@@ -47,9 +49,9 @@ def read(path: Path) -> Graph:
     names = sum(len(node.input) + len(node.output) for node in g.node)
     if parts > PARTS_MAX or names > NAMES_MAX:
         raise ModelError(f"{path} has more than {PARTS_MAX} nodes or constants: no board takes it")
-    if not g.node or len(versions) != 1:
+    if not g.node or len(versions) > 1:
         raise ModelError(f"{path} is no ONNX model, or is damaged: export it again")
-    if versions[0] not in OPSETS:
+    if versions and versions[0] not in OPSETS:
         raise ModelError(
             f"{path} has opset {versions[0]}; those from {OPSETS[0]} to {OPSETS[-1]} are read: "
             "export it with opset_version=17"
@@ -62,7 +64,7 @@ def read(path: Path) -> Graph:
             return made
         troubles.append(reader.troubles)
         del reader
-    raise refusal(path, min(troubles, key=len))
+    raise refusal(path, troubles)
 
 
 class Reader(Operators):
@@ -71,8 +73,9 @@ class Reader(Operators):
     def __init__(self, onnx: ModuleType, path: Path, model: Any, first: bool, size: int):
         self.onnx, self.path, self.g, self.first = onnx, path, model.graph, first
         self.size = size
-        self.version = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-        self.troubles: list[str] = []
+        self.troubles = Troubles()
+        self.unknown: set[str] = set()  # constants that nodes in trouble would have given
+        self.ends: set[str] = set()  # what the output is, but for nodes that change no class
         self.tensors: dict[str, Tensor] = {}
         self.raw = {t.name: t for t in self.g.initializer}
         self.constants: dict[str, Weights] = {}
@@ -80,6 +83,7 @@ class Reader(Operators):
         self.scales: dict[str, np.ndarray] = {}  # of constants that came as integers
         self.input_step: tuple[float, int] | None = None
         self.whole: dict[str, tuple[float, int]] = {}
+        self.ended: set[str] = set()  # behind the softmax at the end
         self.input = ""
         metadata = {p.key: p.value for p in model.metadata_props}
         self.told = values.told(path, metadata.get("wage", ""))
@@ -87,19 +91,21 @@ class Reader(Operators):
     def read(self) -> Graph | None:
         """The graph, or None: `troubles` has why."""
         inputs = [i for i in self.g.input if i.name not in self.raw]
-        if len(inputs) != 1 or len(self.g.output) != 1:
+        outputs = [o for o in self.g.output if o.type.tensor_type.elem_type in values.FLOATS]
+        if len(inputs) != 1 or len(outputs) != 1:  # labels, in whole numbers, are left out
+            names = (", ".join(shown(v.name) for v in some[:8]) for some in (inputs, self.g.output))
             raise ModelError(
-                f"{self.path} has {len(inputs)} inputs and {len(self.g.output)} outputs: a board's "
-                "model has one of each"
+                "{} has the inputs {} and the outputs {}: a board's model has one of each, in "
+                "floats (skl2onnx: options={{'zipmap': False}})".format(self.path, *names)
             )
-        self.input, output = inputs[0].name, self.g.output[0].name
+        self.input, output = inputs[0].name, outputs[0].name
         try:
             self.builder = Builder(self._shape(inputs[0]), self.first, self.size)
         except Unsupported as why:
             raise ModelError(f"{self.path}: its input: {why}") from None
         self.tensors[self.input] = self.builder.input
         for number, node in self._needed(output):
-            self._node(number, node, output)
+            self._node(number, node)
         if self.troubles:
             return None
         if output not in self.tensors:
@@ -124,17 +130,19 @@ class Reader(Operators):
 
     def _needed(self, output: str) -> list[tuple[int, Any]]:
         """Nodes that the output needs, in the file's order, with their numbers."""
-        needed, found = {output}, []
+        needed, found, self.ends = {output}, [], {output}
         for number, node in reversed(list(enumerate(self.g.node))):
             if needed.intersection(node.output):
                 needed.update(name for name in node.input if name)
+                if node.op_type in BEHIND_END and node.output[0] in self.ends and node.input:
+                    self.ends.add(node.input[0])
                 found.append((number, node))
         return found[::-1]
 
-    def _node(self, number: int, node: Any, output: str) -> None:
+    def _node(self, number: int, node: Any) -> None:
         """Takes one node; what it cannot be goes to the troubles."""
-        name = shown(node.name or node.output[0])
-        where = f"{shown(node.op_type)} '{name}' (node {number})"
+        name, op = shown(node.name or node.output[0]), node.op_type
+        where = f"{shown(op)} '{name}' (node {number})"
         inputs = [name for name in node.input if name]
         live = [name for name in inputs if name in self.tensors]
         lost = [
@@ -143,25 +151,52 @@ class Reader(Operators):
         ]  # fmt: skip
         try:
             if node.domain not in ("", "ai.onnx"):
-                raise Unsupported(f"of the domain {shown(node.domain)}: {values.USUAL}")
-            if node.op_type in AT_END and node.output[0] == output and live:
+                instead = values.DOMAINS.get(node.domain, values.USUAL)
+                instead = values.INSTEAD.get(op, f"of the domain {shown(node.domain)}: {instead}")
+                raise Unsupported(instead)
+            if lost:
+                self._behind_trouble(node, live, lost)
+            elif live and live[0] in self.ended:
+                self._ended(node, self.tensors[live[0]])
+            elif live and op in AT_END and node.output[0] in self.ends:
                 self._at_end(node, live[0])
-            elif lost:
-                if not self.troubles:
-                    raise Unsupported(f"its input '{shown(lost[0])}' comes from nowhere")
-            elif not live or node.op_type == "Shape":
+            elif not live or op == "Shape" or (op == "CastLike" and inputs[0] not in live):
                 self._constant(node)
-            elif node.op_type in ALIKE:
+            elif op in ALIKE:
                 self.tensors[node.output[0]] = self.tensors[inputs[0]]
-            elif node.op_type in TAKES:
+            elif op in TAKES:
                 self._whole(node, live)
-                TAKES[node.op_type](self, node, where)
+                TAKES[op](self, node, where)
             else:
-                raise Unsupported(values.INSTEAD.get(node.op_type, values.USUAL))
+                raise Unsupported(self._instead(node))
+            return
         except Unsupported as why:
-            self.troubles.append(f"{where}: {why}")
+            self.troubles.add(number, where, str(why))
         except (ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError) as error:
-            self.troubles.append(f"{where}: damaged ({type(error).__name__})")
+            self.troubles.add(number, where, f"damaged ({type(error).__name__})")
+        if live and op in values.KEEP and not self.builder.full:  # so that those behind it can be looked at, too
+            self.tensors[node.output[0]] = self.tensors[live[0]]
+        elif not live and not lost:
+            self.unknown.update(node.output)
+
+    def _behind_trouble(self, node: Any, live: list[str], lost: list[str]) -> None:
+        """A node some of whose inputs nodes in trouble would have given: is it one, too?"""
+        if not self.troubles:
+            raise Unsupported(f"its input '{shown(lost[0])}' comes from nowhere")
+        if node.op_type == "Shape" or (not live and self.unknown.issuperset(lost)):
+            self.unknown.update(node.output)
+        elif node.op_type not in (*TAKES, *ALIKE) and not (
+            node.op_type in AT_END and node.output[0] in self.ends
+        ):
+            raise Unsupported(self._instead(node))
+        elif node.op_type in WINDOWS:
+            self._windows(self.settings(node))
+
+    def _instead(self, node: Any) -> str:
+        """What to do about an operator that a board does not run."""
+        if node.op_type == "Sigmoid" and node.output[0] in self.ends:
+            return "end with an output for each class, and with Softmax or nothing behind them"
+        return values.INSTEAD.get(node.op_type, values.USUAL)
 
     # -- values and attributes ---------------------------------------------
 
@@ -252,10 +287,10 @@ class Reader(Operators):
     def _constant(self, node: Any) -> None:
         """A node whose inputs are all constant, or of which only the shape counts."""
         op, out, settings = node.op_type, node.output[0], self.settings(node)
-        names = [n for n in node.input if n]
+        names = [n for n in node.input if n and (op == "Shape" or n not in self.tensors)]
         if op == "Shape":
             live = names[0] in self.tensors
-            shape = (1, *self.tensors[names[0]].order.shape) if live else (
+            shape = (1, *self.tensors[names[0]].shape) if live else (
                 self.weights(names[0]).shape
             )
             made = np.array(shape, np.int64)[settings.get("start", 0) : settings.get("end")]
@@ -271,6 +306,8 @@ class Reader(Operators):
 
     def _computed(self, op: str, out: str, names: list[str], settings: dict[str, Any]) -> None:
         """What exporters compute from constants; weights that are only moved are a view."""
+        if op == "ConstantOfShape" and "value" in settings:
+            settings["value"] = self._array(settings["value"]).reshape(-1)[0]
         if op in values.MOVES and names:
             rest = [self.value(name) for name in names[1:]]
             given = self.weights(names[0])

@@ -12,7 +12,7 @@ import numpy as np
 
 from wage_host.convert import graph
 from wage_host.convert.graph import Builder, Graph, Tensor, Unsupported
-from wage_host.convert.source import read_whole, refusal, shown, wanted
+from wage_host.convert.source import Troubles, read_whole, refusal, shown, wanted
 from wage_host.convert.weights import Weights
 from wage_host.errors import ModelError
 
@@ -22,12 +22,14 @@ DAMAGED = (
     struct.error, IndexError, ValueError, TypeError, KeyError, AttributeError, OverflowError,
     AssertionError, MemoryError,
 )  # fmt: skip
-DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "u1", 4: "<i8", 9: "i1", 10: "<f8"}  # TensorType
+DTYPES = {  # TensorType
+    0: "<f4", 1: "<f2", 2: "<i4", 3: "u1", 4: "<i8", 7: "<i2", 9: "i1", 10: "<f8",
+}  # fmt: skip
+CURVES = ("LOGISTIC", "HARD_SWISH", "GELU", "LEAKY_RELU", "PRELU", "ELU", "TANH")
+KEEP = (*CURVES, "RELU", "RELU6", "MAXIMUM", "MINIMUM", "ADD", "SUB", "MUL", "DIV", "SOFTMAX")
 INSTEAD = {
-    **dict.fromkeys(
-        ("LOGISTIC", "HARD_SWISH", "GELU", "LEAKY_RELU", "PRELU", "ELU", "TANH"),
-        "train it with ReLU or ReLU6",
-    ),
+    **dict.fromkeys(CURVES, "train it with ReLU or ReLU6"),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "use convolutions over time",
     "CONCATENATION": "use one path, with residual sums where it needs",
 }
 USUAL = "leave it out of the model, or replace it"
@@ -48,23 +50,33 @@ def read(path: Path) -> Graph:
         model = tflite.Model.GetRootAsModel(data, 0)
         if model.SubgraphsLength() != 1:
             raise ModelError(f"{path} has {model.SubgraphsLength()} graphs: one can be")
-        return Reader(tflite, path, model, len(data)).read()
+        troubles = []
+        for first in (False, True):  # some have the channels first
+            reader = Reader(tflite, path, model, len(data), first)
+            made = reader.read()
+            if made is not None:
+                return made
+            troubles.append(reader.troubles)
+            del reader
     except DAMAGED:
         raise damaged from None
+    raise refusal(path, troubles)
 
 
 class Reader:
-    """One pass over a model."""
+    """One pass over a model whose input has its channels last, or first."""
 
-    def __init__(self, tflite: Any, path: Path, model: Any, size: int):
-        self.size = size
+    def __init__(self, tflite: Any, path: Path, model: Any, size: int, first: bool):
+        self.size, self.first = size, first
         self.tflite, self.path, self.model, self.g = tflite, path, model, model.Subgraphs(0)
         self.names = {v: k for k, v in vars(tflite.BuiltinOperator).items() if k.isupper()}
         self.tensors: dict[int, Tensor] = {}
-        self.troubles: list[str] = []
+        self.constants: dict[int, Weights] = {}  # that are made from others
+        self.troubles = Troubles()
+        self.ends: set[int] = set()  # what the output is, but for operators that change no class
 
-    def read(self) -> Graph:
-        """The graph."""
+    def read(self) -> Graph | None:
+        """The graph, or None: `troubles` has why."""
         inputs, outputs = self._list(self.g.Inputs, self.g.InputsLength()), self._list(
             self.g.Outputs, self.g.OutputsLength()
         )
@@ -77,14 +89,14 @@ class Reader:
         try:
             if shape[0] not in (1, -1):
                 raise Unsupported(f"a batch of {shape[0]}: convert it with a batch of 1")
-            self.builder = Builder(shape[1:], False, self.size)
+            self.builder = Builder(shape[1:], self.first, self.size)
         except Unsupported as why:
             raise ModelError(f"{self.path}: its input: {why}") from None
         self.tensors[inputs[0]] = self.builder.input
         for number, node in self._needed(outputs[0]):
-            self._node(number, node, outputs[0])
+            self._node(number, node)
         if self.troubles:
-            raise refusal(self.path, self.troubles)
+            return None
         if outputs[0] not in self.tensors:
             raise ModelError(f"{self.path}: its output does not come from its input")
         return self.builder.finish(self.tensors[outputs[0]], **self._input_step(inputs[0]))
@@ -108,7 +120,7 @@ class Reader:
         count = self.g.OperatorsLength()
         if count > OPERATORS_MAX:
             raise ModelError(f"{self.path} has {count} operators: no board takes so many")
-        needed, found = {output}, []
+        needed, found, self.ends = {output}, [], {output}
         for number in reversed(range(count)):
             node = self.g.Operators(number)
             outputs = self._list(node.Outputs, node.OutputsLength())
@@ -116,6 +128,8 @@ class Reader:
                 inputs = self._list(node.Inputs, node.InputsLength())
                 shaped = self._name(node) in SHAPED  # by the output's shape, known already
                 needed.update(inputs[:1] if shaped else inputs)
+                if self._name(node) in ALIKE and node.Outputs(0) in self.ends:
+                    self.ends.add(node.Inputs(0))
                 found.append((number, node))
         return reversed(found)
 
@@ -124,29 +138,43 @@ class Reader:
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         return self.names.get(number, f"operator {number}")
 
-    def _node(self, number: int, node: Any, output: int) -> None:
+    def _node(self, number: int, node: Any) -> None:
         """Takes one operator; what it cannot be goes to the troubles."""
         op, out = self._name(node), node.Outputs(0)
-        first = (self.g.Tensors(out).Name() or b"").split(b";")[0]  # of some that were fused
-        where = f"{op} '{shown(first)[-60:]}' (node {number})"
+        where = f"{op} '{shown(self.g.Tensors(out).Name() or b'')}' (node {number})"
         inputs = self._list(node.Inputs, node.InputsLength())
         live = [n for n in inputs if n in self.tensors]
         try:
-            if not live:
-                if self.troubles and not self._constant_like(inputs):
-                    return  # what comes before it is named already
-                raise Unsupported(f"computes a constant: {USUAL}")
-            if (op in AT_END and out == output) or op in ALIKE:
+            if not live and op in ALIKE and self._constant(inputs[0]):
+                self.constants[out] = self.weights(inputs[0])  # weights in 16-bit floats
+            elif not live:
+                self._behind_trouble(node, inputs)
+            elif (op in AT_END and out in self.ends) or op in ALIKE:
                 self.tensors[out] = self.tensors[live[0]]
             elif op in TAKES:
                 TAKES[op](self, node, where)
             else:
-                raise Unsupported(INSTEAD.get(op, USUAL))
+                raise Unsupported(self._instead(node))
         except Unsupported as why:
-            self.troubles.append(f"{where}: {why}")
+            self.troubles.add(number, where, str(why))
+            if live and op in KEEP and not self.builder.full:  # so that those behind it can be looked at, too
+                self.tensors[out] = self.tensors[live[0]]
 
-    def _constant_like(self, inputs: list[int]) -> bool:
-        return all(n < 0 or self._raw(n) is not None for n in inputs)
+    def _behind_trouble(self, node: Any, inputs: list[int]) -> None:
+        """An operator whose input one in trouble would have given: is it one, too?"""
+        if not self.troubles or all(map(self._constant, inputs)):
+            raise Unsupported(f"computes a constant: {USUAL}")
+        if self._name(node) not in (*TAKES, *ALIKE, *AT_END):
+            raise Unsupported(self._instead(node))
+
+    def _instead(self, node: Any) -> str:
+        """What to do about an operator that a board does not run."""
+        if self._name(node) == "LOGISTIC" and node.Outputs(0) in self.ends:
+            return "end with an output for each class, and with a softmax or nothing behind them"
+        return INSTEAD.get(self._name(node), USUAL)
+
+    def _constant(self, at: int) -> bool:
+        return at < 0 or at in self.constants or self._raw(at) is not None
 
     # -- values ------------------------------------------------------------
 
@@ -170,6 +198,8 @@ class Reader:
 
     def weights(self, at: int) -> Weights:
         """A constant, in floats or whole numbers with a scale."""
+        if at in self.constants:
+            return self.constants[at]
         t, raw = self.g.Tensors(at), self._raw(at)
         if raw is None:
             raise Unsupported("its weights or settings are computed, not constant")
@@ -264,12 +294,13 @@ class Reader:
         )
         self.behind(node, where, made, options.FusedActivationFunction())
 
-    def mean(self, node: Any, where: str) -> None:
-        """MEAN over all places."""
+    def reduce(self, node: Any, where: str) -> None:
+        """MEAN, REDUCE_MAX over all places."""
+        op = graph.MAX if self._name(node) == "REDUCE_MAX" else graph.AVERAGE
         t, keep = self.tensor(node), self.options(node, "ReducerOptions").KeepDims()
         rank = t.order.ndim + 1
         axes = [int(a) % rank - 1 for a in self.value(node.Inputs(1)).reshape(-1)]
-        self.behind(node, where, self.builder.mean(where, t, axes, keep))
+        self.behind(node, where, self.builder.reduce(where, op, t, axes, keep))
 
     def arithmetic(self, node: Any, where: str) -> None:
         """ADD, SUB, MUL: of a constant, or the sum of two tensors."""
@@ -296,6 +327,15 @@ class Reader:
         high = 6.0 if self._name(node) == "RELU6" else math.inf
         self.behind(node, where, self.builder.clip(where, self.tensor(node), 0.0, high))
 
+    def limit(self, node: Any, where: str) -> None:
+        """MAXIMUM, MINIMUM of a tensor and a number."""
+        t, number = self.tensor(node), self.weights(node.Inputs(1))
+        if number.size != 1:
+            raise Unsupported("of two tensors: that of a tensor and a number can be")
+        number = float(number.exact().reshape(()))
+        low, high = (number, math.inf) if self._name(node) == "MAXIMUM" else (-math.inf, number)
+        self.behind(node, where, self.builder.clip(where, t, low, high))
+
     def reshape(self, node: Any, where: str) -> None:
         """RESHAPE, SQUEEZE, EXPAND_DIMS: the file says what comes out."""
         shape = self._shape(node.Outputs(0))
@@ -316,16 +356,17 @@ class Reader:
         pads = self.value(node.Inputs(1))
         if pads.ndim != 2 or pads.shape[0] < 2 or pads[0].any():
             raise Unsupported("padding of the batch")
-        self.behind(node, where, self.builder.pad(self.tensor(node), pads[1:].tolist(), False))
+        self.behind(node, where, self.builder.pad(self.tensor(node), pads[1:].tolist()))
 
 
 TAKES: dict[str, Callable[[Reader, Any, str], None]] = {
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D"), Reader.conv),
     "FULLY_CONNECTED": Reader.dense,
     **dict.fromkeys(("MAX_POOL_2D", "AVERAGE_POOL_2D"), Reader.pool),
-    "MEAN": Reader.mean,
+    **dict.fromkeys(("MEAN", "REDUCE_MAX"), Reader.reduce),
     **dict.fromkeys(("ADD", "SUB", "MUL"), Reader.arithmetic),
     **dict.fromkeys(("RELU", "RELU6"), Reader.relu),
+    **dict.fromkeys(("MAXIMUM", "MINIMUM"), Reader.limit),
     **dict.fromkeys(SHAPED, Reader.reshape),
     "TRANSPOSE": Reader.transpose,
     "PAD": Reader.pad,

@@ -15,7 +15,7 @@ Tell = Callable[[int, int, str], None]  # how far long work is: done, total, a n
 FILE_BYTES_MAX = 1 << 28  # a model of which 1 % would fit a board
 PARTS_MAX = 2048  # of JSON, each of some 70 bytes in memory
 NAME_MAX = 120
-TROUBLES_MAX = 12  # named in one message
+TROUBLES_MAX = 24  # named in one message
 
 
 def silent(_done: int, _total: int, _note: str) -> None:
@@ -56,8 +56,28 @@ def wanted(module: str, extra: str) -> ModuleType:
         ) from None
 
 
-def refusal(path: object, troubles: Sequence[str]) -> ModelError:
-    """One error for all nodes that cannot be."""
-    more = len(troubles) - TROUBLES_MAX
-    text = "; ".join(troubles[:TROUBLES_MAX]) + (f"; and {more} more" if more > 0 else "")
-    return ModelError(f"{path} cannot be converted: {text}")
+class Troubles:
+    """The nodes of one pass over a model that cannot be: what messages call them, by the reason."""
+
+    def __init__(self) -> None:
+        self.first, self.count = 0, 0  # the number of the first one in the file; how many
+        self.by_reason: dict[str, list[str]] = {}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def add(self, number: int, node: str, why: str) -> None:
+        """One more."""
+        self.first = self.first if self.count else number
+        self.count += 1
+        if self.count <= TROUBLES_MAX:
+            self.by_reason.setdefault(why, []).append(node)
+
+
+def refusal(path: object, passes: Sequence[Troubles]) -> ModelError:
+    """One error for all nodes that cannot be; of several passes the one that came further."""
+    most = max(passes, key=lambda one: one.first)
+    parts = [f"{', '.join(nodes)}: {why}" for why, nodes in most.by_reason.items()]
+    if most.count > TROUBLES_MAX:
+        parts.append(f"and {most.count - TROUBLES_MAX} more")
+    return ModelError(f"{path} cannot be converted: {'; '.join(parts)}")
