@@ -309,7 +309,8 @@ WANTED = {
     "Conv", "Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "BatchNormalization", "Relu", "Clip",
     "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean", "Flatten", "Reshape", "Transpose",
     "Squeeze", "Unsqueeze", "QuantizeLinear", "DequantizeLinear", "Softmax", "LogSoftmax",
-    "Identity", "Dropout", "Pad", "Constant", "Cast", "Shape", "Concat", "Gather", "Slice",
+    "Identity", "Dropout", "Pad", "Constant", "Cast", "Shape", "Concat", "Gather", "Slice", "Max",
+    "Min", "GlobalMaxPool", "ReduceMax", "CastLike", "ConstantOfShape", "Expand",
 }  # fmt: skip
 MOVES = {"Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Dropout",
          "Softmax", "LogSoftmax", "Pad", "Cast"}  # fmt: skip
@@ -320,7 +321,9 @@ CONVERTED = {
     "test_maxpool_2d_default", "test_maxpool_2d_pads", "test_maxpool_2d_same_upper",
     "test_maxpool_2d_same_lower", "test_maxpool_2d_strides", "test_maxpool_1d_default",
     "test_averagepool_2d_default", "test_averagepool_2d_pads_count_include_pad",
-    "test_averagepool_2d_strides", "test_globalaveragepool", "test_relu", "test_batchnorm_example",
+    "test_averagepool_2d_strides", "test_globalaveragepool", "test_globalmaxpool",
+    "test_maxpool_2d_ceil", "test_maxpool_2d_ceil_output_size_reduce_by_one", "test_relu",
+    "test_batchnorm_example",
     "test_batchnorm_epsilon", "test_gemm_transposeB", "test_gemm_default_zero_bias",
 }  # fmt: skip
 

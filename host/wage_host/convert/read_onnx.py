@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,7 +44,7 @@ def read(path: Path) -> Graph:
         del data
     except Exception:  # whatever protobuf raises for bytes that are none
         raise ModelError(f"{path} is no ONNX model, or is damaged: export it again") from None
-    versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
+    versions = {o.version for o in model.opset_import if o.domain in ("", "ai.onnx")}
     g = model.graph
     parts = max(map(len, (g.node, g.initializer, g.input, g.output, model.metadata_props)))
     names = sum(len(node.input) + len(node.output) for node in g.node)
@@ -51,9 +52,9 @@ def read(path: Path) -> Graph:
         raise ModelError(f"{path} has more than {PARTS_MAX} nodes or constants: no board takes it")
     if not g.node or len(versions) > 1:
         raise ModelError(f"{path} is no ONNX model, or is damaged: export it again")
-    if versions and versions[0] not in OPSETS:
+    if not versions.issubset(OPSETS):
         raise ModelError(
-            f"{path} has opset {versions[0]}; those from {OPSETS[0]} to {OPSETS[-1]} are read: "
+            f"{path} has opset {versions.pop()}; those from {OPSETS[0]} to {OPSETS[-1]} are read: "
             "export it with opset_version=17"
         )
     troubles = []
@@ -65,6 +66,10 @@ def read(path: Path) -> Graph:
         troubles.append(reader.troubles)
         del reader
     raise refusal(path, troubles)
+
+
+def _listed(some: Sequence[Any]) -> str:
+    return ", ".join(shown(v.name) for v in some[:8])
 
 
 class Reader(Operators):
@@ -91,12 +96,18 @@ class Reader(Operators):
     def read(self) -> Graph | None:
         """The graph, or None: `troubles` has why."""
         inputs = [i for i in self.g.input if i.name not in self.raw]
-        outputs = [o for o in self.g.output if o.type.tensor_type.elem_type in values.FLOATS]
-        if len(inputs) != 1 or len(outputs) != 1:  # labels, in whole numbers, are left out
-            names = (", ".join(shown(v.name) for v in some[:8]) for some in (inputs, self.g.output))
+        outputs = list(self.g.output)
+        if len(outputs) > 1:  # labels beside what they are the largest of
+            outputs = [o for o in outputs if o.type.tensor_type.elem_type in values.FLOATS]
+        if len(inputs) != 1:
             raise ModelError(
-                "{} has the inputs {} and the outputs {}: a board's model has one of each, in "
-                "floats (skl2onnx: options={{'zipmap': False}})".format(self.path, *names)
+                f"{self.path} has the inputs {_listed(inputs)}: a board's model has one: export it "
+                "with the others as constants"
+            )
+        if len(outputs) != 1:
+            raise ModelError(
+                f"{self.path} has the outputs {_listed(self.g.output)}: a board's model has one: "
+                "export that of the classes only (skl2onnx: options={'zipmap': False})"
             )
         self.input, output = inputs[0].name, outputs[0].name
         try:
@@ -174,7 +185,7 @@ class Reader(Operators):
             self.troubles.add(number, where, str(why))
         except (ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError) as error:
             self.troubles.add(number, where, f"damaged ({type(error).__name__})")
-        if live and op in values.KEEP and not self.builder.full:  # so that those behind it can be looked at, too
+        if live and op in values.KEEP and not self.builder.full:  # what is behind is looked at
             self.tensors[node.output[0]] = self.tensors[live[0]]
         elif not live and not lost:
             self.unknown.update(node.output)

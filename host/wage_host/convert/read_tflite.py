@@ -157,7 +157,7 @@ class Reader:
                 raise Unsupported(self._instead(node))
         except Unsupported as why:
             self.troubles.add(number, where, str(why))
-            if live and op in KEEP and not self.builder.full:  # so that those behind it can be looked at, too
+            if live and op in KEEP and not self.builder.full:  # what is behind is looked at
                 self.tensors[out] = self.tensors[live[0]]
 
     def _behind_trouble(self, node: Any, inputs: list[int]) -> None:
