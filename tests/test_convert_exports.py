@@ -363,3 +363,19 @@ def test_all_operators_of_a_tflite_file_that_cannot_be_are_named() -> None:
     assert said.endswith("end with an output for each class, and with a softmax or nothing behind t"
                          "hem")  # fmt: skip
     assert "\n" not in said
+
+
+def test_relu_behind_a_quantised_tensor_is_no_layer(tmp_path: Path) -> None:
+    make = Maker((3, 8, 7))
+    steps = [make.array(0.05), make.array(np.int8(0))]  # onnxruntime, ActivationSymmetric
+    for _ in range(2):
+        make.conv(3, 3, 1, 1)
+        make.node("QuantizeLinear", *steps)
+        make.node("DequantizeLinear", *steps)
+        make.node("Relu")
+        make.node("QuantizeLinear", *steps)
+        make.node("DequantizeLinear", *steps)
+    make.node("GlobalAveragePool")
+    blocks = fold.blocks(read_onnx.read(save(make.model(), tmp_path)))
+    assert [(block.op, block.low) for block in blocks[:2]] == [("conv", 0), ("conv", 0)]
+    assert len(blocks) == 3
