@@ -1,6 +1,4 @@
-"""What exporters write around and between layers: graphs as they wrote them, made anew by hand, and
-small TFLite files (tests/converted/odd, made by odd_fixtures.py beside it).
-"""
+"""What exporters write around and between layers: graphs as they wrote them, made anew by hand."""
 
 # SPDX-License-Identifier: MIT
 
@@ -13,11 +11,10 @@ import pytest
 from onnx import helper, numpy_helper
 from onnx_models import Maker, save
 from test_convert_onnx import same
-from wage_host.convert import floats, fold, model, read_onnx, read_tflite
-from wage_host.data import Data
+from wage_host import conversion
+from wage_host.convert import fold, model, read_onnx
 from wage_host.errors import ModelError
 
-ODD = Path(__file__).parent / "converted/odd"
 WHOLE = np.int64
 
 
@@ -320,49 +317,33 @@ def test_all_projections_are_named(tmp_path: Path) -> None:
     assert str(refused.value).startswith(f"{', '.join(names)}: beside the path: a board runs layer")
 
 
-# -- TFLite --------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
-    ("name", "near"),
+    ("name", "how"),
     [
-        ("float", 1e-5), ("float16", 1e-5), ("moved", 1e-5), ("dynamic", 0.01),
-        ("floats-around", 0.03), ("uint8-around", 0.03), ("int16", 0.01),
+        ("net.pt", "write it with torch.onnx.export"),
+        ("saved/", r"write it with model.export\('net.onnx', format='onnx'\) or TensorFlow's TFLi"),
+        ("net.PKL", "write it with skl2onnx"),
+        ("net", "export it as one of them"),
     ],
-)  # fmt: skip
-def test_tflite_means_what_tensorflow_makes_of_it(name: str, near: float) -> None:
-    with np.load(ODD / "answers.npz") as file:
-        x, wanted = file["x"], file[name]
-    blocks = fold.blocks(read_tflite.read(ODD / f"{name}.tflite"))
-    found = floats.logits(blocks, x[:, None])  # (n, 1, 12, 3), of either
-    if name != "moved":
-        found = np.exp(found - found.max(1, keepdims=True))
-        found /= found.sum(1, keepdims=True)
-    np.testing.assert_allclose(found, wanted, atol=near)
-    assert (found.argmax(1) == wanted.argmax(1)).mean() > 0.9
+)
+def test_files_of_other_programs_say_how_to_export(name: str, how: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.mkdir() if name.endswith("/") else path.write_bytes(b"")
+    with pytest.raises(ModelError, match=rf"models are .onnx, .tflite, .+ or .npz files: {how}"):
+        conversion.own(path, {"description": None})
+    with pytest.raises(ModelError, match=how):
+        model.read(path, None, None)
 
 
-def test_tflite_in_16_bit_floats_becomes_a_boards(tmp_path: Path) -> None:
-    with np.load(ODD / "answers.npz") as file:
-        x, wanted = file["x"], file["float16"].argmax(1)
-    whole = np.clip(np.rint(x * 32), -128, 127).astype(np.int8)
-    path = ODD / "float16.tflite"
-    given, data = model.Input(1 / 32), Data("odd", whole, wanted)
-    made = model.imported(path, model.read(path, None, None), data, given, model.Wish())
-    found = floats.logits(made.blocks, made.exact(whole)).argmax(1)
-    assert (found == wanted).mean() > 0.9
-
-
-def test_all_operators_of_a_tflite_file_that_cannot_be_are_named() -> None:
-    with pytest.raises(ModelError) as refused:
-        read_tflite.read(ODD / "refused.tflite")
-    said = str(refused.value)
-    for wanted in ("LEAKY_RELU '", "TANH '", "LOGISTIC '", "CONCATENATION '"):
-        assert wanted in said, said
-    assert said.count("train it with ReLU or ReLU6") == 1  # those of one reason together
-    assert said.endswith("end with an output for each class, and with a softmax or nothing behind t"
-                         "hem")  # fmt: skip
-    assert "\n" not in said
+def test_more_layers_than_a_board_takes_are_refused_before_long_work(tmp_path: Path) -> None:
+    make = Maker((4, 8, 8))
+    for _ in range(32):
+        make.conv(4, 4, 1, 1)
+        make.node("Relu")
+    make.node("GlobalAveragePool")
+    path = save(make.model(), tmp_path)
+    with pytest.raises(fold.Unfit, match=r"it has 33 layers, .*: a board takes 32: use few"):
+        fold.blocks(read_onnx.read(path))
 
 
 def test_relu_behind_a_quantised_tensor_is_no_layer(tmp_path: Path) -> None:

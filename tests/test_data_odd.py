@@ -44,6 +44,8 @@ def test_labels_of_arrays_as_programs_have_them(
         ({"y": np.eye(2) * 0.5}, "d.npz: give one label a sample, not labels of 2x2"),
         ({"y": np.array(["a", 1], object)}, "an array is damaged, or holds Python objects: save t"),
         ({"x": np.array([[256], [0]])}, "d.npz, sample 1: 256 is outside 0 to 255: give --prep"),
+        ({"x": np.array([[0.5], [1]])}, "give uint8 (0 to 255) as (x * 255).astype('uint8') or"),
+        ({"x": np.array([[0.5], [2]])}, "give uint8 (0 to 255) or int8"),
         ({"x": np.array([["a"], ["b"]])}, "d.npz: x has type <U1; give numbers"),
     ],
 )

@@ -197,6 +197,8 @@ def own(source: Path, options: dict[str, Any]) -> bool:
     suffix = source.suffix.lower()
     if suffix in model.READERS or options["description"]:
         return False
+    if suffix not in model.ARRAYS:
+        raise model.unread(source)
     if suffix == ".safetensors" and read_arrays.metadata(source) is None:
         return False
     given = [name for name, default in FOREIGN.items() if options[name] != default]

@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from wage_host._core import lib
 from wage_host.convert.graph import (
     ADD,
     AFFINE,
@@ -86,6 +87,11 @@ class Block:
 def blocks(graph: Graph) -> tuple[Block, ...]:
     """The layers of a graph; Unfit when they are not one behind the other."""
     made = _Folded(graph).run()
+    if len(made) > lib.WAGE_LAYERS_MAX:
+        raise Unfit(
+            f"it has {len(made)} layers, normalisations and activations not counted: a board takes "
+            f"{lib.WAGE_LAYERS_MAX}: use fewer blocks"
+        )
     beside = []
     for k, block in enumerate(made):
         if (k - 1 if k else INPUT) not in block.sources:

@@ -26,6 +26,14 @@ from wage_host.network import extras_of
 CALIBRATION = 512  # samples that are looked at
 READERS = {".onnx": read_onnx.read, ".tflite": read_tflite.read}
 ARRAYS = (".npz", ".safetensors")
+EXPORTS = {
+    **dict.fromkeys((".pt", ".pth", ".ckpt"), "write it with torch.onnx.export"),
+    **dict.fromkeys(
+        (".keras", ".h5", ".hdf5", ".pb", "folder"),
+        "write it with model.export('net.onnx', format='onnx') or TensorFlow's TFLiteConverter",
+    ),
+    **dict.fromkeys((".pkl", ".pickle", ".joblib"), "write it with skl2onnx"),
+}
 GAIN_SHIFT = 2  # of a last layer that begins anew
 BYTE = 255.0  # what a picture's 1.0 is
 
@@ -93,6 +101,13 @@ class Imported:
         return (x * np.float32(self.input.scale) - mean) / std
 
 
+def unread(path: Path) -> ModelError:
+    """Of a file of another kind: how its program writes one that is read."""
+    kind = "folder" if path.is_dir() else path.suffix.lower()
+    how = EXPORTS.get(kind, "export it as one of them")
+    return ModelError(f"{path}: models are .onnx, .tflite, .safetensors, or .npz files: {how}")
+
+
 @np.errstate(invalid="ignore")  # of floats that are no numbers: check_numbers() refuses them
 def read(path: Path, description: str | None, tensors: str | None) -> Graph:
     """The graph of a file; its name says the format."""
@@ -103,9 +118,7 @@ def read(path: Path, description: str | None, tensors: str | None) -> Graph:
         return READERS[suffix](path)
     if suffix in ARRAYS:
         return read_arrays.read(path, description, tensors)
-    raise ModelError(
-        f"{path}: models are .onnx, .tflite, .safetensors, or .npz files: export it as one of them"
-    )
+    raise unread(path)
 
 
 def imported(

@@ -234,9 +234,11 @@ def _prepared(raw: Raw, labels: np.ndarray, names: tuple[str, ...], how: Sequenc
         x = raw.x if isinstance(raw.x, np.ndarray) else _stacked(raw)
         if x.dtype not in (np.int8, np.uint8):
             if x.dtype.kind == "f" and isinstance(raw.labels, np.ndarray):
+                pale = x.size and x.min() >= 0 and x.max() <= 1
+                how = " as (x * 255).astype('uint8')" if pale else ""
                 raise DataError(
-                    f"{raw.name}: x has type {x.dtype}; give uint8 (0 to 255) or int8 (-128 to "
-                    "127), or --prepare normalise"
+                    f"{raw.name}: x has type {x.dtype}; give uint8 (0 to 255){how} or int8 (-128 "
+                    "to 127), or --prepare normalise"
                 )
             x = _table(raw, x)
         return Data(raw.name, x, labels, names)
