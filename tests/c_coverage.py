@@ -31,7 +31,7 @@ TESTS = (
     "test_runtime.py", "test_runtime_blobs.py", "test_runtime_errors.py", "test_runtime_layers.py",
     "test_runtime_update.py", "test_persist.py", "test_slots.py", "test_guard.py", "test_wire.py",
     "test_protocol.py", "test_recover.py", "test_edges.py", "test_phase.py", "test_field.py",
-    "test_board_faults.py", "test_auth.py", "test_push.py",
+    "test_record.py", "test_board_faults.py", "test_auth.py", "test_push.py",
     "test_fuzz.py::test_frames_are_refused_by_name_or_accepted",
     "test_fuzz.py::test_every_refusal_of_the_serve_loop",
     "test_fuzz.py::test_stores_are_refused_or_restored_within_ranges",

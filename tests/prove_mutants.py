@@ -186,6 +186,11 @@ MUTANTS = {
         "requests-stats", "firmware/src/requests.c",
         "c < w->classes; c++", "c <= w->classes; c++",
     ),
+    "an input whose frame has no room": (
+        "requests-sense", "firmware/src/serve.c",
+        "body = larger(body, WAGE_BODY_HEADER_BYTES + 4 * WAGE_SENSED_FIELDS\n"
+        "                            + about->input_bytes);", "body += 0;",
+    ),
     "a part as long as the rest": (
         "requests-pull", "firmware/src/requests.c",
         "all - at < WAGE_PULL_PART_BYTES\n", "all\n",

@@ -128,6 +128,8 @@ def test_the_sketch_with_inputs_learns_what_it_senses(core: Path, tmp_path: Path
         assert [r.label for r in board.teach(1, 3)] == [1, 1, 1]
         stats = board.stats()
         assert (stats.samples, stats.by_class[1][0]) == (3, 3)
+        x, label = next(board.sense())
+        assert (x.size, set(x.ravel().tolist()), label) == (board.info.input_bytes, {-128}, None)
 
 
 def test_a_model_too_large_for_the_board_is_refused_by_the_compiler(

@@ -348,7 +348,7 @@ def test_the_plan_knows_the_room_that_it_takes(inputs, phases):
     layer = dense(3, flags=1, alpha_shift=1)
     layer["weights"] = random_weights(layer, (1, 1, inputs), random.Random(3))
     blob, world = make_blob([layer], (1, 1, inputs)), World()
-    room = fit.frames_bytes(blob, None, phases) + fit.sense_bytes(blob)
+    room = fit.frames_bytes(blob, None, phases, senses=True)
     for missing in (0, 8):
         memory = info(blob).arena_bytes + room - missing
         board = sim.SimBoard(blob, memory_bytes=memory, phases=phases)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import test_cli
 from wage_host import emulate, firmware, network, pack, sim, train
@@ -43,6 +44,13 @@ def test_emulated_board_learns_alone_and_tells_the_host(tmp_path: Path, need_emu
         assert (answer["samples"], answer["label"]) == (5, 2)
         assert answer["own_inputs"] >= learned + 5
         assert answer["generation"] > 1
+        to = ("--port", url, "--samples", 12, "-o", "own.npz", "--json")
+        done = test_cli.run("data", "record", "wave", *to, cwd=tmp_path)
+        assert json.loads(done.stdout)["classes"] == {"wave": 12}
+        x = np.load(tmp_path / "own.npz")["x"]
+        assert x.shape == (12, 1, 1, 32) and len(np.unique(x, axis=0)) == 12
+        # triangles of up to 85 with a noise of 16, as waves.c makes them
+        assert 60 < x.max() <= 101 and -101 <= x.min() < -60
 
 
 def test_teach_needs_a_board_that_senses(demo_files, tmp_path: Path, served: Callable[..., str]):

@@ -3,6 +3,8 @@
 
 #include "requests.h"
 
+#include <string.h>
+
 /* The board's own stream goes on, or begins. */
 static void begin(struct serve *s)
 {
@@ -89,4 +91,20 @@ int serve_teach(struct serve *s)
     int error = serve_sample(s);
     s->started = started;
     return error;
+}
+
+/* Once only: what came since is another input. */
+int serve_sense(struct serve *s)
+{
+    uint32_t bytes = s->model.input_bytes;
+    if (!s->sensed && !sense(s))
+        return serve_refuse(s, WAGE_E_INPUT, bytes, 0);
+    s->sensed = 0;
+    int label = s->field->label(s->port);
+    int said = label >= 0 && label < s->model.classes;
+    s->message.field[WAGE_SENSED_LABEL] = said ? (uint32_t)label : UINT32_MAX;
+    memcpy(s->reader.buffer, s->input, bytes);
+    s->message.tail = s->reader.buffer;
+    s->message.tail_bytes = bytes;
+    return serve_reply(s, WAGE_SENSED, WAGE_SENSED_FIELDS);
 }

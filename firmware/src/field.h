@@ -37,6 +37,17 @@ struct field {
     struct wage_policy policy;  /* when it saves */
 };
 
+/* More requests, as in wire.h. */
+enum wage_field_type {
+    WAGE_SENSE = 17,    /* no fields; what is sensed, for the host to keep */
+    WAGE_SENSED = 78    /* answers SENSE; fields: sensed; tail: the input */
+};
+
+enum wage_sensed_field {
+    WAGE_SENSED_LABEL,          /* as a button says it, or 2^32 - 1 */
+    WAGE_SENSED_FIELDS
+};
+
 /* Stream of the samples that a board learned by itself. */
 #define WAGE_FIELD_STREAM 0xfffffffe /* wage-host has odd ones */
 #define WAGE_FIELD_AWAY_US 60000000 /* a host that says nothing is gone */

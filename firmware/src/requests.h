@@ -21,6 +21,7 @@ int serve_class(struct serve *serve);
 int serve_forget(struct serve *serve);
 int serve_reset(struct serve *serve);
 int serve_teach(struct serve *serve);   /* the input that the board senses */
+int serve_sense(struct serve *serve);   /* tells it */
 
 /* Learns the message's sample, or predicts. Returns enum wage_kept or an
  * error. */

@@ -71,8 +71,11 @@ static uint32_t reader_bytes(const struct serve *s,
 static uint32_t reply_bytes(const struct serve *s,
                             const struct wage_info *about)
 {
-    return 1 + wage_frame_bytes(FIELDS_BYTES + tag_bytes(s)
-                                + reply_tail(s, about));
+    uint32_t body = FIELDS_BYTES + reply_tail(s, about);
+    if (serve_senses(s)) // SENSED has few fields, and an input
+        body = larger(body, WAGE_BODY_HEADER_BYTES + 4 * WAGE_SENSED_FIELDS
+                            + about->input_bytes);
+    return 1 + wage_frame_bytes(body + tag_bytes(s));
 }
 
 uint32_t serve_frame_bytes(const struct serve *s,
@@ -323,7 +326,7 @@ static int answer(struct serve *s)
 {
     uint8_t type = s->message.type;
     s->seal = NULL;
-    if (type < WAGE_HELLO || type > WAGE_TEACH - !serve_senses(s))
+    if (type < WAGE_HELLO || type > (serve_senses(s) ? WAGE_SENSE : WAGE_FORGET))
         return serve_refuse(s, WAGE_E_TYPE, type, 0);
     if (s->message.fields < fields_needed(type))
         return serve_refuse(s, WAGE_E_PAYLOAD, fields_needed(type),
@@ -351,6 +354,7 @@ static int answer(struct serve *s)
     case WAGE_CLASS: return WAGE_CLASS_TABLES ? serve_class(s) : WAGE_E_NAME;
     case WAGE_FORGET: return WAGE_CLASS_TABLES ? serve_forget(s) : WAGE_E_NAME;
     case WAGE_TEACH: return WAGE_FIELD ? serve_teach(s) : WAGE_E_TYPE;
+    case WAGE_SENSE: return WAGE_FIELD ? serve_sense(s) : WAGE_E_TYPE;
     default: return serve_reset(s);
     }
 }

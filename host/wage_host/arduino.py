@@ -47,12 +47,13 @@ def memory_bytes(blob: bytes) -> int:
 
 def model_header(blob: bytes) -> str:
     """The model as a C array, which stays in flash, and the memory that it needs."""
+    sense_bytes = fit.frames_bytes(blob, senses=True) - fit.frames_bytes(blob)
     rows = (",".join(map(str, blob[at : at + ROW])) for at in range(0, len(blob), ROW))
     return (
         "// The model. On AVR it has at most 32,767 bytes, in the first 64 KB of flash.\n"
         f"#define MODEL_MEMORY_BYTES {memory_bytes(blob)}\n"
         f"#define MODEL_INPUT_BYTES {core.info(blob).input_bytes}\n"
-        f"#define MODEL_SENSE_BYTES {fit.sense_bytes(blob)}\n\n"
+        f"#define MODEL_SENSE_BYTES {sense_bytes}\n\n"
         "static const uint8_t model[] PROGMEM __attribute__((aligned(4))) = {\n"
         + ",\n".join(rows)
         + "\n};\n"

@@ -2,8 +2,10 @@
 
     wage-host demo [fashion|speak|motion] [--board B]        see it learn, without a board
     wage-host data show D.csv | fetch mnist         what samples are like; public sets
+    wage-host data record --port P CLASS --samples N -o D.npz    what a board senses, as data
     wage-host train --data D.npz --network '…' -o N.npz      (--network list: those with a name)
     wage-host convert N.npz -o M.wage               a model for a board
+    wage-host convert '8x8x1 32FC 10FC' -o M.wage   one that has learned nothing
     wage-host convert N.onnx --samples S.npz -o M.wage       the same, of another program's
     wage-host info M.wage | --port P                what a model or a board is
     wage-host ports                                 which boards are plugged in

@@ -25,6 +25,7 @@ FOREIGN = {  # options that are for other programs' models only
     "description": None, "tensors": None, "until": None, "classes": None, "room": None,
     "fresh": False, "weights": None, "prepare": None,
 }  # fmt: skip
+LAYERS = re.compile(r"\d+x\d+x\d+ ")  # a network's notation, no file
 
 
 def import_options(function: Any) -> Any:
@@ -104,7 +105,8 @@ def do_convert(
     """Make a model for a board.
 
     \b
-    Of a network of 'wage-host train' (.npz), or of another program's model:
+    Of a network of 'wage-host train' (.npz), of layers in its notation ('8x8x1 32FC 10FC': one that
+    has learned nothing), or of another program's model:
       .onnx          as PyTorch and tf2onnx export it, opsets 13 to 21
       .tflite        in floats or in int8
       .safetensors   arrays as PyTorch has them, layers described by --network
@@ -118,7 +120,7 @@ def do_convert(
     last = layers_that_learn(options)
     imp = known = test = None
     if own(source, options):
-        net, told = load(source)
+        net, told = load(source, options["seed"])
         chosen = choose(told, options, replay_data)
         last = told.train_last if last is None else last or len(net.weighted)
     else:
@@ -211,8 +213,12 @@ def own(source: Path, options: dict[str, Any]) -> bool:
     return True
 
 
-def load(source: Path) -> tuple[Network, Settings]:
-    """A network of `wage-host train` or an export of a model, and what the file says beside it."""
+def load(source: Path, seed: int | None) -> tuple[Network, Settings]:
+    """A network of `wage-host train`, a fresh one of its notation, or an export of a model, and
+    what the file says beside it.
+    """
+    if LAYERS.match(str(source)) and not source.exists():
+        return network.parse(str(source), 1 if seed is None else seed), Settings()
     told = read_arrays.metadata(source)
     if told is None:
         return network.load(source), Settings()

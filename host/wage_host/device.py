@@ -120,20 +120,47 @@ class Device(Session):
                 deadline = self._clock.monotonic() + self._answer_s
                 continue
             except Refused as refused:
-                if refused.name != "WAGE_E_INPUT":
-                    raise
-                self._faults = 0
-                if self._clock.monotonic() >= deadline:
-                    raise NoAnswer(
-                        f"the board sensed nothing for {self._answer_s:g} s: check its sensor"
-                    ) from refused
-                self._clock.sleep(0.005)
+                self._await_input(refused, deadline)
                 continue
             deadline = self._clock.monotonic() + self._answer_s
             self.welcome.stream, self.welcome.last_id = lib.WAGE_FIELD_STREAM, record.id
             done, self._faults = done + 1, 0
             self._tell_kept(record.kept, record.score, record.generation)
             yield record
+
+    def sense(self, rate: float = 0.0) -> Iterator[tuple[np.ndarray, int | None]]:
+        """Inputs that the board senses, one after the other, none twice; nothing is learned.
+
+        Gives each as int8 in the model's shape, and the class that a button says, or None. At most
+        `rate` of them a second, 0: as they come. Waits `answer_s` for each at most.
+        """
+        due = self._clock.monotonic()
+        deadline = due + self._answer_s
+        while True:
+            try:
+                m = self.request(lib.WAGE_SENSE, lib.WAGE_SENSED)
+            except Refused as refused:
+                self._await_input(refused, deadline)
+                continue
+            if len(m.tail) != self.info.input_bytes:
+                raise NoAnswer("the board gives inputs of another size: update its firmware")
+            label = m.named().label
+            x = np.frombuffer(m.tail, np.int8).reshape(self.info.shape)
+            yield x, label if label < self.info.classes else None
+            due = max(due + 1 / rate if rate else 0.0, self._clock.monotonic())
+            self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+            deadline = self._clock.monotonic() + self._answer_s
+
+    def _await_input(self, refused: Refused, deadline: float) -> None:
+        """A little, when it has no new input yet; NoAnswer after the deadline."""
+        if refused.name != "WAGE_E_INPUT":
+            raise refused
+        self._faults = 0
+        if self._clock.monotonic() >= deadline:
+            raise NoAnswer(
+                f"the board sensed nothing for {self._answer_s:g} s: check its sensor"
+            ) from refused
+        self._clock.sleep(0.005)
 
     def _own_samples(self) -> int:
         """How many of its own inputs it has learned, since it learned another stream."""

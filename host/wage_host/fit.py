@@ -14,10 +14,9 @@ from importlib.resources import files
 from typing import Any
 
 from wage_host import budget, persist
-from wage_host._core import lib
+from wage_host._core import ffi, lib
 from wage_host.boards import SIM, Board
 from wage_host.budget import Model, Part
-from wage_host.core import info
 from wage_host.sim import MEMORY_BYTES, SimBoard
 
 BITS_A_BYTE = 10  # on a serial line
@@ -30,15 +29,13 @@ def costs() -> dict[str, Any]:
     return json.loads(files("wage_host").joinpath("costs.json").read_text(encoding="utf-8"))
 
 
-def frames_bytes(blob: bytes, key: bytes | None = None, phases: bool = False) -> int:
+def frames_bytes(
+    blob: bytes, key: bytes | None = None, phases: bool = False, senses: bool = False
+) -> int:
     """What the serve loop takes for frames of this model, of the memory of a port."""
-    board = SimBoard(blob, memory_bytes=MEMORY_BYTES, key=key, phases=phases)
+    field = ffi.new("struct field *") if senses else None
+    board = SimBoard(blob, memory_bytes=MEMORY_BYTES, key=key, phases=phases, field=field)
     return MEMORY_BYTES - board.serve.memory_bytes
-
-
-def sense_bytes(blob: bytes) -> int:
-    """What it takes more for inputs of the board's own."""
-    return -(-info(blob).input_bytes // 8) * 8 + 8
 
 
 def figures(core: str) -> dict[str, float] | None:
@@ -117,7 +114,7 @@ def of(
         measured=sim or bool(known),
         memory=MEMORY_BYTES if sim else memory,
         arena=budget.arena_bytes(model),
-        frames=frames_bytes(blob, key, phases) + (sense_bytes(blob) if senses else 0),
+        frames=frames_bytes(blob, key, phases, senses),
         flash=board.flash,
         code=0 if sim else known.get("flash", usual),
         blob=len(blob),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from wage_host._core import ffi, lib
 from wage_host.emulate import die_with_parent, listen, stop
@@ -31,6 +32,7 @@ class SimBoard:
         key: bytes | None = None,
         model_bytes: int = 0,  # of the store, for a model that is pushed
         phases: bool = False,  # it can tell those of a step
+        field: Any = None,  # struct field *: its inputs
     ):
         name = os.fsencode(store) if store else ffi.NULL
         port = lib.sim_open(blob, len(blob), memory_bytes, name, store_bytes)
@@ -44,6 +46,9 @@ class SimBoard:
         lib.sim_random(self._port, secrets.randbits(32), secrets.randbits(32) | 1)
         if phases:
             lib.sim_tell(self._port)
+        self._field = field
+        if field:
+            lib.sim_field(self._port, field)
         self._key = ffi.new("uint8_t[]", key or bytes(lib.AUTH_KEY_BYTES))
         if key:
             lib.sim_key(self._port, self._key)

@@ -43,6 +43,8 @@ FIELDS = {
     lib.WAGE_FORGET: _names("wage_forget_field", "WAGE_FORGET_"),
     lib.WAGE_SLOT: _names("wage_slot_field", "WAGE_SLOT_"),
     lib.WAGE_TEACH: _names("wage_sample_field", "WAGE_SAMPLE_"),
+    lib.WAGE_SENSE: [],
+    lib.WAGE_SENSED: _names("wage_sensed_field", "WAGE_SENSED_"),
     lib.WAGE_MARKS: _names("wage_marks_field", "WAGE_MARKS_"),
     lib.WAGE_NAK: _names("wage_nak_field", "WAGE_NAK_"),
 }

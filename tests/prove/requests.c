@@ -17,7 +17,12 @@
 #undef wage_frame_decode
 #undef wage_reader_push
 
+/* What it copies has no say here, that there is room for it has. */
+#include <string.h>
+static void copied(void *to, const void *from, uint32_t count);
+#define memcpy copied
 #include "firmware/src/field.c"
+#undef memcpy
 #include "firmware/src/keyed.c"
 #include "firmware/src/marks.c"
 #include "firmware/src/requests.c"
@@ -37,6 +42,12 @@ static int answers;
 static char *names;             /* of classes; NULL: no table */
 static uint32_t input_most = 300;
 static int senses, tells;       /* 1: a board with inputs, with phases */
+
+static void copied(void *to, const void *from, uint32_t count)
+{
+    readable(from, count);
+    writable(to, count);
+}
 
 static int any_error(void)
 {
@@ -74,7 +85,7 @@ int32_t wage_frame_encode(const struct wage_message *m, uint8_t *frame,
     uint32_t body = WAGE_BODY_HEADER_BYTES + 4u * m->fields + m->tail_bytes;
     must(m->fields <= WAGE_FIELDS_MAX && m->type >= WAGE_WELCOME);
     must(wage_frame_bytes(body) <= frame_bytes);
-    must((asked >= WAGE_HELLO && asked <= WAGE_TEACH) || m->type == WAGE_NAK);
+    must((asked >= WAGE_HELLO && asked <= WAGE_SENSE) || m->type == WAGE_NAK);
     readable(m->tail, m->tail_bytes);
     writable(frame, frame_bytes);
     answers++;
@@ -612,6 +623,13 @@ void prove_teach(void)
     request(WAGE_TEACH, 255);
 }
 
+// --unwind 65 --boolector
+void prove_sense(void)
+{
+    senses = 1;
+    request(WAGE_SENSE, 255);
+}
+
 /* What it senses when no host speaks. */
 // --unwind 65 --boolector
 void prove_field(void)
@@ -635,7 +653,7 @@ void prove_unknown(void)
 {
     uint8_t type = nondet_u8();
     senses = nondet_u8() & 1;
-    assume(type != 0 && (type < WAGE_HELLO || type > WAGE_FORGET + senses));
+    assume(type != 0 && (type < WAGE_HELLO || type > (senses ? WAGE_SENSE : WAGE_FORGET)));
     request(type, 255);
 }
 

@@ -46,7 +46,8 @@ def _arrays(read: Callable[[Path], tuple[np.ndarray, Labels]]) -> Callable[[Path
     return lambda path, _: Raw(path.name, *read(path))
 
 
-def _npz(path: Path) -> tuple[np.ndarray, Labels]:
+def _npz(path: Path, _: str | None) -> Raw:
+    """Arrays x and y; names of the classes, and the boards that sensed it, when there are some."""
     with np.load(path, allow_pickle=False) as file:
         if "x" not in file or "y" not in file:
             raise DataError(
@@ -55,12 +56,19 @@ def _npz(path: Path) -> tuple[np.ndarray, Labels]:
             )
         try:
             x, y = file["x"], file["y"]
+            names = tuple(map(str, file["names"])) if "names" in file else ()
         except ValueError:
             raise DataError(
                 f"{path}: an array is damaged, or holds Python objects: save texts with "
                 ".astype(str), and samples of one shape"
             ) from None
-        return x.view(np.uint8) if x.dtype == bool else x, _labels(y)
+        inputs = "boards" in file
+    if names and y.size and not (y.dtype.kind in "iu" and 0 <= y.min() <= y.max() < len(names)):
+        raise DataError(f"{path}: y are numbers from 0 to {len(names) - 1}, the places in names")
+    if inputs and x.dtype != np.int8:
+        raise DataError(f"{path}: x has type {x.dtype}; what a board sensed is int8")
+    x = x.view(np.uint8) if x.dtype == bool else x
+    return Raw(path.name, x, _labels(y), names, inputs=inputs)
 
 
 def _labels(y: np.ndarray) -> np.ndarray | list[str]:
@@ -101,7 +109,7 @@ READERS = (
         _arrays(lambda path: datasets.cifar_folder(path, "train")),
     ),
     Reader("pictures", _is_folder, _pictures),
-    Reader("NumPy", _ends(".npz"), _arrays(_npz)),
+    Reader("NumPy", _ends(".npz"), _npz),
     CSV,
     Reader("CIFAR-10's binary version", _ends(".bin"), _arrays(datasets.cifar)),
     Reader("SVHN", _ends(".mat"), _arrays(datasets.svhn)),
@@ -222,6 +230,10 @@ def prepared_from(raw: Raw, text: str | None, classes: Sequence[str] = ()) -> tu
     if len(set(classes)) != len(classes):
         raise WrongUsage("--classes names a class twice")
     labels, names = raw.numbered(tuple(classes) or None)
+    if wanted and raw.inputs:
+        raise WrongUsage(
+            f"{raw.name} holds inputs as a board's model takes them: leave out --prepare"
+        )
     if not wanted:
         return _prepared(raw, labels, names, ()), Extras((), names)
     found, done = prepare.fit(wanted, raw.items(labels))
@@ -229,8 +241,8 @@ def prepared_from(raw: Raw, text: str | None, classes: Sequence[str] = ()) -> tu
 
 
 def _prepared(raw: Raw, labels: np.ndarray, names: tuple[str, ...], how: Sequence[Step]) -> Data:
-    """A file's samples after all steps."""
-    if not how:
+    """A file's samples after all steps; a model's inputs have them behind them."""
+    if not how or raw.inputs:
         x = raw.x if isinstance(raw.x, np.ndarray) else _stacked(raw)
         if x.dtype not in (np.int8, np.uint8):
             if x.dtype.kind == "f" and isinstance(raw.labels, np.ndarray):

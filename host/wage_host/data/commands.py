@@ -8,7 +8,7 @@ import click
 
 from wage_host import data, files
 from wage_host.core import info
-from wage_host.data import fetch, show
+from wage_host.data import fetch, record, show
 from wage_host.errors import FileError, WrongUsage
 from wage_host.options import FILE, LABEL, command
 from wage_host.screen import Screen
@@ -26,7 +26,7 @@ def do_show(
 
     \b
     What is read:
-      .npz            arrays x and y
+      .npz            arrays x and y, and names of classes when there are some
       .csv, or -      rows of label,value,value,…; the label's column by --label
       …-images-idx3-ubyte[.gz], .bin, .mat: MNIST, CIFAR-10, SVHN as published
       a folder        <class>/NAME.jpg (.png, .bmp, .ppm), <class>/NAME.wav; SET.zip/train, too
@@ -40,7 +40,7 @@ def do_show(
         steps = extras.steps
     elif model:
         extras = info(files.read_blob(model)).extras
-        made, steps = data.prepared(raw, extras), extras.steps
+        made, steps = data.prepared(raw, extras), () if raw.inputs else extras.steps
     about = show.summary(raw, made)
     screen.say("\n".join(show.lines(about)))
     if steps:
@@ -84,9 +84,10 @@ def _fetch(screen: Screen, name: str, root: Path) -> Path:
 
 @click.group()
 def data_group() -> None:
-    """What samples are like; public sets from their publishers."""
+    """What samples are like; public sets from their publishers; what a board senses."""
 
 
 data_group.name = "data"
 data_group.add_command(do_show)
 data_group.add_command(do_fetch)
+data_group.add_command(record.do_record)

@@ -16,7 +16,7 @@ class Raw:
     """A file's samples: arrays, of one shape or not, and a number or a text for each.
 
     `names`: of the classes that numbers stand for; `rates`: Hz of each recording; `place`: where
-    a sample stands, for people.
+    a sample stands, for people; `inputs`: they are a model's already, as a board sensed them.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Raw:
     names: tuple[str, ...] = ()
     rates: Sequence[int] = ()
     place: Callable[[int], str] | None = None
+    inputs: bool = False
 
     def where(self, index: int) -> str:
         """Where a sample stands."""
@@ -42,7 +43,7 @@ class Raw:
             if names is None:
                 return texts.astype(np.int64), self.names
             texts = [self.names[k] for k in texts]
-        if not names and all(_whole(text) for text in set(texts)):
+        if not names and all(whole(text) for text in set(texts)):
             return np.array([int(text) for text in texts], np.int64), ()
         if names is None:
             names = tuple(sorted(set(texts)))
@@ -60,7 +61,8 @@ class Raw:
             yield Item(hwc(x), label, self.where(k), rate)
 
 
-def _whole(text: str) -> bool:
+def whole(text: str) -> bool:
+    """Whether a label is a number."""
     return text.isascii() and text.isdigit() and len(text) < 10
 
 
@@ -69,7 +71,7 @@ def class_of(text: str, number: dict[str, int], where: Callable[[], str]) -> int
     if text in number:
         return number[text]
     if not number:
-        if _whole(text):
+        if whole(text):
             return int(text)
         raise LabelError(
             f"{where()}: the label '{text}' is a name: give the model that knows it with --model, "
