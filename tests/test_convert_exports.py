@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
-from onnx_models import Maker, save
-from test_convert_onnx import same
+from onnx_models import Maker, ours, save, theirs
+from test_convert_onnx import NEAR, same
 from wage_host import conversion
 from wage_host.convert import fold, model, read_onnx
 from wage_host.errors import ModelError
@@ -93,6 +93,16 @@ def zeros_computed(make: Maker) -> None:
     fix(make)
 
 
+def strided(make: Maker) -> None:
+    """AdaptiveAvgPool2d(1) and Flatten, exported with an example whose axes were moved."""
+    make.conv(6, 3, 3, 3)
+    make.node("ReduceMean", ints(make, 2, 3), keepdims=1)
+    make.node("Reshape", ints(make, -1))
+    make.node("Gather", make.array(np.arange(6).reshape(1, 6, 1, 1)), axis=0)
+    make.node("Reshape", ints(make, 1, 6), allowzero=1)
+    make.dense(4, 6)
+
+
 def bias_computed(make: Maker) -> None:
     """A convolution without a bias, exported with optimize=False."""
     weights = make.random(6, 3, 3, 3, size=0.2)
@@ -127,6 +137,22 @@ def test_layers_give_what_onnxruntime_gives(case: Callable, tmp_path: Path) -> N
     make = Maker((3, 8, 7), opset=18)
     case(make)
     same(make, tmp_path)
+
+
+def test_a_batch_of_one_may_be_flattened_and_given_back(tmp_path: Path) -> None:
+    make = Maker((3, 8, 7), opset=18)
+    strided(make)
+    one = make.model(batch=1)
+    x = np.random.default_rng(2).normal(0, 1, (1, 3, 8, 7)).astype(np.float32)
+    found = ours(save(one, tmp_path), x).reshape(1, 4)
+    np.testing.assert_allclose(found, theirs(one, x), **NEAR)
+    with pytest.raises(ModelError, match=r"Reshape2' .*: .* export with example.contiguous\(\)"):
+        read_onnx.read(save(make.model(), tmp_path))  # of a batch of any size
+    other = numpy_helper.from_array(np.arange(6)[::-1].reshape(1, 6, 1, 1), "c4")
+    assert one.graph.initializer[4].name == "c4"
+    one.graph.initializer[4].CopyFrom(other)  # in another order
+    with pytest.raises(ModelError, match=r"Gather3' .*: use one path"):
+        read_onnx.read(save(one, tmp_path))
 
 
 def test_padding_outlives_moved_axes(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ class Operators:
     input_step: tuple[float, int] | None
     whole: dict[str, tuple[float, int]]  # tensors in whole numbers: their step and zero
     input: str
+    alone: bool  # whether the batch is 1, and no other
+    flat: set[str]  # tensors without the batch's axis
     ended: set[str]
 
     def _at_end(self, node: Any, name: str) -> None:
@@ -199,6 +201,9 @@ class Operators:
         else:
             axes = self.axes(node)
             new = (values.squeezed if op == "Squeeze" else values.unsqueezed)(old, axes)
+        if new == [-1] and self.alone:
+            self.flat.add(node.output[0])
+            new = [1, -1]
         if new == [-1]:
             raise Unsupported(
                 "a reshape that moves the batch: keep it as the first axis (PyTorch writes this "
@@ -207,6 +212,15 @@ class Operators:
         if not new or new[0] not in (1, -1) or (new[0] == -1 and -1 in new[1:]):
             raise Unsupported("a reshape that moves the batch: keep it as the first axis")
         self.behind(node, self.builder.reshape(t, new[1:]))
+
+    def shaped(self, node: Any) -> None:
+        """Gather that puts each value of a flat tensor where it was: PyTorch's as_strided."""
+        t, places = self.tensor(node), self.value(self._input(node, 1))
+        if places.ndim < 2 or len(places) != 1 or places.size != t.order.size or (
+            (places.reshape(-1) != np.arange(places.size)).any()
+        ):
+            raise Unsupported(values.INSTEAD["Gather"])
+        self.behind(node, self.builder.reshape(t, places.shape[1:]))
 
     def transpose(self, node: Any, where: str) -> None:
         """Transpose of all axes but the batch."""

@@ -88,6 +88,7 @@ class Reader(Operators):
         self.scales: dict[str, np.ndarray] = {}  # of constants that came as integers
         self.input_step: tuple[float, int] | None = None
         self.whole: dict[str, tuple[float, int]] = {}
+        self.alone, self.flat = False, set()
         self.ended: set[str] = set()  # behind the softmax at the end
         self.input = ""
         metadata = {p.key: p.value for p in model.metadata_props}
@@ -137,6 +138,7 @@ class Reader(Operators):
             )
         if dims[0].dim_value > 1:
             raise Unsupported(f"a batch of {dims[0].dim_value}: export it with a batch of 1")
+        self.alone = dims[0].dim_value == 1
         return shape
 
     def _needed(self, output: str) -> list[tuple[int, Any]]:
@@ -173,6 +175,8 @@ class Reader(Operators):
                 self._at_end(node, live[0])
             elif not live or op == "Shape" or (op == "CastLike" and inputs[0] not in live):
                 self._constant(node)
+            elif op == "Gather" and inputs[0] in self.flat:
+                self.shaped(node)
             elif op in ALIKE:
                 self.tensors[node.output[0]] = self.tensors[inputs[0]]
             elif op in TAKES:
