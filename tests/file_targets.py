@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from math import prod
 from pathlib import Path
 
+import model_files
 import numpy as np
 from PIL import Image
 from wage_host import checkpoint, core, data, initial, network, pack, rates, train, zoo
@@ -175,9 +176,29 @@ def one_checkpoint(raw: bytes, how: int) -> None:
     assert all(0 <= row["train"] <= 1 for row in rows)
 
 
+def one_model(raw: bytes, how: int) -> None:
+    """Another program's model, or an export of ours; the last byte chooses the format."""
+    suffix, make = MODELS[how // 2 % len(MODELS)]
+    path = written(f"m{suffix}", make(raw) if how & 1 else raw)
+    for reader in model_files.READERS[suffix]:
+        model_files.refused(reader, path)
+
+
+def with_its_length(raw: bytes) -> bytes:
+    """A safetensors file of a header, the end of its line, and contents."""
+    head, _, rest = raw.partition(b"\n")
+    return struct.pack("<Q", len(head)) + head + rest
+
+
+MODELS: list[tuple[str, Callable[[bytes], bytes]]] = [
+    (".onnx", as_it_is),
+    (".tflite", as_it_is),
+    (".npz", archive),
+    (".safetensors", with_its_length),
+]
 TARGETS: dict[str, Callable[[bytes, int], None]] = {
     "networks": one_network, "texts": one_text, "samples": one_samples,
-    "checkpoints": one_checkpoint,
+    "checkpoints": one_checkpoint, "models": one_model,
 }  # fmt: skip
 
 
@@ -286,7 +307,32 @@ def seeds_of_checkpoints() -> list[bytes]:
     return found
 
 
+def seeds_of_models() -> list[bytes]:
+    """Models in each format, and exports of ours."""
+    from test_convert_fuzz import MAKERS
+
+    parts = {archive: in_pieces, with_its_length: without_its_length}
+    found = []
+    for number, (suffix, make) in enumerate(MODELS):
+        for file in MAKERS[suffix]():
+            found.append(file + bytes([2 * number]))
+            if make in parts:
+                found.append(parts[make](file) + bytes([2 * number + 1]))
+    return found
+
+
+def in_pieces(file: bytes) -> bytes:
+    """An .npz file as archive() takes it."""
+    return unpacked(written("seed.npz", file))
+
+
+def without_its_length(file: bytes) -> bytes:
+    """A safetensors file as with_its_length() takes it."""
+    end = 8 + int.from_bytes(file[:8], "little")
+    return file[8:end] + b"\n" + file[end:]
+
+
 SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "networks": seeds_of_networks, "texts": seeds_of_texts, "samples": seeds_of_samples,
-    "checkpoints": seeds_of_checkpoints,
+    "checkpoints": seeds_of_checkpoints, "models": seeds_of_models,
 }  # fmt: skip

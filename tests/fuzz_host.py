@@ -7,6 +7,7 @@
 
 import resource
 import sys
+import tracemalloc
 
 import atheris
 
@@ -21,6 +22,8 @@ def main() -> None:
     script, target, *options = sys.argv
     again = f"{sys.executable} {script} {target}"  # a shell's: merging starts it again
     file_targets.limit()
+    if target == "models":  # whose memory is counted
+        tracemalloc.start()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     atheris.Setup([again, *options], lambda data: file_targets.run(target, data))
     atheris.Fuzz()

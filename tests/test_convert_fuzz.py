@@ -4,7 +4,6 @@
 
 import io
 import random
-import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,18 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from greedy_files import GREEDY
+from model_files import READERS, graph_of, refused
 from onnx_models import Maker
 from safetensors.numpy import save as save_safetensors
 from test_convert import HERE, blob_of, converted
-from wage_host.convert import export, fold, model, read_arrays
-from wage_host.errors import ModelError, WageError
+from wage_host.convert import export
+from wage_host.errors import ModelError
 
 FILES = 500  # of a format; a first hundred of them in `make test`
-# Beside four times the file: what readers and parsers are made of (60 KB, most of it to unpack an
-# .npz file), and objects for up to 128 nodes or 2,048 parts of JSON (230 KB were seen).
-TIMES, SPARE_BYTES = 4, 1 << 18
-LONG_S = 10.0
-TEXT, TENSORS = "8x7x3 4C3 GAP 3FC", "a,b"
 
 
 def onnx_files() -> list[bytes]:
@@ -71,29 +66,10 @@ def safetensors_files() -> list[bytes]:
     return [save_safetensors(arrays()), own]
 
 
-def graph_of(path: Path) -> None:
-    """As `wage-host convert` reads another program's model."""
-    described = (TEXT, TENSORS) if path.suffix in model.ARRAYS else (None, None)
-    try:
-        fold.blocks(model.read(path, *described))
-    except fold.Unfit as why:
-        assert str(why)
-
-
-def network_of(path: Path) -> None:
-    """As it reads our own export."""
-    told = read_arrays.metadata(path)
-    if told is not None:
-        network, _ = export.rebuilt(path, told, read_arrays.load(path))
-        assert network.layers
-
-
-FORMATS: dict[str, tuple[Callable[[], list[bytes]], tuple[Callable[[Path], None], ...]]] = {
-    ".onnx": (onnx_files, (graph_of,)),
-    ".tflite": (tflite_files, (graph_of,)),
-    ".npz": (npz_files, (graph_of, network_of)),
-    ".safetensors": (safetensors_files, (graph_of, network_of)),
-}
+MAKERS = {
+    ".onnx": onnx_files, ".tflite": tflite_files, ".npz": npz_files,
+    ".safetensors": safetensors_files,
+}  # fmt: skip
 
 
 def damaged(draws: random.Random, files: list[bytes]) -> bytes:
@@ -119,27 +95,6 @@ def damaged(draws: random.Random, files: list[bytes]) -> bytes:
             size, other = draws.choice((1, 4, 32)), base + draws.randrange(end)
             data[at : at + size] = data[other : other + size]
     return bytes(data)
-
-
-def refused(reader: Callable[[Path], None], path: Path) -> bool:
-    """Whether a reader refuses a file; it takes no more memory than it may, and little time."""
-    started = time.process_time()
-    most, no = taken(reader, path)
-    assert most <= TIMES * path.stat().st_size + SPARE_BYTES, most
-    assert time.process_time() - started < LONG_S
-    return no
-
-
-def taken(reader: Callable[[Path], None], path: Path) -> tuple[int, bool]:
-    """Bytes that a reader needs at most for a file, and whether it refuses it."""
-    tracemalloc.reset_peak()
-    before, no = tracemalloc.get_traced_memory()[0], False
-    try:
-        reader(path)
-    except WageError as error:
-        assert "\n" not in str(error)
-        no = True
-    return tracemalloc.get_traced_memory()[1] - before, no
 
 
 def test_arrays_that_unpack_to_far_more_are_not_unpacked(tmp_path: Path) -> None:
@@ -173,26 +128,21 @@ def test_names_in_a_file_stay_in_the_line(tmp_path: Path) -> None:
 @pytest.fixture
 def traced(format: str, tmp_path: Path) -> Iterator[Path]:
     """A path for files of the format that the test is for; from here on memory is counted."""
-    make, readers = FORMATS[format]
     path = tmp_path / f"m{format}"
-    path.write_bytes(make()[0])
-    for reader in readers:  # imports what it needs
-        reader(path)
     tracemalloc.start()
     yield path
     tracemalloc.stop()
 
 
 @pytest.mark.parametrize("count", [FILES // 5, pytest.param(FILES, marks=pytest.mark.soak)])
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", READERS)
 def test_damaged_files_give_a_result_or_a_named_error(
     format: str, count: int, traced: Path, seed: int
 ) -> None:
-    make, readers = FORMATS[format]
-    files, draws, no = make(), random.Random(seed), 0
+    files, draws, no = MAKERS[format](), random.Random(seed), 0
     for number in range(len(files) + count):
         traced.write_bytes(files[number] if number < len(files) else damaged(draws, files))
-        no += sum([refused(reader, traced) for reader in readers])
+        no += sum([refused(reader, traced) for reader in READERS[format]])
     assert no > count // 5
 
 
@@ -203,5 +153,5 @@ def test_files_get_no_more_memory_than_they_have_bytes_for(
     format: str, make: Callable[[], bytes], traced: Path
 ) -> None:
     traced.write_bytes(make())
-    for reader in FORMATS[format][1]:
+    for reader in READERS[format]:
         refused(reader, traced)

@@ -131,9 +131,9 @@ def run(
     )  # fmt: skip
 
 
-def hunt(command: Sequence[str | Path], inputs: Path, seconds: int) -> None:
+def hunt(command: Sequence[str | Path], inputs: Path, seconds: int, *more: str) -> None:
     """Fuzzes what must not break."""
-    done = run(command, inputs, seconds)
+    done = run(command, inputs, seconds, *more)
     reliability.record(fuzz_findings=int(done.returncode != 0), fuzz_seconds=seconds)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     runs = int(re.search(r"number_of_executed_units: (\d+)", done.stderr)[1])
