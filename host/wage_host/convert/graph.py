@@ -17,7 +17,14 @@ import numpy as np
 from wage_host._core import lib
 from wage_host.convert.order import Order, Unsupported, canonical
 from wage_host.convert.weights import Weights
-from wage_host.convert.windows import Padding, check_numbers, check_size, check_window, window
+from wage_host.convert.windows import (
+    Padding,
+    check_numbers,
+    check_size,
+    check_window,
+    window,
+    with_pad,
+)  # fmt: skip
 from wage_host.errors import ModelError
 from wage_host.layers import Pair, Shape
 
@@ -25,6 +32,7 @@ CONV, DEPTHWISE, DENSE, AFFINE = "conv", "depthwise", "dense", "affine"
 CLIP, MAX, AVERAGE, ADD = "clip", "max", "average", "add"
 INPUT = -1  # the source of the model's input
 INF = math.inf
+LEAST = -3e38  # what is below it is below all values
 NODES_MAX = 4 * lib.WAGE_LAYERS_MAX
 ROOM_BYTES = 1 << 16  # of vectors, beside as many as the file has
 SOME = 4096  # elements that are compared at once
@@ -74,14 +82,15 @@ class Graph:
 class Tensor:
     """Where each element of a tensor (the model's axes, without the batch) lies in memory.
 
-    memory: height, width, channels there; pad: zeros that the model puts around it for the
-    convolution that comes next, (before, after) by axis, or ().
+    memory: height, width, channels there; pad: what the model puts around it for the window that
+    comes next, (before, after) by axis, or (): zeros, or where `least` what is below all values.
     """
 
     source: int
     memory: Shape
     order: Order
     pad: tuple[Pair, ...] = ()
+    least: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -165,7 +174,9 @@ class Builder:
         """
         shape = self._spatial(dataclasses.replace(t, pad=()), first)
         if t.pad:
-            padding = _with_pad(padding, t.pad, first)
+            if t.least:
+                raise Unsupported("padding with other than zeros in front of it: use zeros")
+            padding = with_pad(padding, t.pad, first)
         out, kh, kw, inside = weights.shape
         kernel = (kh, kw)
         if groups < 1 or inside * groups != shape[2] or out % groups:
@@ -283,7 +294,10 @@ class Builder:
         counts_padding: bool = False,
     ) -> Tensor:
         """MAX or AVERAGE of windows; kernel None: of everything."""
-        shape = self._spatial(t, first)
+        shape = self._spatial(dataclasses.replace(t, pad=()), first)
+        if t.pad:
+            self._check_pad(op, t)
+            padding, counts_padding = with_pad(padding, t.pad, first), True
         kernel = shape[:2] if kernel is None else kernel
         given, (padding, size) = padding, window(shape, kernel, stride, padding, round_up)
         if op == AVERAGE and round_up and padding != tuple(given):
@@ -294,6 +308,13 @@ class Builder:
         about = {"kernel": kernel, "stride": stride, "padding": padding}
         node = Node(op, name, (t.source,), shape, (*size, shape[2]), **about)
         return self._put(node, t.order.ndim, first)
+
+    def _check_pad(self, op: str, t: Tensor) -> None:
+        """Around the largest is what is below all; zeros are, where nothing is below 0."""
+        below = self.nodes[t.source] if t.source != INPUT else None
+        positive = below is not None and below.op == CLIP and below.low == 0
+        if (op == MAX and not (t.least or positive)) or (op == AVERAGE and t.least):
+            raise Unsupported("padding in front of it, not of its own kind: let the pool pad")
 
     def reduce(self, name: str, op: str, t: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
         """MAX or AVERAGE over all places of each channel; axes without the batch's."""
@@ -335,13 +356,15 @@ class Builder:
         pad = tuple(t.pad[a] for a in axes) if t.pad else ()
         return dataclasses.replace(t, order=t.order.transpose(axes), pad=pad)
 
-    def pad(self, t: Tensor, pads: Sequence[Sequence[int]]) -> Tensor:
-        """Zeros around a tensor: (before, after) by axis."""
+    def pad(self, t: Tensor, pads: Sequence[Sequence[int]], value: float) -> Tensor:
+        """Zeros, or what is below all values, around a tensor: (before, after) by axis."""
+        if value != 0 and value > LEAST:
+            raise Unsupported("padding with other than zeros: use zeros")
         _no_pad(t)
         pad = tuple((int(a), int(b)) for a, b in pads)
         if len(pad) != t.order.ndim or min(map(min, pad), default=0) < 0:
             raise Unsupported("padding that cuts: choose another size")
-        return dataclasses.replace(t, pad=pad) if any(map(any, pad)) else t
+        return dataclasses.replace(t, pad=pad, least=value != 0) if any(map(any, pad)) else t
 
     def quantised(self, t: Tensor, scale: float) -> None:
         """The model itself has this tensor in steps of `scale`."""
@@ -356,17 +379,6 @@ class Builder:
         if not self.nodes or t.source != len(self.nodes) - 1:
             raise ModelError("the model's output is not that of its last node: remove what is over")
         return Graph(self.shape, tuple(self.nodes), **about)
-
-
-def _with_pad(padding: Padding | str, pad: Sequence[Pair], first: bool) -> Padding:
-    """The padding of a convolution and that in front of it."""
-    if isinstance(padding, str):
-        raise Unsupported("padding twice, once to keep the size: give it all at once")
-    around = list(pad)
-    if any(around.pop(0 if first else -1)):
-        raise Unsupported("padding of channels: only height and width can have some")
-    (top, bottom), (left, right) = ((0, 0), *around)[-2:]
-    return tuple(a + b for a, b in zip(padding, (top, left, bottom, right), strict=True))
 
 
 def _by_ones(t: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -384,4 +396,4 @@ def _by_ones(t: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _no_pad(t: Tensor) -> None:
     if t.pad:
-        raise Unsupported("padding in front of it: only a convolution can have some")
+        raise Unsupported("padding in front of it: only a convolution or a pool can have some")

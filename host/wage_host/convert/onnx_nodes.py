@@ -234,7 +234,7 @@ class Operators:
     def pad(self, node: Any, where: str) -> None:
         """Pad with zeros, in front of a convolution."""
         settings, t = self.settings(node), self.tensor(node)
-        if settings.get("mode", b"constant") != b"constant" or self.number(node, 2, 0.0):
+        if settings.get("mode", b"constant") != b"constant":
             raise Unsupported("padding with other than zeros: use zeros")
         pads = self.value(self._input(node, 1)).reshape(-1).tolist()
         rank = t.order.ndim + 1
@@ -247,7 +247,7 @@ class Operators:
         if len(pads) != 2 * rank or pads[0] or pads[rank]:
             raise Unsupported("padding of the batch")
         by_axis = list(zip(pads[1:rank], pads[rank + 1 :], strict=True))
-        self.behind(node, self.builder.pad(t, by_axis))
+        self.behind(node, self.builder.pad(t, by_axis, self.number(node, 2, 0.0)))
 
     def cast(self, node: Any, where: str) -> None:
         """Cast from floats to floats."""

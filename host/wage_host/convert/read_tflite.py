@@ -352,11 +352,17 @@ class Reader:
         self.behind(node, where, made)
 
     def pad(self, node: Any, where: str) -> None:
-        """PAD with zeros, in front of a convolution."""
+        """PAD with zeros, PADV2 with a number, in front of a window."""
         pads = self.value(node.Inputs(1))
         if pads.ndim != 2 or pads.shape[0] < 2 or pads[0].any():
             raise Unsupported("padding of the batch")
-        self.behind(node, where, self.builder.pad(self.tensor(node), pads[1:].tolist()))
+        value = 0.0
+        if node.InputsLength() > 2:
+            number = self.weights(node.Inputs(2))
+            if number.size != 1:
+                raise Unsupported("padding with other than zeros: use zeros")
+            value = float(number.exact().reshape(()))
+        self.behind(node, where, self.builder.pad(self.tensor(node), pads[1:].tolist(), value))
 
 
 TAKES: dict[str, Callable[[Reader, Any, str], None]] = {
@@ -369,5 +375,5 @@ TAKES: dict[str, Callable[[Reader, Any, str], None]] = {
     **dict.fromkeys(("MAXIMUM", "MINIMUM"), Reader.limit),
     **dict.fromkeys(SHAPED, Reader.reshape),
     "TRANSPOSE": Reader.transpose,
-    "PAD": Reader.pad,
+    **dict.fromkeys(("PAD", "PADV2"), Reader.pad),
 }

@@ -68,3 +68,14 @@ def _rounded_up(shape: Shape, kernel: Pair, stride: Pair, padding: Padding) -> P
         last = -(-(n + a + b - k) // s) * s  # where that window begins
         more.append(max(0, last + k - n - a - b) if last < n + a else 0)
     return (*padding[:2], padding[2] + more[0], padding[3] + more[1])
+
+
+def with_pad(padding: Padding | str, pad: Sequence[Pair], first: bool) -> Padding:
+    """The padding of a window and that in front of it, (before, after) by axis."""
+    if isinstance(padding, str):
+        raise Unsupported("padding twice, once to keep the size: give it all at once")
+    around = list(pad)
+    if any(around.pop(0 if first else -1)):
+        raise Unsupported("padding of channels: only height and width can have some")
+    (top, bottom), (left, right) = ((0, 0), *around)[-2:]
+    return tuple(a + b for a, b in zip(padding, (top, left, bottom, right), strict=True))
