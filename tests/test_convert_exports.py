@@ -9,9 +9,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
-from onnx_models import Maker, ours, save, theirs
+from onnx_models import Maker, blocks, ours, save, theirs
 from test_convert_onnx import NEAR, same
-from wage_host.convert import fold, read_onnx
+from wage_host.convert import floats, fold, model, read_onnx
+from wage_host.data import Data
 from wage_host.errors import ModelError
 
 WHOLE = np.int64
@@ -156,6 +157,36 @@ def test_layers_give_what_onnxruntime_gives(case: Callable, tmp_path: Path) -> N
     same(make, tmp_path)
 
 
+def test_rows_of_a_picture_may_be_channels_over_time(tmp_path: Path) -> None:
+    make = Maker((1, 5, 12))  # bands by time, as spectrograms are in PyTorch
+    make.node("Squeeze", ints(make, 1))
+    make.conv(4, 5, 3)
+    make.node("Relu")
+    made = make.model()
+    x = np.random.default_rng(2).normal(0, 1, (3, 1, 5, 12)).astype(np.float32)
+    graph = read_onnx.read(save(made, tmp_path))
+    assert graph.shape == (1, 12, 5)  # what samples have to be
+    (block,) = blocks(graph)
+    found = floats.before(block, np.ascontiguousarray(x.transpose(0, 1, 3, 2)))
+    wanted = theirs(made, x).transpose(0, 2, 1)[:, None]
+    np.testing.assert_allclose(np.maximum(found, 0), wanted, **NEAR)
+
+
+def test_square_samples_over_time_are_told_of(tmp_path: Path) -> None:
+    said = []
+    for first in (True, False):
+        make = Maker((6, 6))
+        if not first:
+            make.node("Transpose", perm=[0, 2, 1])
+        make.conv(4, 6, 3)
+        make.node("ReduceMean", axes=[2], keepdims=0)
+        path = save(make.model(), tmp_path)
+        some = Data("d", np.arange(144, dtype=np.uint8).reshape(4, 6, 6), np.zeros(4, np.int64))
+        graph, given = read_onnx.read(path), model.Input()
+        said += model.imported(path, graph, some, given, model.Wish()).notes
+    assert said == ["samples are 6 steps of 6 channels, the steps first"]
+
+
 def test_a_batch_of_one_may_be_flattened_and_given_back(tmp_path: Path) -> None:
     make = Maker((3, 8, 7), opset=18)
     strided(make)
@@ -245,6 +276,6 @@ def test_relu_behind_a_quantised_tensor_is_no_layer(tmp_path: Path) -> None:
         make.node("QuantizeLinear", *steps)
         make.node("DequantizeLinear", *steps)
     make.node("GlobalAveragePool")
-    blocks = fold.blocks(read_onnx.read(save(make.model(), tmp_path)))
-    assert [(block.op, block.low) for block in blocks[:2]] == [("conv", 0), ("conv", 0)]
-    assert len(blocks) == 3
+    made = fold.blocks(read_onnx.read(save(make.model(), tmp_path)))
+    assert [(block.op, block.low) for block in made[:2]] == [("conv", 0), ("conv", 0)]
+    assert len(made) == 3

@@ -16,6 +16,7 @@ from wage_host import report as reports
 from wage_host._core import lib
 from wage_host.core import Config, Policy, info
 from wage_host.course import Course
+from wage_host.data import table
 from wage_host.data.live import Live
 from wage_host.device import Device
 from wage_host.errors import (
@@ -111,7 +112,7 @@ def do_learn(
         extras = dataclasses.replace(extras, names=names)
         new, test, held_out = (data.prepared(one, extras) if one else None for one in raw)
         if live:
-            new = Live(sys.stdin, extras, label)
+            new = Live(table.standard_input(), extras, label)
         given = {name: value for name, value in settings.items() if value is not None}
         if "lr" in given:
             given["lr_factor"], given["lr_shift"] = given.pop("lr")

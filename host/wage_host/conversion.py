@@ -107,8 +107,8 @@ def do_convert(
     \b
     Of a network of 'wage-host train' (.npz), of layers in its notation ('8x8x1 32FC 10FC': one that
     has learned nothing), or of another program's model:
-      .onnx          as PyTorch and tf2onnx export it, opsets 13 to 21
-      .tflite        in floats or in int8
+      .onnx          as PyTorch, Keras, tf2onnx and skl2onnx export it, opsets 13 to 21
+      .tflite        in floats or quantised
       .safetensors   arrays as PyTorch has them, layers described by --network
       .npz           the same
     These need --samples, like those that the board will see. What 'wage-host export' wrote needs

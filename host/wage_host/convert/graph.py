@@ -15,16 +15,10 @@ from typing import Any
 import numpy as np
 
 from wage_host._core import lib
+from wage_host.convert import windows
 from wage_host.convert.order import Order, Unsupported, canonical
 from wage_host.convert.weights import Weights
-from wage_host.convert.windows import (
-    Padding,
-    check_numbers,
-    check_size,
-    check_window,
-    window,
-    with_pad,
-)  # fmt: skip
+from wage_host.convert.windows import Padding, check_numbers, check_size, check_window, window
 from wage_host.errors import ModelError
 from wage_host.layers import Pair, Shape
 
@@ -68,13 +62,15 @@ class Node:
 class Graph:
     """Nodes in the order in which they run, the last one gives the classes.
 
-    shape: of the input; input_scale: of an input that the model quantises, a step in floats.
+    shape: of the input; input_scale: of an input that the model quantises, a step in floats; first:
+    the file has the input's channels first.
     """
 
     shape: Shape
     nodes: tuple[Node, ...]
     input_scale: float | None = None
     input_zero: int = 0
+    first: bool = False
     told: dict[str, Any] | None = None  # of our own export: what ONNX has no place for
 
 
@@ -176,7 +172,7 @@ class Builder:
         if t.pad:
             if t.least:
                 raise Unsupported("padding with other than zeros in front of it: use zeros")
-            padding = with_pad(padding, t.pad, first)
+            padding = windows.with_pad(padding, t.pad, first)
         out, kh, kw, inside = weights.shape
         kernel = (kh, kw)
         if groups < 1 or inside * groups != shape[2] or out % groups:
@@ -297,7 +293,7 @@ class Builder:
         shape = self._spatial(dataclasses.replace(t, pad=()), first)
         if t.pad:
             self._check_pad(op, t)
-            padding, counts_padding = with_pad(padding, t.pad, first), True
+            padding, counts_padding = windows.with_pad(padding, t.pad, first), True
         kernel = shape[:2] if kernel is None else kernel
         given, (padding, size) = padding, window(shape, kernel, stride, padding, round_up)
         if op == AVERAGE and round_up and padding != tuple(given):

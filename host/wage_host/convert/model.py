@@ -170,6 +170,8 @@ def _imported(
     layers[-1] = _head(layers[-1], made[-1], done, wish)
     if not wish.fresh and layers[-1].out > made[-1].output[2]:
         notes.append(f"rows for {layers[-1].out - made[-1].output[2]} new classes")
+    if graph.first and shape[1] == shape[2] != 1:  # else check_shape() tells them apart
+        notes.append(f"samples are {shape[1]} steps of {shape[2]} channels, the steps first")
     network = Network(shape, input_map, tuple(layers))
     weighted = [k for k in network.weighted if k >= done.trainable]
     return Imported(

@@ -58,9 +58,9 @@ def read(path: Path) -> Graph:
             "export it with opset_version=17"
         )
     troubles = []
-    for first in (True, False):  # some have the channels last
+    for first, rows in ((True, False), (False, False), (True, True)):
         reader = Reader(onnx, path, model, first, size)
-        made = reader.read()
+        made = reader.read(rows)
         if made is not None:
             return made
         troubles.append(reader.troubles)
@@ -94,8 +94,11 @@ class Reader(Operators):
         metadata = {p.key: p.value for p in model.metadata_props}
         self.told = values.told(path, metadata.get("wage", ""))
 
-    def read(self) -> Graph | None:
-        """The graph, or None: `troubles` has why."""
+    def read(self, rows: bool) -> Graph | None:
+        """The graph, or None: `troubles` has why.
+
+        rows: of a picture of one channel are the channels of a convolution over time.
+        """
         inputs = [i for i in self.g.input if i.name not in self.raw]
         outputs = list(self.g.output)
         if len(outputs) > 1:  # labels beside what they are the largest of
@@ -112,17 +115,19 @@ class Reader(Operators):
             )
         self.input, output = inputs[0].name, outputs[0].name
         try:
-            self.builder = Builder(self._shape(inputs[0]), self.first, self.size)
+            shape = self._shape(inputs[0])
+            rows = rows and len(shape) == 3 and shape[0] == 1
+            self.builder = Builder(shape[1:] if rows else shape, self.first, self.size)
+            self.tensors[self.input] = self.builder.reshape(self.builder.input, shape)
         except Unsupported as why:
             raise ModelError(f"{self.path}: its input: {why}") from None
-        self.tensors[self.input] = self.builder.input
         for number, node in self._needed(output):
             self._node(number, node)
         if self.troubles:
             return None
         if output not in self.tensors:
             raise ModelError(f"{self.path}: its output does not come from its input")
-        about: dict[str, Any] = {"told": self.told}
+        about: dict[str, Any] = {"told": self.told, "first": self.first}
         if self.input_step:
             about |= {"input_scale": self.input_step[0], "input_zero": self.input_step[1]}
         return self.builder.finish(self.tensors[output], **about)

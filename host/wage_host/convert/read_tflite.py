@@ -99,7 +99,8 @@ class Reader:
             return None
         if outputs[0] not in self.tensors:
             raise ModelError(f"{self.path}: its output does not come from its input")
-        return self.builder.finish(self.tensors[outputs[0]], **self._input_step(inputs[0]))
+        about = self._input_step(inputs[0])
+        return self.builder.finish(self.tensors[outputs[0]], first=self.first, **about)
 
     @staticmethod
     def _list(get: Callable[[int], int], count: int) -> list[int]:

@@ -7,7 +7,6 @@ The registry of formats is READERS: one function each from a path to raw.Raw.
 """
 
 import dataclasses
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -125,7 +124,8 @@ def read(path: Path, label: str | None = None) -> Raw:
     standard input. `label`: the column of the labels in CSV; WrongUsage for anything else.
     """
     if path == STANDARD_INPUT:
-        return _checked(table.collect(table.rows(sys.stdin, "standard input", label), "-"), path)
+        rows = table.rows(table.standard_input(), "standard input", label)
+        return _checked(table.collect(rows, "-"), path)
     name, _, part = str(path).partition(":")
     if name in datasets.KNOWN and part:
         _no_column(path, label)

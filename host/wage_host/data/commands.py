@@ -26,10 +26,13 @@ def do_show(
 
     \b
     What is read:
-      .npz            arrays x and y, and names of classes when there are some
-      .csv, or -      rows of label,value,value,…; the label's column by --label
+      .npz            arrays x (samples first, channels last) and y (numbers from 0, texts, or
+                      rows of one 1), and names of classes when there are some
+      .csv, .tsv, -   rows of label,value,value,… (or ; or tabs between); the label's column by
+                      --label; columns without a name are left out
       …-images-idx3-ubyte[.gz], .bin, .mat: MNIST, CIFAR-10, SVHN as published
-      a folder        <class>/NAME.jpg (.png, .bmp, .ppm), <class>/NAME.wav; SET.zip/train, too
+      a folder        <class>/NAME.jpg (.png, .bmp, .gif, .webp, .tif), <class>/NAME.wav (whole
+                      numbers or floats); SET.zip/train, too; hidden files are left out
       mnist:train     a published set in the folder that WAGE_DATA names
     """
     if prepare and model:

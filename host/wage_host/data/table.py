@@ -1,12 +1,14 @@
 """CSV: rows of a label and values, from a file or as they come in live."""
 
 import csv
+import io
 import itertools
 import math
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 
@@ -29,6 +31,13 @@ class Row(NamedTuple):
     line: int
     label: str
     values: tuple[int | float, ...]
+
+
+def standard_input() -> TextIO:
+    """Standard input, in UTF-8 whatever the locale says."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")
+    return sys.stdin
 
 
 def rows(lines: Iterable[str], name: str, label: str | None = None) -> Iterator[Row]:
