@@ -38,10 +38,8 @@ struct field {
 };
 
 /* More requests, as in wire.h. */
-enum wage_field_type {
-    WAGE_SENSE = 17,    /* no fields; what is sensed, for the host to keep */
-    WAGE_SENSED = 78    /* answers SENSE; fields: sensed; tail: the input */
-};
+#define WAGE_SENSE 17           /* no fields; what is sensed, to be kept */
+#define WAGE_SENSED 78          /* answers; fields: sensed; tail: the input */
 
 enum wage_sensed_field {
     WAGE_SENSED_LABEL,          /* as a button says it, or 2^32 - 1 */

@@ -326,7 +326,8 @@ static int answer(struct serve *s)
 {
     uint8_t type = s->message.type;
     s->seal = NULL;
-    if (type < WAGE_HELLO || type > (serve_senses(s) ? WAGE_SENSE : WAGE_FORGET))
+    if (type < WAGE_HELLO
+        || type > (serve_senses(s) ? WAGE_SENSE : WAGE_FORGET))
         return serve_refuse(s, WAGE_E_TYPE, type, 0);
     if (s->message.fields < fields_needed(type))
         return serve_refuse(s, WAGE_E_PAYLOAD, fields_needed(type),
