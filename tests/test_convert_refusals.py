@@ -56,7 +56,18 @@ def test_the_pass_that_came_further_says_why(tmp_path: Path) -> None:
     make.node("Transpose", perm=[0, 3, 1, 2])
     make.conv(4, 3, 3, 3)
     make.node("Elu")
-    assert refusal(make, tmp_path).endswith("Elu 'Elu2' (node 2): train it with Relu or Relu6")
+    assert refusal(make, tmp_path).endswith(
+        "cannot be converted: Elu 'Elu2' (node 2): train it with Relu or Relu6"
+    )
+
+
+def test_what_is_behind_an_activation_is_looked_at_too(tmp_path: Path) -> None:
+    make = Maker((3, 8, 8))
+    make.node("Tanh")
+    make.node("Clip", make.array(1.0), make.array(3.0))
+    said = refusal(make, tmp_path)
+    assert "Tanh 'Tanh0' (node 0): train it with Relu" in said
+    assert "Clip 'Clip1' (node 1): a clip to 1 … 3: from 0, or as far below it" in said
 
 
 def sigmoid_at_the_end(make: Maker) -> str:
