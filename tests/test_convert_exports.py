@@ -187,6 +187,21 @@ def test_square_samples_over_time_are_told_of(tmp_path: Path) -> None:
     assert said == ["samples are 6 steps of 6 channels, the steps first"]
 
 
+@pytest.mark.parametrize(("scale", "told"), [(None, True), (1.0, False)])
+def test_a_model_that_divides_bytes_itself_is_told_of(
+    scale: float | None, told: bool, tmp_path: Path
+) -> None:
+    make = Maker((3, 8, 8))
+    make.node("Mul", make.array(1 / 127.5))  # Keras: Rescaling(1 / 127.5, -1)
+    make.node("Add", make.array(-1.0))
+    make.conv(4, 3, 8, 8)
+    make.node("Flatten")
+    some = Data("d", np.arange(384, dtype=np.uint8).reshape(2, 8, 8, 3), np.zeros(2, np.int64))
+    graph = read_onnx.read(save(make.model(), tmp_path))
+    notes = model.imported(tmp_path, graph, some, model.Input(scale), model.Wish()).notes
+    assert ["Mul 'Mul0' (node 0) divides" in note for note in notes] == [True] * told
+
+
 def test_a_batch_of_one_may_be_flattened_and_given_back(tmp_path: Path) -> None:
     make = Maker((3, 8, 7), opset=18)
     strided(make)

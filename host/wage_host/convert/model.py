@@ -13,7 +13,7 @@ from wage_host import initial
 from wage_host._core import lib
 from wage_host.convert import fold, integers, quantise, read_arrays, read_onnx, read_tflite, whole
 from wage_host.convert.fold import WEIGHTED, Block, Unfit
-from wage_host.convert.graph import ADD, DENSE, INPUT, Graph
+from wage_host.convert.graph import ADD, AFFINE, DENSE, INPUT, Graph
 from wage_host.convert.source import Tell, shown, silent
 from wage_host.convert.steps import Scale
 from wage_host.data import Data, activations
@@ -156,6 +156,7 @@ def _imported(
 ) -> Imported:
     shape = graph.shape
     check_shape(data, shape)
+    notes = _notes(graph, data, given)
     given = _input(graph, data, given)
     input_map, factor, offset = _whole_inputs(data.x.dtype, given, shape[2])
     x = activations(data.x, input_map).reshape(len(data), *shape)
@@ -166,18 +167,30 @@ def _imported(
     if wish.fresh:  # of a last layer that is not kept
         gain, bits = GAIN_SHIFT if gain is None else gain, 8
     done = quantise.quantise(made, x, first, gain, bits, tell)
-    layers, notes = list(done.layers), []
+    layers = list(done.layers)
     layers[-1] = _head(layers[-1], made[-1], done, wish)
     if not wish.fresh and layers[-1].out > made[-1].output[2]:
         notes.append(f"rows for {layers[-1].out - made[-1].output[2]} new classes")
-    if graph.first and shape[1] == shape[2] != 1:  # else check_shape() tells them apart
-        notes.append(f"samples are {shape[1]} steps of {shape[2]} channels, the steps first")
     network = Network(shape, input_map, tuple(layers))
     weighted = [k for k in network.weighted if k >= done.trainable]
     return Imported(
         network, len(weighted), done.gain_shift, blocks, done, len(made) - len(blocks), given,
         tuple(notes), wish.fresh,
     )  # fmt: skip
+
+
+def _notes(graph: Graph, data: Data, given: Input) -> list[str]:
+    """What may be meant otherwise, and no check can know."""
+    notes, front, (height, steps, channels) = [], graph.nodes[0], graph.shape
+    if graph.first and height == 1 and steps == channels > 1:
+        notes.append(f"samples are {steps} steps of {channels} channels, the steps first")
+    small = front.op == AFFINE and np.abs(front.weights.exact()).max() < 4 / BYTE
+    if small and given == Input() and data.x.dtype == np.uint8:
+        notes.append(
+            f"{front.name} divides, and bytes / {BYTE:g} are what it gets: if the model takes bytes "
+            "as they are, say --input-scale 1"
+        )
+    return notes
 
 
 def told_extras(path: Path, graph: Graph) -> Extras:

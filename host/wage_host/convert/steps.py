@@ -232,7 +232,10 @@ def with_scaler(blocks: tuple[Block, ...], k: int) -> tuple[Block, ...]:
     """
     below = blocks[k]
     if k in (b.sources[0] for b in blocks if b.op == MAX):
-        raise Unfit(f"{below.names[-1]}: a clip and a max-pool in front of a sum: use Relu there")
+        raise Unfit(
+            f"{below.names[-1]}: a clip and a max-pool in front of a sum: use Relu there, and give "
+            "the model in floats"
+        )
     channels, low, high = below.output[2], below.low, INF
     if below.op == ADD:
         high, free = below.high, 0.0 if low == 0 else -INF
