@@ -140,8 +140,8 @@ def test_refusals_say_why(tmp_path: Path):
 
 def test_numbers_of_requests_are_their_own():
     others = ffi.typeof("enum wage_type").elements
-    assert lib.WAGE_SENSE == max(n for n in others if n < 64) + 1
-    assert lib.WAGE_SENSED == max(n for n in others if n != lib.WAGE_NAK) + 1
+    assert max(n for n in others if n < 64) + 1 == lib.WAGE_SENSE
+    assert max(n for n in others if n != lib.WAGE_NAK) + 1 == lib.WAGE_SENSED
 
 
 def test_older_firmware_that_gives_other_inputs_is_found(monkeypatch: pytest.MonkeyPatch):
