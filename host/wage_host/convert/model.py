@@ -187,8 +187,8 @@ def _notes(graph: Graph, data: Data, given: Input) -> list[str]:
     small = front.op == AFFINE and np.abs(front.weights.exact()).max() < 4 / BYTE
     if small and given == Input() and data.x.dtype == np.uint8:
         notes.append(
-            f"{front.name} divides, and bytes / {BYTE:g} are what it gets: if the model takes bytes "
-            "as they are, say --input-scale 1"
+            f"{front.name} divides, and bytes / {BYTE:g} are what it gets: if the model takes "
+            "bytes as they are, say --input-scale 1"
         )
     return notes
 
