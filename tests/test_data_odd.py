@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_data_readers import png, put, wav
-from wage_host import data
+from wage_host import data, images
 from wage_host.errors import DataError, ShapeError
 from wage_host.network import parse
 
@@ -153,6 +153,17 @@ def test_what_systems_put_into_folders_is_no_sample(tmp_path: Path) -> None:
         for name in ("a/1.png", "b/1.png", "__MACOSX/a/._1.png", "a/._1.png"):
             file.writestr(name, some)
     assert data.load(tmp_path / "d.zip").labels.tolist() == [0, 1]
+
+
+def test_many_pictures_say_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "TOLD", 2)
+    for k in range(5):
+        put(tmp_path / f"p/a/{k}.png", png(np.zeros((4, 4), np.uint8)))
+    said: list[tuple[int, int, str]] = []
+    data.learn_from(tmp_path / "p", "resize 2x2", tell=lambda *how: said.append(how))
+    assert said == [(2, 5, "a/1.png"), (4, 5, "a/3.png")]
+    data.load(tmp_path / "p", tell=lambda *how: said.append(how))
+    assert said[2:] == said[:2]
 
 
 def test_folders_without_samples_say_where_they_may_be(tmp_path: Path) -> None:

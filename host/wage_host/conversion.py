@@ -12,6 +12,7 @@ from wage_host import classes, data, files, network, pack, train, unpack
 from wage_host.convert import export, model, read_arrays, report, settings
 from wage_host.convert.graph import Graph
 from wage_host.convert.settings import Settings
+from wage_host.convert.source import Tell
 from wage_host.core import Core, info
 from wage_host.errors import ModelError, TwinDiffers, WrongUsage
 from wage_host.extras import Extras
@@ -234,7 +235,9 @@ def imported(
     label: str | None,
 ) -> tuple[model.Imported, data.Data | None, data.Data | None]:
     """Another program's model, the samples it was calibrated with, those to judge it by."""
-    known, test, extras = _samples(model.told_extras(source, graph), wish, options, label)
+    with screen.counted("reading pictures") as tell:
+        extras = model.told_extras(source, graph)
+        known, test, extras = _samples(extras, wish, options, label, tell)
     scale = options["input_scale"]
     given = model.Input(
         None if scale is None else model.fraction(scale, "--input-scale"),
@@ -257,7 +260,7 @@ def imported(
 
 
 def _samples(
-    told: Extras, wish: model.Wish, options: dict[str, Any], label: str | None
+    told: Extras, wish: model.Wish, options: dict[str, Any], label: str | None, tell: Tell
 ) -> tuple[data.Data | None, data.Data | None, Extras]:
     """Samples to calibrate with and to judge by, and extras; told: what the file says of them."""
     samples, text, known, extras = options["samples"], options["prepare"], None, told
@@ -266,13 +269,15 @@ def _samples(
     if text and not samples:
         raise WrongUsage("--prepare is how --samples become inputs: give --samples, too")
     if samples and told.steps:
-        raw = data.read(samples, label)
+        raw = data.read(samples, label, tell)
         names = raw.numbered(None)[1] if wish.fresh else told.names
         extras = dataclasses.replace(told, names=names)
         known = data.prepared(raw, extras)
     elif samples:
-        known, extras = data.learn_from(samples, text, label, () if wish.fresh else told.names)
-    test = data.load(options["eval_data"], extras, label) if options["eval_data"] else None
+        names = () if wish.fresh else told.names
+        known, extras = data.learn_from(samples, text, label, names, tell)
+    path = options["eval_data"]
+    test = data.load(path, extras, label, tell) if path else None
     return known, test, extras
 
 

@@ -11,12 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from wage_host.convert.source import Tell, silent
 from wage_host.errors import DataError, ToolMissing
 from wage_host.files import UNREADABLE
 
 ENDINGS = (
     ".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".gif", ".webp", ".tif", ".tiff",
 )  # fmt: skip
+
+
+TOLD = 500  # pictures between two words on how far it is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +33,17 @@ class Size:
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """A part of a set, not read yet: each picture's name and label, and how to open one."""
+    """A part of a set, not read yet: each picture's name and label, and how to open one.
+
+    tell: how far reading is, while it goes on for more than a moment.
+    """
 
     where: Path
     names: Sequence[str]
     labels: np.ndarray
     classes: Sequence[str]
     open: Callable[[str], Any]  # a name -> a binary file
+    tell: Tell = silent
 
     def __len__(self) -> int:
         return len(self.names)
@@ -76,6 +84,8 @@ class Pictures:
             raise DataError(
                 f"{self.where}: {self.names[index]} is no picture, or is damaged: copy it again"
             ) from None
+        if index % TOLD == TOLD - 1:
+            self.tell(index + 1, len(self), self.names[index])
         return array[..., None] if grey else array
 
 

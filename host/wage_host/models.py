@@ -140,7 +140,8 @@ def do_train(screen: Screen, text: str, **options: Any) -> dict[str, Any]:
         files.check_output(target)
     how, net = _plan(text, **options)
     names = [name.strip() for name in (options["classes"] or "").split(",") if name.strip()]
-    known, extras = data.learn_from(file, options["prepare"], options["label"], names)
+    with screen.counted("reading pictures") as read:
+        known, extras = data.learn_from(file, options["prepare"], options["label"], names, read)
     net, others = dataclasses.replace(net, extras=extras), {}
     if extras.names and len(extras.names) != net.classes:
         raise WrongUsage(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from wage_host import datasets, images
+from wage_host.convert.source import Tell, silent
 from wage_host.data import prepare, sound, steps, table
 from wage_host.data.raw import Labels, Raw
 from wage_host.data.ready import Data, activations, as_bytes, check, finished, samples
@@ -116,12 +117,13 @@ READERS = (
 )
 
 
-def read(path: Path, label: str | None = None) -> Raw:
+def read(path: Path, label: str | None = None, tell: Tell = silent) -> Raw:
     """The samples of a file or folder as they are; its name says the format.
 
     A part of a zip file of pictures is SET.zip/train, one of a known set NAME:train. What is not
     there under this name may be in the folder of data sets, which WAGE_DATA names. `-` is CSV on
     standard input. `label`: the column of the labels in CSV; WrongUsage for anything else.
+    tell: how far it is with pictures, which are read when they are asked for.
     """
     if path == STANDARD_INPUT:
         rows = table.rows(table.standard_input(), "standard input", label)
@@ -143,7 +145,11 @@ def read(path: Path, label: str | None = None) -> Raw:
             )
         if reader is not CSV:
             _no_column(path, label)
-        return _checked(reader.read(path, label), path)
+        raw = _checked(reader.read(path, label), path)
+        if isinstance(raw.x, images.Each):
+            told = images.Each(dataclasses.replace(raw.x.of, tell=tell))
+            raw = dataclasses.replace(raw, x=told)
+        return raw
     except UNREADABLE:
         raise DataError(f"{path} is truncated or not what its name says: copy it again") from None
 
@@ -200,9 +206,11 @@ def _checked(raw: Raw, path: Path) -> Raw:
     return raw
 
 
-def load(path: Path, extras: Extras | None = NOTHING, label: str | None = None) -> Data:
+def load(
+    path: Path, extras: Extras | None = NOTHING, label: str | None = None, tell: Tell = silent
+) -> Data:
     """The samples as a model with these extras takes them; None: a model is yet to be made."""
-    return prepared(read(path, label), extras)
+    return prepared(read(path, label, tell), extras)
 
 
 def prepared(raw: Raw, extras: Extras | None = NOTHING) -> Data:
@@ -212,7 +220,11 @@ def prepared(raw: Raw, extras: Extras | None = NOTHING) -> Data:
 
 
 def learn_from(
-    path: Path, text: str | None, label: str | None = None, classes: Sequence[str] = ()
+    path: Path,
+    text: str | None,
+    label: str | None = None,
+    classes: Sequence[str] = (),
+    tell: Tell = silent,
 ) -> tuple[Data, Extras]:
     """Samples to train a model with, and the extras that it needs for more of the same.
 
@@ -221,7 +233,7 @@ def learn_from(
     """
     if text:
         steps.parse(text)  # before long work
-    return prepared_from(read(path, label), text, classes)
+    return prepared_from(read(path, label, tell), text, classes)
 
 
 def prepared_from(raw: Raw, text: str | None, classes: Sequence[str] = ()) -> tuple[Data, Extras]:

@@ -37,14 +37,16 @@ def do_show(
     """
     if prepare and model:
         raise WrongUsage("--prepare says how, or --model: give one of them")
-    raw, made, steps = data.read(path, label), None, ()
-    if prepare:
-        made, extras = data.prepared_from(raw, prepare)
-        steps = extras.steps
-    elif model:
-        extras = info(files.read_blob(model)).extras
-        made, steps = data.prepared(raw, extras), () if raw.inputs else extras.steps
-    about = show.summary(raw, made)
+    made, steps = None, ()
+    with screen.counted("reading pictures") as tell:
+        raw = data.read(path, label, tell)
+        if prepare:
+            made, extras = data.prepared_from(raw, prepare)
+            steps = extras.steps
+        elif model:
+            extras = info(files.read_blob(model)).extras
+            made, steps = data.prepared(raw, extras), () if raw.inputs else extras.steps
+        about = show.summary(raw, made)
     screen.say("\n".join(show.lines(about)))
     if steps:
         screen.say("after " + ", ".join(map(data.steps.say, steps)))
