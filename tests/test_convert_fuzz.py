@@ -2,6 +2,7 @@
 
 # SPDX-License-Identifier: MIT
 
+import dataclasses
 import io
 import random
 import tracemalloc
@@ -15,8 +16,12 @@ from model_files import READERS, graph_of, refused
 from onnx_models import Maker
 from safetensors.numpy import save as save_safetensors
 from test_convert import HERE, blob_of, converted
-from wage_host.convert import export
+from wage_host import network, pack
+from wage_host._core import lib
+from wage_host.convert import export, model, read_arrays
+from wage_host.core import Config
 from wage_host.errors import ModelError
+from wage_host.extras import Extras
 
 FILES = 500  # of a format; a first hundred of them in `make test`
 
@@ -40,7 +45,7 @@ def onnx_files() -> list[bytes]:
 
 def tflite_files() -> list[bytes]:
     """The fixtures."""
-    return [path.read_bytes() for path in sorted(HERE.glob("*.tflite"))]
+    return [path.read_bytes() for path in sorted(HERE.rglob("*.tflite"))]
 
 
 def arrays() -> dict[str, np.ndarray]:
@@ -155,3 +160,18 @@ def test_files_get_no_more_memory_than_they_have_bytes_for(
     traced.write_bytes(make())
     for reader in READERS[format]:
         refused(reader, traced)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".onnx"])
+def test_the_largest_export_of_a_board_is_no_greedy_file(suffix: str, tmp_path: Path) -> None:
+    text = "4x4x1" + " 2C3s" * (lib.WAGE_LAYERS_MAX - 1) + f" {lib.WAGE_CLASSES_MAX}FC"
+    names = tuple(f"class {k}" for k in range(lib.WAGE_CLASSES_MAX))
+    net = dataclasses.replace(network.parse(text, 1, bias=True), extras=Extras((), names))
+    path = tmp_path / f"m{suffix}"
+    path.write_bytes(export.exported(pack.blob(net, "", Config(1, -5, 1, 2, 0), 1, 0, []), path))
+    if suffix == ".onnx":
+        assert model.told_extras(path, model.read(path, None, None)).names == names
+    else:
+        told = read_arrays.metadata(path)
+        again, _ = export.rebuilt(path, told, read_arrays.load(path))
+        assert len(again.layers) == lib.WAGE_LAYERS_MAX and again.extras.names == names
