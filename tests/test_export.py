@@ -84,6 +84,22 @@ def test_layers_of_every_kind_and_width_come_back(text: str, tmp_path: Path) -> 
                 assert and_back(tmp_path, ending) == blob, (ending, bias, learn)
 
 
+def test_network_that_has_learned_nothing_needs_no_file(tmp_path: Path) -> None:
+    for seed in (1, 5):
+        told = do(tmp_path, "convert", "6x6x2 4C3/2 5FC", "--seed", seed, "-o", "first.wage")
+        assert told["ok"], told
+        up = unpack.unpacked((tmp_path / "first.wage").read_bytes())
+        net = network.parse("6x6x2 4C3/2 5FC", seed)
+        for layer, fresh in zip(up.network.layers, net.layers, strict=True):
+            np.testing.assert_array_equal(layer.used(False), fresh.used(False))
+        assert up.config.seed == seed
+    for text, part in (("6x6x2 4C3 5F", "'5F' is no layer"), ("nothing", "nothing")):
+        told = do(tmp_path, "convert", text, "-o", "first.wage")
+        assert told["code"] == 15 and part in told["error"]
+    told = do(tmp_path, "convert", "6x6x2 5FC", "--mean", 1, "-o", "first.wage")
+    assert told["code"] == 2 and "leave them out" in told["error"]
+
+
 OVERRIDES = {
     ("--lr", "2^-3"): {"lr_shift": -3, "lr_factor": 1},
     ("--seed", 7, "--replays", 1): {"seed": 7, "replays": 1},

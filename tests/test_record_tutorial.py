@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import test_cli
-from wage_host import emulate
+from wage_host import emulate, firmware
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/field.md").read_text(encoding="utf-8")
@@ -35,7 +35,8 @@ def test_commands_and_figures_of_the_page(tmp_path: Path, need_emulator: None) -
             if words[0] == "emulate":
                 told = dict(zip(words[1::2], words[2::2], strict=True))
                 board = told["--board"]
-                image = emulate.build(board, tmp_path / told["--model"], field=told["--field"])
+                wanted = firmware.Contents(tmp_path / told["--model"], field=told["--field"])
+                image = firmware.build(board, wanted)
                 running.close()
                 url = running.enter_context(emulate.running(board, image))
                 continue

@@ -200,7 +200,7 @@ def own(source: Path, options: dict[str, Any]) -> bool:
     suffix = source.suffix.lower()
     if suffix in model.READERS or options["description"]:
         return False
-    if suffix not in model.ARRAYS:
+    if suffix not in model.ARRAYS and not in_notation(source):
         raise model.unread(source)
     if suffix == ".safetensors" and read_arrays.metadata(source) is None:
         return False
@@ -214,11 +214,16 @@ def own(source: Path, options: dict[str, Any]) -> bool:
     return True
 
 
+def in_notation(source: Path) -> bool:
+    """Whether it is no file but layers, as 8x8x1 32FC 10FC."""
+    return bool(LAYERS.match(str(source))) and not source.exists()
+
+
 def load(source: Path, seed: int | None) -> tuple[Network, Settings]:
     """A network of `wage-host train`, a fresh one of its notation, or an export of a model, and
     what the file says beside it.
     """
-    if LAYERS.match(str(source)) and not source.exists():
+    if in_notation(source):
         return network.parse(str(source), 1 if seed is None else seed), Settings()
     told = read_arrays.metadata(source)
     if told is None:
