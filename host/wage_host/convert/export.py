@@ -207,10 +207,12 @@ def steps(network: Network) -> list[float]:
 
 
 def _share(network: Network, found: list[float], k: int, step: float) -> None:
-    """Layer k gives what is added to something of these steps."""
+    """Layer k gives what is added to something of these steps; a max-pool hands on its input's."""
     if found[k] == step:
         return
-    if not network.layers[k].weight_bits:
+    if k and network.layers[k].kind == lib.WAGE_MAX_POOL:
+        _share(network, found, k - 1, step)
+    elif not network.layers[k].weight_bits:
         raise ModelError(
             f"layer {k} is added to a tensor of other steps: ONNX has no word for it; export to "
             ".npz or .safetensors"

@@ -226,9 +226,7 @@ def _own(path: Path, graph: Graph, blocks: tuple[Block, ...], wish: Wish) -> Imp
         for b, s in zip(blocks, (*steps[:-1], unit), strict=True)
     )
     gain = told["gain_shift"] if wish.gain_shift is None else wish.gain_shift
-    done = quantise.Quantised(
-        blocks, tuple(range(len(blocks))), first, layers, scales, gain, 0
-    )
+    done = quantise.Quantised(blocks, tuple(range(len(blocks))), first, layers, scales, gain, 0)
     # blocks for whole inputs
     given = fold.with_input(blocks[0], *(np.full(graph.shape[2], v) for v in (whole.UNIT, 0.0)))
     done = dataclasses.replace(done, blocks=(given, *blocks[1:])) if given else done
@@ -290,7 +288,19 @@ def _with_input(
 
 
 def _cut(blocks: Sequence[Block], wish: Wish) -> int:
-    """The first layer that goes on learning."""
+    """The first layer that goes on learning; no sum may have it between its parts."""
+    first = _first(blocks, wish)
+    for k, block in enumerate(blocks):
+        if block.op == ADD and block.sources[1] + 1 < first <= k:
+            raise WrongUsage(
+                f"{blocks[first].name} would be the first layer that learns, but begins inside "
+                f"the sum {block.name}: let more layers learn, or fewer"
+            )
+    return first
+
+
+def _first(blocks: Sequence[Block], wish: Wish) -> int:
+    """The layer that a wish means."""
     weighted = [k for k, block in enumerate(blocks) if block.op in WEIGHTED]
     if wish.until is not None:
         at = [

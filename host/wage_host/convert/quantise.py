@@ -32,7 +32,7 @@ KINDS = {
 Q_MAX = 127
 H_MIN, H_MAX = 1, 27  # of a layer with weights of 8 bits
 TERNARY = 0.7
-ROUNDS = 40  # of making shared steps coarser
+ROUNDS = 40  # of making shared steps coarser, and of layers between
 LOG2_E = math.log2(math.e)
 GAIN_SHIFTS = range(8)
 
@@ -70,29 +70,25 @@ def quantise(
 
     trainable: the first layer that goes on learning; from there on a tensor has one step for all
     channels. gain_shift: of the softmax; None: so that the last layer learns as fast as one of
-    `train`. bits: 2 or 8, of
-    weights in use from there on. tell: how far it is, in layers.
+    `train`. bits: 2 or 8, of weights in use from there on. tell: how far it is, in layers.
     """
     blocks = tuple(blocks)
     seen, origin = seen_in(blocks, x), list(range(len(blocks)))
-    while True:
-        try:
-            plan = steps.plan(blocks, seen, trainable)
-            break
-        except steps.Split as split:
-            (k,) = split.args
-            blocks = steps.with_scaler(blocks, k)
-            for kept in (seen, origin):
-                kept.insert(k + 1, kept[k])
-            trainable += k < trainable
+    plan = None
     for _ in range(ROUNDS):
         try:
+            plan = plan or steps.plan(blocks, seen, trainable)
             return _Pass(blocks, x, trainable, plan, gain_shift, bits).run(tuple(origin), tell)
         except _Coarser as more:
             group, least = more.args
             plan.shared[group] = np.maximum(plan.shared[group], least)
-            if group >= trainable:
-                plan.shared[group] = np.full_like(least, plan.shared[group].max())
+        except steps.Split as split:
+            plan = None
+            for k in reversed(split.args[0]):
+                blocks = steps.with_scaler(blocks, k)
+                for kept in (seen, origin):
+                    kept.insert(k + 1, kept[k])
+                trainable += k < trainable
     raise Unfit("its residual sums have steps that fit no 8 bits: train it with smaller weights")
 
 
@@ -130,6 +126,15 @@ class _Pass:
             self.layers.append(layer)
             last = k + 1 == len(self.blocks)
             if not last:
+                ends = self.z.min((0, 1, 2)), self.z.max((0, 1, 2))
+                if steps.spills(block, self.scales[k], *ends):
+                    if self.plan.tensors[k].group in self.plan.shared:
+                        raise steps.Split([k])
+                    if layer.weight_bits == 8:  # fewer come near it only
+                        raise Unfit(
+                            f"{block.names[-1]}: what it cuts off is too large for the little it "
+                            "leaves: train it with smaller weights"
+                        )
                 self.exact[k] = np.clip(self.z, block.low, block.high) if block.acts else self.z
                 below, other = self.whole[k - 1], self.whole.get(skip, self.whole[k - 1])
                 sums = (
@@ -219,9 +224,7 @@ class _Pass:
         )  # fmt: skip
         return self._biased(k, layer, unit)
 
-    def _ternary(
-        self, k: int, block: Block, w: np.ndarray, last: bool, about: dict
-    ) -> Layer:
+    def _ternary(self, k: int, block: Block, w: np.ndarray, last: bool, about: dict) -> Layer:
         """Weights -1, 0 and 1 of one unit: those above 0.7 of the mean are not 0."""
         q = np.sign(w) * (np.abs(w) > TERNARY * np.abs(w).mean())
         size = float(np.abs(w[q != 0]).mean()) if q.any() else 1.0
@@ -232,7 +235,8 @@ class _Pass:
             if self.plan.tensors[k].group in self.plan.shared:
                 raise Unfit(f"{block.name}: weights of 2 bits in front of a sum: use --weights 8")
             want = self.plan.wanted[k].step.max()
-            shift = int(np.clip(round(math.log2(want / size)), 1, H_MAX - 6))
+            most = math.floor if math.isfinite(block.high) else round  # a clip must stay one
+            shift = int(np.clip(most(math.log2(want / size)), 1, H_MAX - 6))
         self.scales[k] = Scale(unit if last else unit * 2.0**shift, np.zeros_like(unit))
         layer = Layer(
             **about, weight_bits=2, store_bits=16, alpha_shift=shift - 1,
@@ -304,7 +308,10 @@ class _Pass:
             if fixed is None:
                 raise Unfit(f"{block.name}: its bias is too large for its weights")
             tensor = self.plan.tensors[k]
-            least = largest * 2.0**H_MIN / Q_MAX * 2.0**-tensor.exponent
+            least = np.maximum(largest / Q_MAX, np.abs(bias) / (lib.WAGE_BIAS_MAX / 4))
+            least *= 2.0 ** (H_MIN - tensor.exponent)
+            if any(t.group == tensor.group for t in self.plan.tensors[self.trainable :]):
+                least = np.full_like(least, least.max())
             raise _Coarser(tensor.group, least * (1 + 1e-9))
         return found
 

@@ -17,6 +17,7 @@ from wage_host.convert.seen import Seen
 from wage_host.convert.weights import Weights
 
 A_MAX = 127  # of an activation
+NEAR = 0.99999  # so much of a clip's end is that end
 CANDIDATES = np.concatenate([np.linspace(1.0, 0.3, 29), np.linspace(0.28, 0.1, 10)])
 
 
@@ -37,7 +38,7 @@ class Tensor:
 
 
 class Split(Exception):
-    """A block clips at another value than its sum's steps do: (its index)."""
+    """Groups have steps that hold what the clips of some tensors cut off: (their indices)."""
 
 
 def movable(blocks: Sequence[Block], trainable: int) -> list[bool]:
@@ -192,11 +193,11 @@ def _shared(
     if max(members) >= trainable:
         most = np.full_like(most, most.max())
     steps, losses = [most * share for share in CANDIDATES], []
+    powers = [seen[k].power or 1.0 for k in members]
     for step in steps:
         loss = np.zeros_like(most)
-        for k, w in zip(members, whole, strict=True):
-            block, power = blocks[k], seen[k].power or 1.0
-            rounds = block.op in WEIGHTED or tensors[k - 1].exponent < tensors[k].exponent
+        for k, w, power in zip(members, whole, powers, strict=True):
+            rounds = blocks[k].op in WEIGHTED or tensors[k - 1].exponent < tensors[k].exponent
             loss += lost(seen[k], Scale(step * w, wanted[k].offset), rounds) / power
         losses.append(loss if max(members) < trainable else np.full_like(loss, loss.sum()))
     at = np.argmin(losses, axis=0)[None]
@@ -210,12 +211,23 @@ def _check_clips(
     shared: dict[int, np.ndarray],
     seen: list[Seen],
 ) -> None:
-    """Split for a tensor that clips below what its group's steps hold."""
+    """Split for tensors that clip below what their group's steps hold."""
+    found = []
     for k, (block, tensor) in enumerate(zip(blocks, tensors, strict=True)):
         if tensor.group in shared:
-            most = shared[tensor.group] * 2.0**tensor.exponent * A_MAX
-            if ((seen[k].ends()[1] >= block.high) & (most > block.high * 1.001)).any():
-                raise Split(k)
+            step = shared[tensor.group] * 2.0**tensor.exponent
+            if spills(block, Scale(step, 0 * step), *seen[k].ends()):
+                found.append(k)
+    if found:
+        raise Split(found)
+
+
+def spills(block: Block, scale: Scale, low: np.ndarray, high: np.ndarray) -> bool:
+    """The steps hold what the clip cuts off, and it is met; low, high: of a channel's values."""
+    bottom, top = (scale.offset + q * scale.step for q in (-A_MAX, A_MAX))
+    above = (high >= block.high * NEAR) & (top * NEAR > block.high)
+    below = (low <= block.low * NEAR) & (bottom * NEAR < block.low)
+    return bool(above.any() or (block.low < 0 and below.any()))
 
 
 def by_weight(block: Block, values: np.ndarray) -> np.ndarray:
@@ -231,14 +243,10 @@ def with_scaler(blocks: tuple[Block, ...], k: int) -> tuple[Block, ...]:
     A sum has the steps of its parts, so that its clip goes to the new layer.
     """
     below = blocks[k]
-    if k in (b.sources[0] for b in blocks if b.op == MAX):
-        raise Unfit(
-            f"{below.names[-1]}: a clip and a max-pool in front of a sum: use Relu there, and give "
-            "the model in floats"
-        )
-    channels, low, high = below.output[2], below.low, INF
+    channels, free = below.output[2], 0.0 if below.low == 0 else -INF
+    low, high = free, INF
     if below.op == ADD:
-        high, free = below.high, 0.0 if low == 0 else -INF
+        low, high = below.low, below.high
         below = dataclasses.replace(below, low=free, high=INF)
     scaler = Block(
         DEPTHWISE, (f"other steps behind {below.names[-1]}",), (k,), below.output, below.output,
