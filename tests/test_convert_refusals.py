@@ -195,3 +195,18 @@ def test_more_layers_than_a_board_takes_are_refused_before_long_work(tmp_path: P
     path = save(make.model(), tmp_path)
     with pytest.raises(fold.Unfit, match=r"it has 33 layers, .*: a board takes 32: use few"):
         fold.blocks(read_onnx.read(path))
+
+
+def test_arrays_are_named_that_could_be_meant(tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    np.savez(path, **{"fc1.weight": np.ones((4, 3)), "fc2.weight": np.ones((2, 4)), "norm.eps": 0})
+    with pytest.raises(ModelError, match=r"no array fc3.weight: .* --tensors, of fc1, fc2$"):
+        model.read(path, "1x1x3 4FC 2FC", "fc1,fc3")
+
+
+def test_half_precision_that_numpy_does_not_know_is_refused(tmp_path: Path) -> None:
+    path, data = tmp_path / "m.safetensors", b"\0" * 4
+    head = b'{"a.weight":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
+    path.write_bytes(len(head).to_bytes(8, "little") + head + data)
+    with pytest.raises(ModelError, match=r"save it again, as with .float\(\)"):
+        model.read(path, "1x1x3 4FC 2FC", "a,b")

@@ -111,7 +111,11 @@ def _norm(arrays: Arrays, name: str, t: Tensor) -> tuple[np.ndarray, np.ndarray]
 
 def _taken(arrays: Arrays, name: str, part: str) -> np.ndarray:
     if f"{name}.{part}" not in arrays:
-        raise Unsupported(f"there is no array {name}.{part}: name another with --tensors")
+        some = [shown(n[: -len(part) - 1]) for n in arrays if n.endswith(f".{part}")]
+        raise Unsupported(
+            f"there is no array {shown(name)}.{part}: name another with --tensors, of "
+            f"{', '.join(some[:SHOWN]) or 'none'}"
+        )
     return arrays[f"{name}.{part}"]
 
 
@@ -133,7 +137,8 @@ def load(path: Path) -> Arrays:
         return numpy.load(data)
     except Exception:  # whatever the library raises for bytes that are none
         raise ModelError(
-            f"{path} is no safetensors file of floats, or is damaged: save it again"
+            f"{path} is no safetensors file of 32- or 16-bit floats (float16), or is damaged: save "
+            "it again, as with .float()"
         ) from None
 
 
