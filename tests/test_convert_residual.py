@@ -4,6 +4,7 @@ oracle and in C, and back again from each export; or refused in one line.
 
 # SPDX-License-Identifier: MIT
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -239,3 +240,10 @@ def test_sum_of_a_max_pool_comes_back_from_onnx(tmp_path: Path) -> None:
     blob = blob_of(imp)
     (tmp_path / "first.wage").write_bytes(blob)
     assert and_back(tmp_path, ".onnx", "--replays", 2) == blob
+
+
+def test_layer_that_gives_nothing_is_reported_in_json(tmp_path: Path) -> None:
+    imp, given = made(small(("conv", -1.0), ("clip", (0, 6))), model.Wish(), tmp_path, 0)
+    rows = report.table(imp, blob_of(imp), report.losses(imp, given))
+    assert [row["sqnr_db"] for row in rows[:2]] == [None, None]
+    json.dumps(rows, allow_nan=False)

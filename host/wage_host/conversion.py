@@ -302,7 +302,8 @@ def show(
         counts = [f"{row[key]:,}" for key in ("macs", "flash_bytes", "arena_bytes")]
         losses = ["-", "-", "-"]
         if lost:
-            losses = [f"{row['bound']:.2g}", f"{row['sqnr_db']:.1f} dB"]
+            sqnr = row["sqnr_db"]
+            losses = [f"{row['bound']:.2g}", "-" if sqnr is None else f"{sqnr:.1f} dB"]
             losses.append(f"{row['accuracy_to_here']:.1%}")
         lines.append([
             str(row["layer"]), row["kind"], _short(row["node"]), row["output"], row["bits"],

@@ -28,9 +28,9 @@ BAUD = 115200
 class Loss:
     """What one layer of the file loses.
 
-    sqnr_db: power of the float model's output over that of the difference; bound: the largest
-    difference that a layer adds itself, known beforehand, in floats; accuracy: with the layers
-    to here in integers and the others in floats.
+    sqnr_db: power of the float model's output over that of the difference, infinite where that is
+    0; bound: the largest difference that a layer adds itself, known beforehand, in floats;
+    accuracy: with the layers to here in integers and the others in floats.
     """
 
     name: str
@@ -74,7 +74,7 @@ def losses(imp: Imported, data: Data, tell: Tell = silent) -> list[Loss]:
         ))  # fmt: skip
         rest = list(floats.run(made.blocks, kept, k + 1))
         right = ((rest[-1] if rest else kept[k]).reshape(len(x), -1).argmax(1) == labels).mean()
-        sqnr = 10 * math.log10(power / lost) if lost and power else math.inf
+        sqnr = math.inf if not lost else 10 * math.log10(power / lost) if power else -math.inf
         least = float(bound(imp, k).max())
         found.append(Loss(made.blocks[k].name, sqnr, least, float(right)))
     tell(len(layers), len(layers), "done")
@@ -100,7 +100,7 @@ def bound(imp: Imported, k: int) -> np.ndarray:
     given, moved = (steps.by_weight(block, v) for v in (under.step, under.offset))
     w = block.weights.reshape(block.output[2], -1)
     q = layer.used(False) * unit[:, None] / given
-    off = (np.abs(w - q) * given).sum(1) * 127
+    off = (np.abs(w - q) * given).sum(1) * (127 if k else 128)
     bias = 0.0 if layer.bias is None else layer.bias * unit
     exact = block.bias + (w * moved).sum(1) - made.scales[k].offset
     return rounding + off + np.abs(exact - bias)
@@ -125,7 +125,9 @@ def table(imp: Imported, blob: bytes, lost: list[Loss] | None) -> list[dict[str,
             "arena_bytes": sum(part.bytes for part in parts if part.layer == k),
         }
         if lost:
-            row |= {"sqnr_db": round(lost[k].sqnr_db, 1), "bound": lost[k].bound}
+            sqnr = lost[k].sqnr_db  # JSON has no infinite numbers
+            row |= {"sqnr_db": round(sqnr, 1) if math.isfinite(sqnr) else None}
+            row["bound"] = lost[k].bound
             row |= {"accuracy_to_here": round(lost[k].accuracy, 4)}
         rows.append(row)
     return rows
