@@ -203,6 +203,26 @@ def test_parts_of_a_sum_are_cut_where_the_model_cuts_them(parts: tuple, tmp_path
     assert any("other steps" in block.name for block in imp.made.blocks)
 
 
+def test_sum_has_the_offsets_of_its_parts(tmp_path: Path) -> None:
+    parts = (("conv", 1.0), ("conv", 1.0), ("add", 0), ("conv", 1.0))
+    imp = check_bounds(small(*parts), model.Wish(), tmp_path)
+    one, other, both = (imp.made.scales[k].offset for k in range(3))
+    assert one.all() and other.all()
+    np.testing.assert_array_equal(both, one + other)
+
+
+def test_channel_that_held_nothing_can_hold_what_others_do(tmp_path: Path) -> None:
+    make = Maker((4, 6, 6))
+    weights = make.draws.normal(0, 0.5, (4, 4, 1, 1))
+    weights[1] = 0
+    make.node("Conv", make.array(weights))
+    make.node("Relu")
+    make.node("Flatten")
+    make.dense(3, 144)
+    step = check_bounds(make, model.Wish(), tmp_path).made.scales[0].step
+    assert step[[0, 2, 3]].min() <= 1.01 * step[1] and step[1] <= step.max()
+
+
 def test_clip_that_cuts_nearly_all_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"Clip 'Clip1' .*: what it cuts off is too large"):
         made(small(("conv", 900.0), ("clip", (0, 0.1))), model.Wish(), tmp_path, 0)

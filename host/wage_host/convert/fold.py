@@ -78,11 +78,6 @@ class Block:
         """Products in a sum; 0: there are no weights."""
         return 0 if self.held is None else prod(self.held.shape[1:])
 
-    @property
-    def macs(self) -> int:
-        """Products for one sample."""
-        return prod(self.sums) * self.fan_in
-
 
 def blocks(graph: Graph) -> tuple[Block, ...]:
     """The layers of a graph; Unfit when they are not one behind the other."""

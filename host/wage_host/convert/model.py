@@ -309,7 +309,9 @@ def _first(blocks: Sequence[Block], wish: Wish) -> int:
         ]  # fmt: skip
         if not at:
             names = [re.search(r"'(.*)'", b.name)[1] for b in blocks if "'" in b.name]
-            raise WrongUsage(f"there is no node '{wish.until}': layers begin at {', '.join(names)}")
+            raise WrongUsage(
+                f"no layer has a node '{wish.until}': layers begin at {', '.join(names)}"
+            )
         weighted = [k for k in weighted if k > at[0]]
         if not weighted:
             raise WrongUsage(f"no layer with weights is behind '{wish.until}'")

@@ -187,7 +187,7 @@ class _Pass:
         """An average whose result is made as large as 8 bits hold."""
         size, under = prod(block.kernel), self.scales[k - 1].step
         if fixed is not None:
-            raise Unfit(f"{block.name}: an average that is added to something: move it behind it")
+            raise Unfit(f"{block.name}: an average is no part of a sum: put it behind the sum")
         grow = 1.0 if last else float((under / self.plan.wanted[k].step).min())
         grow = float(np.clip(grow, 1.0, 64.0))
         shift, factor = average_factor(grow, size)
@@ -306,7 +306,10 @@ class _Pass:
                 best, found = loss, (shift, step)
         if found is None:
             if fixed is None:
-                raise Unfit(f"{block.name}: its bias is too large for its weights")
+                raise Unfit(
+                    f"{block.name}: its bias is too large for its weights: train it with a "
+                    "smaller one"
+                )
             tensor = self.plan.tensors[k]
             least = np.maximum(largest / Q_MAX, np.abs(bias) / (lib.WAGE_BIAS_MAX / 4))
             least *= 2.0 ** (H_MIN - tensor.exponent)
