@@ -285,7 +285,8 @@ class _Pass:
         free = fixed is None and k < self.trainable
         bias, most = self._bias(k), block.high / (A_MAX << self.plan.tied[k])
         largest = np.maximum(np.abs(w).max(1), 1e-30)
-        power = np.maximum(np.square(self.z).mean((0, 1, 2), dtype=np.float64), 1e-30)
+        power = np.square(self.z).mean((0, 1, 2), dtype=np.float64)
+        lives = power > 1e-12 * power.max()  # of the others no share of their power counts
         best, found = INF, None
         for shift in range(H_MIN, H_MAX + 1):
             needed = largest * 2.0**shift / Q_MAX
@@ -301,7 +302,7 @@ class _Pass:
             if np.abs(whole).max(initial=0) >= lib.WAGE_BIAS_MAX / 2:
                 continue
             noise = np.square(step) * (1 + 4.0**-shift * activity) / 12
-            loss = float((noise / power).sum())
+            loss = float((noise[lives] / power[lives]).sum())
             if loss < best:
                 best, found = loss, (shift, step)
         if found is None:
