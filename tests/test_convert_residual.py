@@ -13,7 +13,7 @@ import reference as ref
 from onnx_models import Maker, save
 from test_convert import blob_of, inputs, oracle, over_bound
 from test_export import FORMATS, and_back, do
-from wage_host.convert import integers, model, report
+from wage_host.convert import fold, integers, model, report, steps
 from wage_host.convert.fold import WEIGHTED
 from wage_host.core import Core
 from wage_host.data import Data
@@ -203,6 +203,16 @@ def test_parts_of_a_sum_are_cut_where_the_model_cuts_them(parts: tuple, tmp_path
     assert any("other steps" in block.name for block in imp.made.blocks)
 
 
+def test_sum_of_a_sum_and_of_a_part_of_that(tmp_path: Path) -> None:
+    """The inner sum may not have twice the steps of its parts, as the outer has one of them."""
+    parts = (("conv", 1.0), ("max", 0), ("conv", 1.0), ("add", 1), ("add", 0))
+    blocks = check_bounds(small(*parts), model.Wish(), tmp_path).made.blocks
+    assert [block.sources for block in blocks[3:5]] == [(2, 1), (3, 0)]
+    with pytest.raises(fold.Unfit, match="two sums of different depth"):
+        steps.grouped(blocks, frozenset({3}))
+    assert [one.exponent for one in steps.grouped(blocks, frozenset({4}))[:5]] == [0, 0, 0, 0, 1]
+
+
 def test_sum_has_the_offsets_of_its_parts(tmp_path: Path) -> None:
     parts = (("conv", 1.0), ("conv", 1.0), ("add", 0), ("conv", 1.0))
     imp = check_bounds(small(*parts), model.Wish(), tmp_path)
@@ -238,7 +248,7 @@ def test_two_bits_are_cut_where_the_model_cuts_them(tmp_path: Path) -> None:
         assert end / 2 < 127 * imp.made.scales[1].step.max() < end * 1.001
 
 
-@pytest.mark.parametrize("sizes", [(0.5, -0.25, 64.0), (1.0, 1.0, 1.0)])
+@pytest.mark.parametrize("sizes", [(0.5, -0.25, 64.0), (4.0, 1.0, -0.5)])
 def test_sums_keep_one_step_where_they_learn(sizes: tuple, tmp_path: Path) -> None:
     """Of a sum with what a frozen layer gives; the first weights need coarser steps than wanted."""
     one, two, three = (("conv", size) for size in sizes)
