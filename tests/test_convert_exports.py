@@ -130,6 +130,21 @@ def pool_padded_before(make: Maker) -> None:
     make.node("AveragePool", kernel_shape=[2, 2])
 
 
+def norm_behind_relu(make: Maker) -> None:
+    """Keras: a normalisation behind the activation, in front of a layer."""
+    make.conv(6, 3, 3, 3)
+    make.node("Relu")
+    make.norm(6)
+    make.conv(4, 3, 2, 3, group=2)
+    make.node("Relu")
+    make.norm(4)
+    make.node("Flatten")
+    make.dense(5, 4 * 5 * 3)
+    make.node("Relu")
+    make.node("Mul", make.random(5))
+    make.dense(3, 5)
+
+
 # -- tf2onnx -------------------------------------------------------------------
 
 
@@ -146,7 +161,7 @@ def causal(make: Maker) -> None:
 
 FIRST = [
     clamp, largest_of_all, largest_by_axes, half_windows, overlapping_half_windows, zeros_computed,
-    bias_computed, pool_padded_before,
+    bias_computed, pool_padded_before, norm_behind_relu,
 ]  # fmt: skip
 
 
@@ -155,6 +170,21 @@ def test_layers_give_what_onnxruntime_gives(case: Callable, tmp_path: Path) -> N
     make = Maker((3, 8, 7), opset=18)
     case(make)
     same(make, tmp_path)
+
+
+def test_a_normalisation_in_front_is_no_layer(tmp_path: Path) -> None:
+    make = Maker((3, 8, 7), opset=18)
+    norm_behind_relu(make)
+    made = fold.blocks(read_onnx.read(save(make.model(), tmp_path)))
+    assert [block.op for block in made] == ["conv", "conv", "dense", "dense"]
+    for offset, ops in ((0.5, ["conv", "depthwise", "conv"]), (0.0, ["conv", "conv"])):
+        make = Maker((3, 8, 7), opset=18)
+        make.conv(3, 3, 1, 1)
+        make.node("Relu")
+        make.node("Mul", make.array(2.0))
+        make.node("Add", make.array(offset))  # around the picture is 0, which is no offset
+        make.conv(3, 3, 3, 3, pads=[1, 1, 1, 1])
+        assert [b.op for b in blocks(read_onnx.read(save(make.model(), tmp_path)))] == ops
 
 
 def test_rows_of_a_picture_may_be_channels_over_time(tmp_path: Path) -> None:

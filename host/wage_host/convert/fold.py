@@ -153,10 +153,24 @@ class _Folded:
                 self.made, sources[0]
             ):
                 self.at[number] = sources[0]  # nothing is below 0
+            elif below and node.op in WEIGHTED and (behind := self._behind(below, node)):
+                self.made[sources[0]] = behind
+                self.at[number] = sources[0]
             else:
                 self.made.append(self._block(node, sources))
                 self.at[number] = len(self.made) - 1
         return self.made
+
+    def _behind(self, below: Block, node: Node) -> Block | None:
+        """The node with a normalisation in front folded in; None where it pads, or there is none."""
+        linear = below.op == DEPTHWISE and below.kernel == below.stride == (1, 1)
+        pure = not below.acts and below.out_scale is None and below.input == below.output
+        if not (linear and pure) or (any(node.padding) and below.bias.any()):
+            return None
+        block, factor = self._block(node, below.sources), below.weights.reshape(-1)
+        names, biased = (*below.names, node.name), block.biased or bool(below.bias.any())
+        made = with_input(block, factor, below.bias)
+        return dataclasses.replace(made, names=names, biased=biased)
 
     def _into(self, below: Block, node: Node) -> Block | None:
         """The block below with the node folded in; None when it must stand alone."""
