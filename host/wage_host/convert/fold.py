@@ -162,7 +162,7 @@ class _Folded:
         return self.made
 
     def _behind(self, below: Block, node: Node) -> Block | None:
-        """The node with a normalisation in front folded in; None where it pads, or there is none."""
+        """The node with a normalisation in front folded in; None: it pads, or there is none."""
         linear = below.op == DEPTHWISE and below.kernel == below.stride == (1, 1)
         pure = not below.acts and below.out_scale is None and below.input == below.output
         if not (linear and pure) or (any(node.padding) and below.bias.any()):
