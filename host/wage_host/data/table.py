@@ -21,7 +21,7 @@ MISSING = ("", "na", "n/a", "null", "none")  # as programs write a value that is
 TRUTH = {"true": 1, "false": 0}
 SEPARATOR = re.compile(r"sep=.?")  # Excel's own first line
 QUOTED = re.compile(r'"[^"]*"')
-COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+COMMA = re.compile(r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)$")  # for the point, where ; is between
 DECIMAL = re.compile(r"[+-]?\d{1,15}\.\d*")
 
 
@@ -80,12 +80,14 @@ def rows(lines: Iterable[str], name: str, label: str | None = None) -> Iterator[
             raise DataError(
                 f"{where}: {len(cells)} cells, not {width} as in the first row: make all alike"
             )
+        if mark != ",":
+            cells = [COMMA.sub(r"\1.\2", cell) for cell in cells]
         values = tuple(
-            _value(_pointed(cell, mark), where, header[k] if header else f"{k + 1}", bool(header))
+            _value(cell, where, header[k] if header else f"{k + 1}", header is not None)
             for k, cell in enumerate(cells)
             if k != at and k not in left_out
         )
-        yield Row(reader.line_num, _label(_pointed(cells[at], mark), where, header, at), values)
+        yield Row(reader.line_num, _label(cells[at], where, header, at), values)
 
 
 def _opened(lines: Iterator[str]) -> tuple[Iterator[str], str]:
@@ -93,11 +95,6 @@ def _opened(lines: Iterator[str]) -> tuple[Iterator[str], str]:
     first = next(lines, "").removeprefix("\ufeff")
     mark = next((m for m in ";\t" if m in QUOTED.sub("", first)), ",")
     return itertools.chain([first] if first else [], lines), mark
-
-
-def _pointed(cell: str, mark: str) -> str:
-    """A number with a comma for the point, as programs write it where commas part no cells."""
-    return cell.replace(",", ".") if mark != "," and COMMA.fullmatch(cell) else cell
 
 
 def _label(cell: str, where: str, header: list[str] | None, at: int) -> str:
@@ -141,26 +138,31 @@ def _column(header: list[str], label: str | None, name: str) -> int:
 
 def _value(cell: str, where: str, column: str, named: bool) -> int | float:
     """A number; whole ones exactly."""
-    if cell.lower() in MISSING:
-        raise DataError(f"{where}: column {column} is empty: fill it in, or leave the row out")
-    if cell.lower() in TRUTH:
-        return TRUTH[cell.lower()]
     try:
         if "_" in cell or not cell.isascii():  # though Python reads 1_000
             raise ValueError(cell)
         value = int(cell) if cell.lstrip("+-").isdigit() else float(cell)
     except ValueError:
-        where_labels = f"say --label '{column}'" if named else "put it first"
-        raise DataError(
-            f"{where}: column {column} is '{cell}', no number: leave the column out, or "
-            f"{where_labels} if these are the labels"
-        ) from None
+        return _word(cell, where, column, named)
     if not math.isfinite(value) or abs(value) > INTEGER_MAX:
         raise DataError(
             f"{where}: column {column} is {cell}: leave out rows with values that are missing or "
             "far too large"
         )
     return value
+
+
+def _word(cell: str, where: str, column: str, named: bool) -> int:
+    """What stands for a number: True and False; DataError for anything else."""
+    if cell.lower() in MISSING:
+        raise DataError(f"{where}: column {column} is empty: fill it in, or leave the row out")
+    if cell.lower() in TRUTH:
+        return TRUTH[cell.lower()]
+    where_labels = f"say --label '{column}'" if named else "put it first"
+    raise DataError(
+        f"{where}: column {column} is '{cell}', no number: leave the column out, or "
+        f"{where_labels} if these are the labels"
+    )
 
 
 def load(path: Path, label: str | None = None) -> Raw:
