@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_data_readers import png, put, wav
+from test_data_readers import csv, png, put, wav
 from wage_host import data, images
+from wage_host.data.table import rows
 from wage_host.errors import DataError, ShapeError
 from wage_host.network import parse
 
@@ -174,3 +175,40 @@ def test_folders_without_samples_say_where_they_may_be(tmp_path: Path) -> None:
     put(tmp_path / "p/data_batch_1", b"")
     with pytest.raises(DataError, match=r"CIFAR-10 for Python, which is not read: get its binary"):
         data.read(tmp_path / "p")
+
+
+@pytest.mark.parametrize(
+    "text, x",
+    [
+        ("label;a;b\n1;1,5;-2\n", [1.5, -2]),
+        ("label;a;b\n1;,5;2.25\n", [0.5, 2.25]),
+        ("label\ta\tb\n1\t1,5e1\t2\n", [15, 2]),
+        ("label,a,b\n1.0,True,false\n", [1, 0]),
+    ],
+)
+def test_numbers_as_other_programs_write_them(text: str, x: list[float], tmp_path: Path) -> None:
+    raw = data.read(csv(tmp_path, text))
+    assert raw.x.tolist() == [x] and raw.labels == ["1"]
+    assert [row.values for row in rows(io.StringIO("\ufeff" + text), "d")] == [tuple(x)]
+
+
+def test_endings_may_be_capitals(tmp_path: Path) -> None:
+    for name, text in (("d.CSV", "1,2\n"), ("d.tsv", "1\t2\n")):
+        (tmp_path / name).write_text(text)
+        assert data.load(tmp_path / name).x.tolist() == [[2]]
+
+
+def test_decimals_of_arrays_need_preparing_and_gaps_are_named(tmp_path: Path) -> None:
+    x = np.array([[0.5, 1.5], [2.5, 3.5], [1, 9]])
+    np.savez(tmp_path / "d.npz", x=x, y=[0, 1, 1])
+    with pytest.raises(
+        DataError, match=r"x has type float64; give uint8 .* or --prepare normalise"
+    ):
+        data.load(tmp_path / "d.npz")
+    made, extras = data.learn_from(tmp_path / "d.npz", "normalise")
+    assert made.x.shape == (3, 1, 1, 2) and made.x.dtype == np.int8
+    assert np.array_equal(data.load(tmp_path / "d.npz", extras).x, made.x)
+    x[1, 0] = np.nan
+    np.savez(tmp_path / "d.npz", x=x, y=[0, 1, 1])
+    with pytest.raises(DataError, match=r"d.npz, sample 2: a value is missing"):
+        data.learn_from(tmp_path / "d.npz", "normalise")
