@@ -176,7 +176,7 @@ def test_class_means_stay_or_are_of_new_samples(tmp_path: Path) -> None:
 
 DAMAGES = (
     {"seed": -1}, {"lr_shift": 8}, {"replays": 256}, {"momentum": 8}, {"batch": 0}, {"means": 1},
-    {"lr_factor": 0}, {"threshold": "3"}, {"name": "n" * 16}, {"name": "a\0b"},
+    {"lr_factor": 0}, {"threshold": "3"}, {"name": "n" * 16}, {"name": "a\0b"}, {"name": "ü" * 8},
     {"name": None}, {"train_last": 0},
     {"replay": 65536}, {"biases": None}, {"gain_shift": True},
 )  # fmt: skip

@@ -56,9 +56,9 @@ class Order:
         """A view of values (…, *shape) as they lie in memory, (…, an axis for each factor)."""
         parts = [factor for axis in self._by_axis() for factor in axis]
         before = values.ndim - self.ndim
-        seen = values.reshape(*values.shape[:before], *(size for size, _ in parts))
+        seen = values.reshape((*values.shape[:before], *(size for size, _ in parts)))
         by_stride = sorted(range(len(parts)), key=lambda k: -parts[k][1])
-        return seen.transpose(*range(before), *(before + k for k in by_stride))
+        return seen.transpose((*range(before), *(before + k for k in by_stride)))
 
     def _by_axis(self) -> list[list[Pair]]:
         """Factors of each axis."""
