@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx_models import Maker, ours, save, theirs
 from test_convert_residual import CUT, check_bounds, made, small
-from wage_host.convert import floats, model, report, seen, steps
+from wage_host.convert import floats, integers, model, report, seen, steps
 from wage_host.convert.graph import AVERAGE
 from wage_host.convert.order import AXES_MAX, Unsupported, canonical
 from wage_host.convert.weights import Weights
@@ -95,6 +95,23 @@ def test_bound_of_an_average_is_half_a_step(tmp_path: Path) -> None:
     imp, _ = made(small(("conv", 1.0)), model.Wish(), tmp_path, 0)
     (k,) = (k for k, block in enumerate(imp.made.blocks) if block.op == AVERAGE)
     np.testing.assert_array_equal(report.bound(imp, k), imp.made.scales[k].step / 2)
+
+
+def test_bound_is_met_by_the_worst_input(tmp_path: Path) -> None:
+    """For each output the input that its weights are wrong about most, and its bias alike."""
+    imp, _ = made(small(("conv", 1.0), ("clip", (0, 9)), ("conv", 1.0)), model.Wish(), tmp_path, 0)
+    block, layer, scale = imp.made.blocks[0], imp.made.layers[0], imp.made.scales[0]
+    unit = scale.step * 2.0 ** -integers.shift_of(layer)
+    assert scale.offset.all()
+    for out in range(4):
+        wrong = block.weights[out].ravel() - layer.used(False)[out] * unit[out]
+        side = np.sign(block.bias[out] - scale.offset[out] - layer.bias[out] * unit[out])
+        a = np.where(wrong * side > 0, 127, -128).astype(np.int8).reshape(1, 1, 1, 4)
+        a = np.tile(a, (1, *block.input[:2], 1))
+        exact = floats.before(block, a.astype(np.float64))[0, 0, 0, out] - scale.offset[out]
+        found = integers.sums(block, layer, a)[0, 0, 0, out] * unit[out]
+        most = report.bound(imp, 0)[out] - scale.step[out] / 2
+        assert 0.98 * most < abs(exact - found) <= most * 1.000001
 
 
 def test_clip_behind_a_max_pool_is_not_one_of_the_tensor_below_it(tmp_path: Path) -> None:
