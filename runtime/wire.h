@@ -43,6 +43,7 @@ enum wage_type {
     WAGE_CLASS = 14,    /* fields: class; tail: a name. About a class */
     WAGE_FORGET = 15,   /* fields: forget; a class, its checkpoints too */
     WAGE_TEACH = 16,    /* fields: sample. Learn what is sensed now */
+    WAGE_SENSE = 17,    /* no fields; what is sensed now, to be kept */
     WAGE_WELCOME = 65,  /* answers HELLO; fields: welcome; tail: names */
     WAGE_STARTED = 66,  /* fields: started */
     WAGE_RECORD = 67,   /* answers SAMPLE and EVAL; fields: record */
@@ -59,6 +60,7 @@ enum wage_type {
                          * (classes) u16, how often taken for each */
     WAGE_MARKS = 77,    /* before RECORD when HELLO asked; fields: marks;
                          * tail: n x (phase u8, us u32), as they began */
+    WAGE_SENSED = 78,   /* answers SENSE; fields: sensed; tail: the input */
     WAGE_NAK = 127      /* fields: nak; nothing has changed */
 };
 
@@ -247,6 +249,11 @@ enum wage_marks_field {
 
 #define WAGE_MARKS_MAX 64       /* of one request */
 #define WAGE_MARK_BYTES 5
+
+enum wage_sensed_field {
+    WAGE_SENSED_LABEL,          /* as a button says it, or 2^32 - 1 */
+    WAGE_SENSED_FIELDS
+};
 
 enum wage_nak_field {
     WAGE_NAK_ERROR,             /* minus an enum wage_err */

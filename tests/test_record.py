@@ -138,12 +138,6 @@ def test_refusals_say_why(tmp_path: Path):
         some(host, 3)
 
 
-def test_numbers_of_requests_are_their_own():
-    others = ffi.typeof("enum wage_type").elements
-    assert max(n for n in others if n < 64) + 1 == lib.WAGE_SENSE
-    assert max(n for n in others if n != lib.WAGE_NAK) + 1 == lib.WAGE_SENSED
-
-
 def test_older_firmware_that_gives_other_inputs_is_found(monkeypatch: pytest.MonkeyPatch):
     with Device(lambda: SimLink(board_of(Ticker()))) as host:
         host.info = test_field.info(model((1, 5, 1)))

@@ -37,15 +37,6 @@ struct field {
     struct wage_policy policy;  /* when it saves */
 };
 
-/* More requests, as in wire.h. */
-#define WAGE_SENSE 17           /* no fields; what is sensed, to be kept */
-#define WAGE_SENSED 78          /* answers; fields: sensed; tail: the input */
-
-enum wage_sensed_field {
-    WAGE_SENSED_LABEL,          /* as a button says it, or 2^32 - 1 */
-    WAGE_SENSED_FIELDS
-};
-
 /* Stream of the samples that a board learned by itself. */
 #define WAGE_FIELD_STREAM 0xfffffffe /* wage-host has odd ones */
 #define WAGE_FIELD_AWAY_US 60000000 /* a host that says nothing is gone */
