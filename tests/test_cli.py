@@ -172,9 +172,8 @@ def test_label_out_of_range(label: int, demo_files: demo.Files, tmp_path: Path) 
     data.save(bad, np.zeros((3, 8, 8), np.uint8), np.array([1, label, 2]))
     code, line = refused(*learn(demo_files, "--data", bad), cwd=tmp_path)
     assert code == 9
-    assert line == (
-        f"bad.npz, sample 2: label {label} is out of range; the model's classes are 0 to 9"
-    )
+    what = "give whole numbers from 0, or texts" if label < 0 else "the model's classes are 0 to 9"
+    assert line == f"bad.npz, sample 2: label {label} is out of range; {what}"
 
 
 def test_input_of_the_wrong_shape(demo_files: demo.Files, tmp_path: Path) -> None:

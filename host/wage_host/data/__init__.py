@@ -17,7 +17,7 @@ from wage_host.convert.source import Tell, silent
 from wage_host.data import prepare, sound, steps, table
 from wage_host.data.raw import Labels, Raw
 from wage_host.data.ready import Data, activations, as_bytes, check, finished, samples
-from wage_host.errors import DataError, WrongUsage
+from wage_host.errors import DataError, LabelError, WrongUsage
 from wage_host.extras import NOTHING, Extras, Step
 from wage_host.files import UNREADABLE
 
@@ -185,10 +185,9 @@ def _checked(raw: Raw, path: Path) -> Raw:
             raise DataError(
                 f"{path}: labels have type {raw.labels.dtype}; give whole numbers from 0, or texts"
             )
-        if raw.labels.min(initial=0) < 0:
-            raise DataError(
-                f"{path}: a label is {raw.labels.min()}; give whole numbers from 0, or texts"
-            )
+        for k in np.flatnonzero(raw.labels < 0)[:1]:
+            text = f"{path.name}, sample {k + 1}: label {raw.labels[k]} is out of range; "
+            raise LabelError(text + "give whole numbers from 0, or texts")
     if isinstance(raw.x, np.ndarray) and (raw.x.ndim < 1 or raw.x.dtype.kind not in "iuf"):
         kind = f"{raw.x.dtype}{'' if raw.x.ndim else ' and no axes'}"
         raise DataError(f"{path}: x has type {kind}; give numbers, best uint8 or int8")
