@@ -246,6 +246,9 @@ def test_two_bits_are_cut_where_the_model_cuts_them(tmp_path: Path) -> None:
         make = small(("conv", 1.0), ("clip", (0, 2)), ("conv", 0.3), ("clip", (0, end)))
         imp, _ = made(make, model.Wish(2, bits=2), tmp_path, 0)
         assert end / 2 < 127 * imp.made.scales[1].step.max() < end * 1.001
+    parts = (("conv", 1.0), ("clip", (0, 2)), ("conv", 1.0), ("clip", (0, 0.05)))
+    with pytest.raises(ModelError, match="use --weights 8"):
+        made(small(*parts), model.Wish(2, bits=2), tmp_path, 0)
 
 
 @pytest.mark.parametrize("sizes", [(0.5, -0.25, 64.0), (4.0, 1.0, -0.5)])

@@ -130,11 +130,11 @@ class _Pass:
                 if steps.spills(block, self.scales[k], *ends):
                     if self.plan.tensors[k].group in self.plan.shared:
                         raise steps.Split([k])
-                    if layer.weight_bits == 8:  # fewer come near it only
-                        raise Unfit(
-                            f"{block.names[-1]}: what it cuts off is too large for the little it "
-                            "leaves: train it with smaller weights"
-                        )
+                    what = "use --weights 8" if layer.weight_bits == 2 else "train smaller weights"
+                    raise Unfit(
+                        f"{block.names[-1]}: what it cuts off is too large for the little it "
+                        f"leaves: {what}"
+                    )
                 self.exact[k] = np.clip(self.z, block.low, block.high) if block.acts else self.z
                 below, other = self.whole[k - 1], self.whole.get(skip, self.whole[k - 1])
                 sums = (
