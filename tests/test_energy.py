@@ -74,8 +74,9 @@ def test_phases_and_what_is_above_idle():
         sorted(CYCLE), energy.by_phase(one, spans), strict=True
     ):  # fmt: skip
         assert phase.phase == phases.PHASES[code]
-        assert phase.times == 100
-        assert phase.seconds == pytest.approx(100 * n / RATE)
+        times = 99 if code == 1 else 100  # of the one in which the trace begins, nobody knows
+        assert phase.times == times
+        assert phase.seconds == pytest.approx(times * n / RATE)
         assert phase.joules == pytest.approx(phase.seconds * mw / 1000)
         assert phase.above_idle == pytest.approx(phase.seconds * (mw - 3) / 1000, abs=1e-7)
 
@@ -89,6 +90,18 @@ def test_a_sample_while_the_pins_change_is_no_phase():
     spans, true = phases.of(one), phases.of(clean)
     assert spans.phase.tolist() == true.phase.tolist()
     assert np.abs(spans.begin_s - true.begin_s).max() < 1.001 / RATE
+
+
+def test_work_in_which_a_trace_begins_or_ends_does_not_count():
+    begun = made(10, slice(7))  # without 7 of the 10 samples of the first receive
+    ended = made(10, slice(9960, 10_000))  # in the middle of a backward
+    for one, cut in ((begun, "receive"), (ended, "backward")):
+        by_name = {phase.phase: phase for phase in energy.by_phase(one, phases.of(one))}
+        for code, n, _ in CYCLE[:3]:
+            phase = by_name[phases.PHASES[code]]
+            first = code == 1  # in which both begin
+            assert phase.times == 100 - (first or phase.phase == cut)
+            assert phase.seconds == pytest.approx(phase.times * n / RATE)
 
 
 def test_phases_that_were_not_measured_do_not_count():

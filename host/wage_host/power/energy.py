@@ -63,13 +63,17 @@ def idle_watts(trace: Trace, spans: Spans) -> float | None:
 
 
 def by_phase(trace: Trace, spans: Spans) -> list[Phase]:
-    """Energy and time of each phase that came, as far as it was measured."""
+    """Energy and time of each phase that came, as far as it was measured whole.
+
+    Work in which the trace begins, or ends, was not; of idling any part will do.
+    """
     if not len(spans.phase):
         return []
     idle, found = idle_watts(trace, spans), []
     lengths = spans.end_s - spans.begin_s
     joules, missing = trace.between(spans.begin_s, spans.end_s)
     whole = missing <= MISSING_MAX * lengths + TINY_S
+    whole[[0, -1]] &= spans.phase[[0, -1]] == IDLE
     for code, name in enumerate(PHASES):
         mine = (spans.phase == code) & whole
         if mine.any():
