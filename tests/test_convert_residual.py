@@ -20,7 +20,7 @@ from wage_host.data import Data
 from wage_host.errors import ModelError, WageError, WrongUsage
 
 LEAST_DB = 15.0  # of models whose sums nobody trained to be of one size
-FEWEST = 2 / 3  # of the models are converted
+FEWEST = 1 / 2  # of the models are converted
 CLIPS = ((0.0, None), (0.0, None), (0.0, 6.0), (0.0, 0.5), (-0.5, 0.5))
 
 
