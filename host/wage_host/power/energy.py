@@ -65,7 +65,8 @@ def idle_watts(trace: Trace, spans: Spans) -> float | None:
 def by_phase(trace: Trace, spans: Spans) -> list[Phase]:
     """Energy and time of each phase that came, as far as it was measured whole.
 
-    Work in which the trace begins, or ends, was not; of idling any part will do.
+    Of work that pins show in the trace's first or last sample nobody knows how long it took; of
+    idling any part will do.
     """
     if not len(spans.phase):
         return []
@@ -73,7 +74,8 @@ def by_phase(trace: Trace, spans: Spans) -> list[Phase]:
     lengths = spans.end_s - spans.begin_s
     joules, missing = trace.between(spans.begin_s, spans.end_s)
     whole = missing <= MISSING_MAX * lengths + TINY_S
-    whole[[0, -1]] &= spans.phase[[0, -1]] == IDLE
+    if spans.aligned == "pin":
+        whole[[0, -1]] &= spans.phase[[0, -1]] == IDLE
     for code, name in enumerate(PHASES):
         mine = (spans.phase == code) & whole
         if mine.any():
