@@ -12,13 +12,13 @@ from wage_host import classes, data, files, network, pack, train, unpack
 from wage_host.convert import export, model, read_arrays, report, settings
 from wage_host.convert.graph import Graph
 from wage_host.convert.settings import Settings
-from wage_host.convert.source import Tell
 from wage_host.core import Core, info
 from wage_host.errors import ModelError, TwinDiffers, WrongUsage
 from wage_host.extras import Extras
 from wage_host.layers import Network
 from wage_host.models import rules, rules_options, shown
 from wage_host.options import FILE, LABEL, PREPARE, RATE, command, open_device, port_options
+from wage_host.progress import Tell
 from wage_host.screen import Screen, table
 
 FOREIGN = {  # options that are for other programs' models only

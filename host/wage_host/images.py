@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from wage_host.convert.source import Tell, silent
 from wage_host.errors import DataError, ToolMissing
 from wage_host.files import UNREADABLE
+from wage_host.progress import Tell, silent
 
 ENDINGS = (
     ".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".gif", ".webp", ".tif", ".tiff",

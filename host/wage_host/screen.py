@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wage_host.course import Course
+from wage_host.progress import Tell
 
 PLAIN_S = 2.0  # at least, between two lines where there is no terminal
 PLAIN_SHARE = 0.05  # of the time so far passes at least, too
@@ -77,7 +78,7 @@ class Screen:
             yield lambda done, note: progress.update(task, completed=done, note=note)
 
     @contextlib.contextmanager
-    def counted(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
+    def counted(self, what: str) -> Iterator[Tell]:
         """progress() for work that says itself how much there is: done, total, a note."""
         with contextlib.ExitStack() as shown:
             update = None

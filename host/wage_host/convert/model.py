@@ -14,7 +14,7 @@ from wage_host._core import lib
 from wage_host.convert import fold, integers, quantise, read_arrays, read_onnx, read_tflite, whole
 from wage_host.convert.fold import WEIGHTED, Block, Unfit
 from wage_host.convert.graph import ADD, AFFINE, DENSE, INPUT, Graph
-from wage_host.convert.source import Tell, shown, silent
+from wage_host.convert.source import shown
 from wage_host.convert.steps import Scale
 from wage_host.data import Data, activations
 from wage_host.data.ready import check_shape
@@ -22,6 +22,7 @@ from wage_host.errors import DataError, ModelError, WrongUsage
 from wage_host.extras import NOTHING, Extras
 from wage_host.layers import Layer, Network
 from wage_host.network import extras_of
+from wage_host.progress import Tell, silent
 
 CALIBRATION = 512  # samples that are looked at
 READERS = {".onnx": read_onnx.read, ".tflite": read_tflite.read}

@@ -21,9 +21,9 @@ from wage_host.convert import floats, integers, rounding, steps
 from wage_host.convert.fold import WEIGHTED, Block, Unfit
 from wage_host.convert.graph import ADD, AVERAGE, CONV, DENSE, DEPTHWISE, INF, MAX
 from wage_host.convert.seen import seen_in
-from wage_host.convert.source import Tell, silent
 from wage_host.convert.steps import A_MAX, Scale
 from wage_host.layers import Layer
+from wage_host.progress import Tell, silent
 
 KINDS = {
     CONV: lib.WAGE_CONV2D, DEPTHWISE: lib.WAGE_DEPTHWISE, DENSE: lib.WAGE_DENSE,

@@ -13,11 +13,11 @@ from wage_host.convert import floats, integers, steps
 from wage_host.convert.fold import WEIGHTED, Block
 from wage_host.convert.graph import ADD, AVERAGE, MAX
 from wage_host.convert.model import Imported
-from wage_host.convert.source import Tell, silent
 from wage_host.convert.steps import Scale
 from wage_host.core import Core
 from wage_host.data import Data, activations
 from wage_host.layers import Layer
+from wage_host.progress import Tell, silent
 
 BY_LAYER = 256  # samples that each layer is looked at with
 AT_ONCE = 256

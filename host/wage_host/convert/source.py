@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from wage_host.errors import ModelError, ToolMissing
 
-Tell = Callable[[int, int, str], None]  # how far long work is: done, total, a note
 FILE_BYTES_MAX = 1 << 28  # a model of which 1 % would fit a board
 PARTS_MAX = 2048  # of JSON, each of some 70 bytes in memory
 NAME_MAX = 120
 TROUBLES_MAX = 24  # named in one message
-
-
-def silent(_done: int, _total: int, _note: str) -> None:
-    """Nobody is told."""
 
 
 def read_whole(path: Path) -> bytes:

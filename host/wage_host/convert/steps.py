@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +22,7 @@ NEAR = 0.99999  # so much of a clip's end is that end
 CANDIDATES = np.concatenate([np.linspace(1.0, 0.3, 29), np.linspace(0.28, 0.1, 10)])
 
 
-@dataclasses.dataclass(frozen=True)
-class Scale:
+class Scale(NamedTuple):
     """Steps and offsets of a tensor, (channels) each."""
 
     step: np.ndarray
@@ -84,21 +84,15 @@ def best(block: Block, seen: Seen, by_channel: bool, moves: bool) -> Scale:
         scale = Scale((half * share / A_MAX).astype(np.float32), middle * share)
         error = lost(seen, scale)
         better = error < least
-        found = Scale(*(
-            np.where(better, new, old)
-            for new, old in zip(_fields(scale), _fields(found), strict=True)
-        ))  # fmt: skip
+        pairs = zip(scale, found, strict=True)
+        found = Scale(*(np.where(better, new, old) for new, old in pairs))
         least = np.minimum(error, least)
-    return Scale(*(np.broadcast_to(v, channels).astype(np.float64) for v in _fields(found)))
-
-
-def _fields(scale: Scale) -> tuple[np.ndarray, np.ndarray]:
-    return scale.step, scale.offset
+    return Scale(*(np.broadcast_to(v, channels).astype(np.float64) for v in found))
 
 
 def lost(seen: Seen, scale: Scale, rounds: bool = True) -> np.ndarray:
     """Mean squares, (channels), of what a tensor loses; rounds: by rounding, not only by clips."""
-    step, offset = (v.astype(np.float32) for v in _fields(scale))
+    step, offset = (v.astype(np.float32) for v in scale)
     q = (seen.values - offset) / step
     q = np.clip(np.rint(q) if rounds else q, -A_MAX, A_MAX)
     return (np.square(q * step + offset - seen.values) * seen.shares).sum(0)
@@ -132,7 +126,7 @@ def plan(blocks: tuple[Block, ...], seen: list[Seen], trainable: int) -> Plan:
     for k, block in enumerate(blocks):
         if block.op in (ADD, MAX):
             offset = sum(wanted[j].offset if j >= 0 else 0.0 for j in block.sources)
-            wanted[k] = dataclasses.replace(wanted[k], offset=offset)
+            wanted[k] = wanted[k]._replace(offset=offset)
     tied = [moves[k] and block.low == 0 for k, block in enumerate(blocks)]
     shared: dict[int, np.ndarray] = {}
     grows: frozenset[int] = frozenset()

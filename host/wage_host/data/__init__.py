@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from wage_host import datasets, images
-from wage_host.convert.source import Tell, silent
 from wage_host.data import prepare, sound, steps, table
 from wage_host.data.raw import Labels, Raw
 from wage_host.data.ready import Data, activations, as_bytes, check, finished, samples
 from wage_host.errors import DataError, LabelError, WrongUsage
 from wage_host.extras import NOTHING, Extras, Step
 from wage_host.files import UNREADABLE
+from wage_host.progress import Tell, silent
 
 __all__ = [
     "Data", "activations", "as_bytes", "check", "datasets", "finished", "learn_from", "load",
